@@ -1,0 +1,1 @@
+"""Engine for convex problems: cvxpy as the statement, fast solvers beside it."""

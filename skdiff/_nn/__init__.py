@@ -1,0 +1,1 @@
+"""Engine for networks: skorch inside, tensors in memory."""

@@ -1,0 +1,82 @@
+"""The one door to what scikit-learn keeps private or has only just added.
+
+When scikit-learn moves one of these names, this file changes and no other does.
+"""
+
+import inspect
+
+import numpy as np
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    InvalidParameterError,
+    Options,
+    StrOptions,
+)
+from sklearn.utils.validation import _check_sample_weight
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # scikit-learn < 1.9
+
+    class _SilentContext:
+        """A callback context that nobody listens to."""
+
+        def subcontext(self, *args, **kwargs):
+            return self
+
+        def call_on_fit_task_begin(self, *args, **kwargs):
+            return None
+
+        def call_on_fit_task_end(self, *args, **kwargs):
+            return False
+
+        def propagate_callback_context(self, sub_estimator):
+            return None
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stand-in for scikit-learn's mixin where there are no callbacks yet."""
+
+        def _init_callback_context(self, *args, **kwargs):
+            return _SilentContext()
+
+
+__all__ = [
+    "CallbackSupportMixin",
+    "HasMethods",
+    "Interval",
+    "InvalidParameterError",
+    "Options",
+    "StrOptions",
+    "check_sample_weight",
+    "fit_context",
+    "has_callbacks",
+]
+
+_WEIGHT_ARGUMENTS = inspect.signature(_check_sample_weight).parameters
+
+
+def check_sample_weight(sample_weight, X, *, dtype=np.float64):
+    """Return the weights as a non-negative float array with a positive sum.
+
+    scikit-learn before 1.9 lets a vector of zeros pass; it is refused here on every
+    version, in the words of 1.9.
+    """
+    # the argument that guards against negative weights was renamed in 1.8
+    guard = (
+        "ensure_non_negative"
+        if "ensure_non_negative" in _WEIGHT_ARGUMENTS
+        else "only_non_negative"
+    )
+    weights = _check_sample_weight(sample_weight, X, dtype=dtype, **{guard: True})
+    if not np.any(weights):
+        raise ValueError(
+            "Sample weights must contain at least one non-zero number."
+        )
+    return weights
+
+
+def has_callbacks(estimator):
+    """Tell whether a scikit-learn callback listens to this estimator's fit."""
+    return bool(getattr(estimator, "_skl_callbacks", None))

@@ -1,0 +1,3 @@
+"""How far equally good models disagree."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Classifiers and regressors that are networks."""
+
+__all__: list[str] = []
