@@ -17,7 +17,7 @@ __version__ = "0.1.0.dev0"
 _FUNCTIONS = {"load": "skdiff._persistence", "save": "skdiff._persistence"}
 _FAMILIES = sorted(m.name for m in iter_modules(__path__) if not m.name.startswith("_"))
 
-__all__ = [*_FAMILIES, "load", "save"]  # noqa: PLE0604
+__all__ = [*_FAMILIES, "load", "save"]
 
 
 def __getattr__(name):

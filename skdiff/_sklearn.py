@@ -71,9 +71,7 @@ def check_sample_weight(sample_weight, X, *, dtype=np.float64):
     )
     weights = _check_sample_weight(sample_weight, X, dtype=dtype, **{guard: True})
     if not np.any(weights):
-        raise ValueError(
-            "Sample weights must contain at least one non-zero number."
-        )
+        raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights
 
 
