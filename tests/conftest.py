@@ -1,0 +1,44 @@
+"""What every test relies on: no screen, and no traces left behind."""
+
+import os
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+def global_state():
+    """State that no fit may change; torch's only once somebody imported torch."""
+    state = {
+        "numpy generator": np.random.get_state()[1].tobytes(),
+        "numpy errors": tuple(sorted(np.geterr().items())),
+        "directory": os.getcwd(),
+        "warning filters": len(warnings.filters),
+    }
+    if torch := sys.modules.get("torch"):
+        state |= {
+            "torch generator": torch.get_rng_state().numpy().tobytes(),
+            "torch threads": torch.get_num_threads(),
+            "torch dtype": torch.get_default_dtype(),
+            "torch gradients": torch.is_grad_enabled(),
+            "torch determinism": torch.are_deterministic_algorithms_enabled(),
+        }
+    return state
+
+
+@pytest.fixture
+def untouched():
+    """Fail a test that leaves global state changed."""
+    before = global_state()
+    yield
+    after = global_state()
+    changed = [name for name in before if before[name] != after[name]]
+    assert not changed, f"changed by the test: {changed}"
+
+
+def pytest_collection_modifyitems(items):
+    # scikit-learn's checks on one estimator share nothing; spread the slow ones evenly
+    items.sort(key=lambda item: "slow" in item.keywords)

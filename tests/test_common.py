@@ -1,0 +1,390 @@
+"""What every public estimator promises, whichever method it holds.
+
+First scikit-learn's own checks, those it runs on everybody's estimators and those it
+defines but runs on its own only; then ours.
+"""
+
+import copy
+import inspect
+import io
+import pickle
+import subprocess
+import sys
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+import sklearn
+from sklearn.base import clone, is_classifier
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.parallel import Parallel, delayed
+
+import skdiff
+from skdiff._sklearn import has_callbacks
+from tests._discovery import all_estimators, quick_instances
+from tests._instances import EXPECTED_FAILURES
+
+INSTANCES = quick_instances()
+METHODS = (
+    "predict",
+    "predict_proba",
+    "decision_function",
+    "transform",
+    "score_samples",
+)
+
+
+def names(estimator):
+    return repr(estimator)[:70].replace("\n", "")
+
+
+def excused(estimator):
+    return EXPECTED_FAILURES.get(type(estimator).__name__, {})
+
+
+every_instance = pytest.mark.parametrize("estimator", INSTANCES, ids=names)
+pytestmark = pytest.mark.usefixtures("untouched")
+
+
+@parametrize_with_checks(INSTANCES, expected_failed_checks=excused)
+def test_scikit_learn_check(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(
+    [cls() for cls in all_estimators()], expected_failed_checks=excused
+)
+def test_scikit_learn_check_with_defaults(estimator, check):
+    check(estimator)
+
+
+UNYIELDED = [
+    "check_param_validation",
+    "check_dataframe_column_names_consistency",
+    "check_inplace_ensure_writeable",
+]
+UNYIELDED_TRANSFORMER = [
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_global_output_transform_pandas",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+    "check_get_feature_names_out_error",
+]
+
+
+@every_instance
+@pytest.mark.parametrize("name", UNYIELDED + UNYIELDED_TRANSFORMER)
+def test_check_that_scikit_learn_runs_on_its_own(estimator, name):
+    if name in UNYIELDED_TRANSFORMER and not hasattr(estimator, "transform"):
+        assert not hasattr(type(estimator), "get_feature_names_out")
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        getattr(estimator_checks, name)(type(estimator).__name__, clone(estimator))
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """A real table a task, standardised, small enough for a slow machine."""
+    found = {}
+    for task, load in (("classes", load_breast_cancer), ("numbers", load_diabetes)):
+        X, y = load(return_X_y=True, as_frame=True)
+        X = StandardScaler().set_output(transform="pandas").fit_transform(X)
+        X, y = X.iloc[:200, :6], y.iloc[:200]
+        if task == "classes":
+            y = y.map({0: "malignant", 1: "benign"}).astype(object)
+        found[task] = X, y
+    return found
+
+
+def table_for(estimator, tables):
+    return tables["classes" if is_classifier(estimator) else "numbers"]
+
+
+def quietly(function, *arguments, **keywords):
+    """Call with warnings off: what is under test here is not convergence."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*arguments, **keywords)
+
+
+def seeded(estimator):
+    estimator = clone(estimator)
+    if "random_state" in estimator.get_params():
+        estimator.set_params(random_state=0)
+    return estimator
+
+
+def answers(model, X):
+    """What the model says by every inference method it has."""
+    return {m: getattr(model, m)(X) for m in METHODS if hasattr(model, m)}
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys() and first
+    for method in first:
+        np.testing.assert_array_equal(first[method], second[method], err_msg=method)
+
+
+@every_instance
+def test_same_seed_same_answer_and_inputs_left_alone(estimator, tables):
+    X, y = table_for(estimator, tables)
+    X_before, y_before = X.copy(), y.copy()
+    first = quietly(seeded(estimator).fit, X, y)
+    second = quietly(seeded(estimator).fit, X, y)
+    assert_same(answers(first, X), answers(second, X))
+    assert X.equals(X_before) and y.equals(y_before)
+
+
+FRESH = """
+import pickle, sys, warnings
+warnings.simplefilter("ignore")
+estimator, X, y = pickle.loads(sys.stdin.buffer.read())
+sys.stdout.buffer.write(pickle.dumps(estimator.fit(X, y).predict(X)))
+"""
+
+
+@every_instance
+def test_a_fresh_process_gives_the_same_answer(estimator, tables):
+    X, y = table_for(estimator, tables)
+    here = quietly(seeded(estimator).fit, X, y).predict(X)
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH],
+        input=pickle.dumps((seeded(estimator), X, y)),
+        capture_output=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    np.testing.assert_array_equal(pickle.loads(done.stdout), here)
+
+
+def through_joblib(model, tmp_path):
+    joblib.dump(model, tmp_path / "model.joblib")
+    return joblib.load(tmp_path / "model.joblib")
+
+
+def through_file(model, tmp_path):
+    model.save(tmp_path / "model.npz")
+    return type(model).load(tmp_path / "model.npz")
+
+
+@every_instance
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda model, folder: pickle.loads(pickle.dumps(model)),
+        lambda model, folder: copy.deepcopy(model),
+        through_joblib,
+        through_file,
+    ],
+    ids=["pickle", "deepcopy", "joblib", "file"],
+)
+def test_a_copy_answers_bit_for_bit(estimator, copied, tables, tmp_path):
+    X, y = table_for(estimator, tables)
+    model = quietly(seeded(estimator).fit, X, y)
+    expected = answers(model, X)
+    again = copied(model, tmp_path)
+    assert_same(answers(again, X), expected)
+    assert again.get_params().keys() == model.get_params().keys()
+    assert not hasattr(clone(again), "n_features_in_")
+    # and it still learns
+    assert_same(answers(quietly(again.fit, X, y), X), expected)
+
+
+@every_instance
+def test_unfitted_models_survive_a_file(estimator, tmp_path):
+    estimator = clone(estimator)
+    estimator.save(tmp_path / "model.npz")
+    assert repr(skdiff.load(tmp_path / "model.npz")) == repr(estimator)
+    other = next(c for c in all_estimators() if c is not type(estimator))
+    with pytest.raises(ValueError, match=f"not a {other.__name__}"):
+        other.load(tmp_path / "model.npz")
+
+
+@every_instance
+def test_grid_search_inside_a_pipeline_in_two_processes(estimator, tables):
+    X, y = table_for(estimator, tables)
+    grid = {"method": [seeded(estimator)], "scale__with_mean": [True, False]}
+    pipeline = Pipeline([("scale", StandardScaler()), ("method", seeded(estimator))])
+
+    def searched(n_jobs):
+        search = GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs, error_score="raise")
+        return quietly(search.fit, X, y)
+
+    one, two = searched(1), searched(2)
+    np.testing.assert_array_equal(
+        one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"]
+    )
+    assert np.isfinite(two.best_score_)
+    np.testing.assert_array_equal(one.predict(X), two.predict(X))
+
+
+def fit_and_predict(estimator, X, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return estimator.fit(X, y).predict(X)
+
+
+@every_instance
+def test_threads_give_the_serial_answer(estimator, tables):
+    X, y = table_for(estimator, tables)
+    serial = fit_and_predict(seeded(estimator), X, y)
+    # the filters are process-wide state, which threads would race to restore
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parallel = Parallel(n_jobs=4, backend="threading")(
+            delayed(seeded(estimator).fit)(X, y) for _ in range(4)
+        )
+        predicted = Parallel(n_jobs=8, backend="threading")(
+            delayed(parallel[0].predict)(X) for _ in range(8)
+        )
+    for model in parallel:
+        np.testing.assert_array_equal(model.predict(X), serial)
+    for other in predicted:
+        np.testing.assert_array_equal(other, serial)
+
+
+@every_instance
+def test_sample_weight_is_routed_through_a_pipeline(estimator, tables):
+    if "sample_weight" not in inspect.signature(estimator.fit).parameters:
+        assert not hasattr(estimator, "set_fit_request")
+        return
+    X, y = table_for(estimator, tables)
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(X))
+    with sklearn.config_context(enable_metadata_routing=True):
+        method = seeded(estimator).set_fit_request(sample_weight=True)
+        pipeline = Pipeline([("scale", StandardScaler()), ("method", method)])
+        pipeline.set_params(scale=StandardScaler().set_fit_request(sample_weight=False))
+        quietly(pipeline.fit, X, y, sample_weight=weight)
+        results = quietly(
+            cross_validate,
+            pipeline,
+            X,
+            y,
+            cv=2,
+            params={"sample_weight": weight},
+            error_score="raise",
+        )
+    scaled = StandardScaler().fit_transform(X)
+    direct = quietly(seeded(estimator).fit, scaled, y, sample_weight=weight)
+    np.testing.assert_array_equal(
+        np.asarray(direct.predict(scaled)), np.asarray(pipeline.predict(X))
+    )
+    assert np.isfinite(results["test_score"]).all()
+
+
+@every_instance
+def test_string_labels_and_codes_are_one_problem(estimator, tables):
+    if not is_classifier(estimator):
+        return
+    X, y = table_for(estimator, tables)
+    codes = (y == "malignant").to_numpy().astype(int)  # the order of the sorted names
+    words = quietly(seeded(estimator).fit, X, y)
+    numbers = quietly(seeded(estimator).fit, X, codes)
+    assert list(words.classes_) == ["benign", "malignant"]
+    np.testing.assert_array_equal(words.predict(X) == "malignant", numbers.predict(X))
+    if hasattr(words, "predict_proba"):
+        np.testing.assert_array_equal(words.predict_proba(X), numbers.predict_proba(X))
+
+
+@every_instance
+def test_a_frame_and_its_array_are_one_table(estimator, tables):
+    X, y = table_for(estimator, tables)
+    framed = quietly(seeded(estimator).fit, X, y)
+    plain = quietly(seeded(estimator).fit, X.to_numpy(), y.to_numpy())
+    assert list(framed.feature_names_in_) == list(X.columns)
+    assert_same(answers(framed, X), answers(plain, X.to_numpy()))
+    with pytest.raises(ValueError, match="feature names"):
+        framed.predict(X[X.columns[::-1]])
+
+
+@every_instance
+def test_a_second_fit_forgets_the_first(estimator, tables):
+    X, y = table_for(estimator, tables)
+    model = quietly(seeded(estimator).fit, X.iloc[::-1, :3], y)
+    quietly(model.fit, X, y)
+    assert_same(answers(model, X), answers(quietly(seeded(estimator).fit, X, y), X))
+
+
+@every_instance
+def test_every_public_method_asks_for_a_fit_first(estimator, tables):
+    X, _ = table_for(estimator, tables)
+    for name, method in inspect.getmembers(clone(estimator), inspect.ismethod):
+        required = [
+            p
+            for p in inspect.signature(method).parameters.values()
+            if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+        ]
+        inference = [p.name for p in required] in (["X"], ["V"], [])
+        ours = method.__func__.__module__.startswith("skdiff.")
+        private = name.startswith("_")
+        if ours and inference and not private and name not in ("fit", "get_params"):
+            if name in ("get_metadata_routing", "get_feature_names_out"):
+                continue
+            with pytest.raises(NotFittedError):
+                method(*[X] * len(required))
+
+
+@every_instance
+def test_silence(estimator, tables, capfd):
+    X, y = table_for(estimator, tables)
+    quietly(seeded(estimator).fit, X, y).predict(X)
+    assert capfd.readouterr() == ("", "")
+
+
+@every_instance
+def test_verbose_shows_progress(estimator, tables, capfd):
+    if "verbose" not in estimator.get_params():
+        return
+    X, y = table_for(estimator, tables)
+    quietly(seeded(estimator).set_params(verbose=1).fit, X, y)
+    out, err = capfd.readouterr()
+    assert out and not err
+
+
+class Recorder:
+    """A scikit-learn callback that counts tasks and may ask to stop."""
+
+    def __init__(self, stop=False):
+        self.stop, self.begun, self.ended, self.torn_down = stop, 0, 0, 0
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context, **data):
+        self.begun += 1
+
+    def on_fit_task_end(self, estimator, context, **data):
+        self.ended += 1
+        return self.stop
+
+    def teardown(self, estimator, context):
+        self.torn_down += 1
+
+
+@every_instance
+def test_callbacks_reach_the_fit_and_can_stop_it(estimator, tables):
+    pytest.importorskip("sklearn.callback", reason="callbacks came with 1.9")
+    if not hasattr(estimator, "set_callbacks"):
+        return
+    X, y = table_for(estimator, tables)
+    watched, stopped = Recorder(), Recorder(stop=True)
+    model = seeded(estimator).set_callbacks(watched)
+    assert has_callbacks(model)
+    quietly(model.fit, X, y)
+    assert watched.begun >= 1 and watched.ended >= 1 and watched.torn_down == 1
+    assert_same(answers(model, X), answers(quietly(seeded(estimator).fit, X, y), X))
+    if watched.ended > 2:
+        quietly(seeded(estimator).set_callbacks(stopped).fit, X, y).predict(X)
+        assert stopped.ended < watched.ended
+    buffer = io.BytesIO(pickle.dumps(model))
+    assert_same(answers(pickle.load(buffer), X), answers(model, X))

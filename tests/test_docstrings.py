@@ -1,0 +1,97 @@
+"""Docstrings say what exists: parameters, fitted attributes, sources, an example."""
+
+import inspect
+import warnings
+
+import pytest
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.preprocessing import scale
+
+from tests._discovery import all_estimators, public_names, quick_instances
+
+ESTIMATORS = all_estimators()
+SECTIONS = ("Parameters", "Attributes", "See Also", "Notes", "References", "Examples")
+
+
+def section(docstring, title):
+    """Names documented in one numpydoc section."""
+    lines = inspect.cleandoc(docstring).splitlines()
+    names, inside = [], False
+    for line, under in zip(lines, [*lines[1:], ""], strict=True):
+        if under and set(under) == {"-"} and len(under) >= 3:
+            inside = line.strip() == title
+        elif inside and line and not line[0].isspace() and set(line) != {"-"}:
+            names += [n.strip() for n in line.split(" : ")[0].split(",")]
+    return names
+
+
+def fitted(estimator):
+    classifier = is_classifier(estimator)
+    X, y = (load_breast_cancer if classifier else load_diabetes)(
+        return_X_y=True, as_frame=True
+    )
+    X[:] = scale(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return clone(estimator).fit(X.iloc[:120], y.iloc[:120])
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda c: c.__name__)
+def test_the_sections_are_there(cls):
+    docstring = inspect.getdoc(cls)
+    missing = [s for s in SECTIONS if f"\n{s}\n---" not in docstring]
+    assert not missing
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda c: c.__name__)
+def test_documented_parameters_are_the_constructors(cls):
+    documented = section(cls.__doc__, "Parameters")
+    assert documented == list(inspect.signature(cls.__init__).parameters)[1:]
+
+
+@pytest.mark.parametrize(
+    "estimator", quick_instances(), ids=lambda e: repr(e)[:60].replace("\n", "")
+)
+def test_documented_attributes_are_the_fitted_ones(estimator):
+    if not (is_classifier(estimator) or is_regressor(estimator)):
+        pytest.fail("say here how to fit this kind of estimator")
+    documented = set(section(type(estimator).__doc__, "Attributes"))
+    model = fitted(estimator)
+    public = {
+        name for name in vars(model) if name.endswith("_") and not name.startswith("_")
+    }
+    assert public <= documented, f"undocumented: {sorted(public - documented)}"
+    # an attribute may depend on the configuration (`only when ...`), but must be known
+    # to the class or present in one of the configurations
+    quick = [fitted(e) for e in quick_instances() if type(e) is type(estimator)]
+    known = {name for m in quick for name in vars(m)} | set(dir(type(estimator)))
+    assert documented <= known, f"never set: {sorted(documented - known)}"
+
+
+def public_callables():
+    for name, thing in sorted(public_names().items()):
+        yield name, thing
+        if inspect.isclass(thing):
+            for method, function in inspect.getmembers(thing, inspect.isroutine):
+                ours = getattr(function, "__module__", "") or ""
+                if not method.startswith("_") and ours.startswith("skdiff."):
+                    yield f"{name}.{method}", function
+
+
+@pytest.mark.parametrize(
+    ("name", "thing"), public_callables(), ids=lambda x: x if isinstance(x, str) else ""
+)
+def test_everything_public_is_documented(name, thing):
+    docstring = inspect.getdoc(thing)
+    assert docstring and docstring.strip(), f"{name} has no docstring"
+    first = docstring.splitlines()[0]
+    assert first.endswith(".") and first[0].isupper(), first
+    if inspect.isfunction(thing):
+        named = [
+            p.name if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) else None
+            for p in list(inspect.signature(thing).parameters.values())
+        ]
+        named = [n for n in named if n not in (None, "self", "cls")]
+        documented = [n.lstrip("*") for n in section(docstring, "Parameters")]
+        assert documented == named, f"{name}: documented {documented}, has {named}"

@@ -1,0 +1,49 @@
+"""The public surface, by name, and what every public name must come with."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import skdiff
+from tests._discovery import public_names
+
+REPOSITORY = Path(__file__).parents[1]
+SNAPSHOT = (Path(__file__).parent / "public_api.txt").read_text().split()
+
+
+def text_of(folder, *suffixes):
+    files = sorted((REPOSITORY / folder).rglob("*"))
+    return "\n".join(
+        f.read_text()
+        for f in files
+        if f.suffix in suffixes and not {"_build", "auto_examples"} & set(f.parts)
+    )
+
+
+def test_the_surface_is_the_snapshot():
+    # a name added or removed on purpose is added or removed in public_api.txt as well
+    assert sorted(public_names()) == SNAPSHOT
+    assert skdiff.__all__ == [*sorted(skdiff._FAMILIES), "load", "save"]
+
+
+def test_the_face_knows_no_other_name():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        skdiff.nothing
+    assert set(skdiff.__all__) <= set(dir(skdiff))
+
+
+@pytest.mark.parametrize("name", sorted(public_names()))
+@pytest.mark.parametrize(
+    ("folder", "suffixes"),
+    [("docs/user_guide", (".rst",)), ("examples", (".py",)), ("benchmarks", (".py",))],
+)
+def test_every_name_has_a_page_an_example_and_a_benchmark(name, folder, suffixes):
+    short = name.split(".")[-1]
+    assert re.search(rf"\b{short}\b", text_of(folder, *suffixes))
+
+
+@pytest.mark.parametrize("name", sorted(public_names()))
+def test_every_name_is_in_the_changelog(name):
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text()
+    assert re.search(rf"\b{name.split('.')[-1]}\b", changelog)
