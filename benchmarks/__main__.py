@@ -9,7 +9,9 @@ HERE = Path(__file__).parent
 
 def main():
     wanted = [f"bench_{name}" for name in sys.argv[1:]]
-    scripts = [s for s in sorted(HERE.glob("bench_*.py")) if not wanted or s.stem in wanted]
+    scripts = [
+        s for s in sorted(HERE.glob("bench_*.py")) if not wanted or s.stem in wanted
+    ]
     if not scripts:
         sys.exit(f"no benchmark of the names {sys.argv[1:]}")
     # a process each: what one imports or warms up must not favour the next

@@ -67,7 +67,9 @@ def machine():
     model = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo") as file:
-            names = [x.split(":")[1].strip() for x in file if x.startswith("model name")]
+            names = [
+                x.split(":")[1].strip() for x in file if x.startswith("model name")
+            ]
         model = names[0] if names else model
     except OSError:
         pass
