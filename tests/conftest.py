@@ -30,12 +30,16 @@ def global_state():
 
 
 @pytest.fixture
-def untouched():
+def untouched(request):
     """Fail a test that leaves global state changed."""
     before = global_state()
     yield
     after = global_state()
     changed = [name for name in before if before[name] != after[name]]
+    # some of scikit-learn's checks leave random_state at None, which by its contract
+    # draws from numpy's global generator
+    if "check" in request.node.name and "numpy generator" in changed:
+        changed.remove("numpy generator")
     assert not changed, f"changed by the test: {changed}"
 
 

@@ -1,0 +1,721 @@
+"""The shell of every neural estimator: scikit-learn outside, skorch inside.
+
+Nothing here imports torch until a fit or a prediction needs it. A method derives from
+``NeuralClassifierMixin`` or ``NeuralRegressorMixin`` and :class:`BaseNeural` and
+overrides what differs; each hook's docstring says what it gets and owes.
+"""
+
+import warnings
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skdiff._persistence import SaveMixin
+from skdiff._sklearn import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    check_sample_weight,
+    fit_context,
+    has_callbacks,
+)
+
+# Sums of squares of anything larger overflow somewhere between X and the loss.
+LARGEST = 1e30
+FULL_BATCH_ROWS, FULL_BATCH_CELLS, MINI_BATCH = 4096, 2_000_000, 256
+# A hold-out of fewer rows says more about luck than about learning.
+SMALLEST_HOLD_OUT = 10
+
+
+class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
+    """Fit a torch module by skorch; keep arrays, rebuild the module when needed.
+
+    Hooks, in the order in which a fit meets them:
+
+    - :meth:`_module` builds the network;
+    - :meth:`_row_loss` is the loss of each row, or :meth:`_batch_loss` that of a batch;
+    - :meth:`_net_class` names a subclass of ``Net``, for a special train step;
+    - :meth:`_train` runs the whole training, for several stages or an own solver.
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "hidden_layer_sizes": [
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "activation": [
+            StrOptions({"identity", "logistic", "tanh", "relu", "gelu", "silu", "elu"})
+        ],
+        "solver": [StrOptions({"adam", "sgd"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "time_limit": [None, Interval(Real, 0, None, closed="neither")],
+        "warm_start": ["boolean"],
+        "dtype": [StrOptions({"auto", "float32", "float64"})],
+        "device": [str],
+        "net_params": [dict, None],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    # --- hooks ----------------------------------------------------------------------
+
+    def _module(self, n_in: int, n_out: int, generator: Any) -> Any:
+        """HOOK: return a ``torch.nn.Module``, its parameters drawn from ``generator``.
+
+        It must depend on the constructor's parameters, the sizes and the generator
+        alone: after loading it is built again and given the saved weights.
+        """
+        from skdiff._nn._modules import MLP
+
+        return MLP([n_in, *self._hidden_sizes(), n_out], self.activation, generator)
+
+    def _row_loss(self, output: Any, target: Any) -> Any:
+        """HOOK: return the loss of each row, a tensor of shape (n_rows,)."""
+        raise AssertionError("given by the classifier or regressor mixin")
+
+    def _batch_loss(self, output: Any, target: Any, weight: Any) -> Any:
+        """HOOK: return the loss of a batch; weights have mean one over the table.
+
+        ``weight`` is None when all rows count alike.
+        """
+        losses = self._row_loss(output, target)
+        return losses.mean() if weight is None else (losses * weight).mean()
+
+    def _net_class(self) -> Any:
+        """HOOK: return a subclass of ``skdiff._nn._net.Net`` with its own train step."""
+        from skdiff._nn._net import Net
+
+        return Net
+
+    def _train(
+        self, net: Any, data: Any, limits: Any, validate: Any, report: Any
+    ) -> Any:
+        """HOOK: train ``net`` on ``data`` and return a ``Run``.
+
+        Override it for several stages or for a solver of one's own; ``limits``,
+        ``validate`` (scores the hold-out, or None) and ``report`` (asks the callbacks
+        whether to stop, or None) are to be honoured after every epoch.
+        """
+        from skdiff._nn._fit import Run, run_epochs
+
+        return run_epochs(net, data, limits, validate, report, Run())
+
+    def _strata(self, target: np.ndarray) -> np.ndarray | None:
+        """HOOK: return codes by which mini-batches are stratified, or None."""
+        return None
+
+    # --- fit ------------------------------------------------------------------------
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows. Scale them (``StandardScaler``) before.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels or target values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. A row of weight two counts as the same row twice, one
+            of weight zero as absent.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        continued = self.warm_start and hasattr(self, "_state")
+        return self._fit(X, y, sample_weight, continued=continued)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train one more epoch on these rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels or target values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def _partial_fit(self, X, y, sample_weight):
+        """One epoch on all rows: ``early_stopping`` and ``tol`` act on fit alone."""
+        return self._fit(
+            X, y, sample_weight, continued=hasattr(self, "_state"), one_epoch=True
+        )
+
+    def _fit(self, X, y, sample_weight, *, continued, one_epoch=False):
+        X, y, weight = self._validate(X, y, sample_weight, reset=not continued)
+        known = {"classes_", "_y_mean", "_y_scale", "_one_column", "n_outputs_"}
+        encoding = {k: v for k, v in vars(self).items() if k in known and continued}
+        target = self._encode(y, weight, encoding)
+        if self._is_constant(encoding):
+            return self._fit_constant(encoding, continued)
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        held = None
+        if (
+            self.early_stopping
+            and not one_epoch
+            and (rows := self._split(target, seed)) is not None
+        ):
+            (X, target, weight), held = _take(X, target, weight, *rows)
+        weight = _normalised(weight)
+        self._run(X, target, weight, held, y, encoding, seed, continued, one_epoch)
+        return self
+
+    def _run(self, X, target, weight, held, y, encoding, seed, continued, one_epoch):
+        """Build or continue the net, train it, and take over the result."""
+        from skdiff._nn import _fit
+        from skdiff._nn._data import TensorData, as_tensor
+        from skdiff._nn._threads import threads_for
+
+        net = self._start(X, target, encoding, seed, continued)
+        if target.dtype.kind == "f":
+            target = target.astype(X.dtype, copy=False)
+        targets = as_tensor(target, self.device)
+        if weight is not None:
+            weight = as_tensor(weight.astype(X.dtype, copy=False), self.device)
+        data = TensorData(as_tensor(X, self.device), (targets, weight))
+        limits = _fit.Limits(
+            max_iter=1 if one_epoch else self.max_iter,
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            time_limit=self.time_limit,
+            verbose=bool(self.verbose),
+        )
+        validate = None
+        if held is not None:
+
+            def validate():
+                output = _fit.predict_chunks(net.module_, held[0], self.device)
+                return float(self._validation_score(output, held[1], held[2]))
+
+        report = self._reporter(net, X, y, encoding, seed)
+        batch = min(net.batch_size, len(X))
+        with threads_for(_fit.work_per_batch(net.module_, batch)):
+            net.notify("on_train_begin", X=data, y=None)
+            run = self._train(net, data, limits, validate, report)
+            net.notify("on_train_end", X=data, y=None)
+        _fit.finish(net)
+        keep = one_epoch or self.warm_start
+        self._take_over(net, run, encoding, seed, keep, continued)
+        if run.stopped == "max_iter" and not one_epoch:
+            warnings.warn(
+                f"Maximum iterations ({self.max_iter}) reached and the optimization "
+                "hasn't converged yet. Increase max_iter or learning_rate_init.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    def _start(self, X, target, encoding, seed, continued):
+        """A fresh net, or the one left by the last fit."""
+        from skdiff._nn import _fit
+
+        live = getattr(self, "_live", {}) if continued else {}
+        if "net" in live and self._state is not None:
+            net = live["net"]
+            if hasattr(net.optimizer_, "bind"):
+                net.optimizer_.bind()
+            net.batch_size = self._batch_rows(X)
+            return net
+        if continued and self._state is not None:
+            seed = self._state["seed"]
+        generator = _fit.seeded(seed)
+        dtype = X.dtype.name
+        if continued and self._state is not None:
+            dtype = self._state["dtype"]
+        net = self._build(X.shape[1], encoding, generator, dtype, X, target)
+        if continued and self._state is not None:
+            _fit.load_arrays(net.module_, self._state["arrays"])
+            if self._state["memory"] is not None:
+                net.optimizer_.set_memory(self._state["memory"])
+                generator.set_state(_tensor(self._state["generator"]))
+        return net
+
+    def _build(self, n_in, encoding, generator, dtype, X=None, target=None):
+        import torch
+
+        from skdiff._nn import _fit
+
+        module = self._module(n_in, self._n_outputs(encoding), generator)
+        return _fit.build_net(
+            self._net_class(),
+            module,
+            self._batch_loss,
+            solver=self.solver,
+            learning_rate_init=self.learning_rate_init,
+            momentum=self.momentum,
+            alpha=self.alpha,
+            batch_size=FULL_BATCH_ROWS if X is None else self._batch_rows(X),
+            dtype=getattr(torch, dtype),
+            device=self.device,
+            generator=generator,
+            strata=None if target is None else self._strata(target),
+            net_params=self.net_params,
+        )
+
+    def _take_over(self, net, run, encoding, seed, keep, continued):
+        """Assign everything at once: an interrupted fit leaves nothing half done."""
+        for name, value in self._fitted(net, encoding, seed, keep).items():
+            setattr(self, name, value)
+        if keep:
+            self._live["net"] = net
+        earlier = self.loss_curve_ if continued and hasattr(self, "loss_curve_") else []
+        self.loss_curve_ = [*earlier, *run.loss_curve]
+        self.n_iter_ = len(self.loss_curve_)
+        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else np.nan
+        self.validation_scores_ = run.validation_scores or None
+        self.stopped_ = run.stopped
+
+    def _fitted(self, net, encoding, seed, keep):
+        """Attributes that are enough to predict."""
+        from skdiff._nn import _fit
+
+        memory = generator = None
+        if keep and hasattr(net.optimizer_, "get_memory"):
+            memory = net.optimizer_.get_memory()
+            generator = net.generator.get_state().numpy()
+        state = {
+            "arrays": _fit.state_arrays(net.module_),
+            "dtype": str(next(net.module_.parameters()).dtype).removeprefix("torch."),
+            "memory": memory,
+            "generator": generator,
+            "seed": seed,
+        }
+        return {**encoding, "_state": state, "_live": {}}
+
+    def _reporter(self, net, X, y, encoding, seed):
+        """A function that tells callbacks about an epoch, or None without any."""
+        if not has_callbacks(self):
+            return None
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+
+        def report():
+            epoch = context.subcontext(task_name="epoch")
+            epoch.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            return bool(
+                epoch.call_on_fit_task_end(
+                    estimator=self,
+                    X=X,
+                    y=y,
+                    reconstruction_attributes=lambda: {
+                        **self._fitted(net, encoding, seed, keep=False),
+                        "n_features_in_": X.shape[1],
+                        "n_iter_": 1,
+                    },
+                )
+            )
+
+        return report
+
+    def _fit_constant(self, encoding, continued):
+        """Nothing to learn: all rows have one target."""
+        if has_callbacks(self):
+            context = self._init_callback_context(max_subtasks=0)
+            context.call_on_fit_task_begin(estimator=self)
+            context.call_on_fit_task_end(estimator=self)
+        for name, value in {**encoding, "_state": None, "_live": {}}.items():
+            setattr(self, name, value)
+        self.loss_curve_, self.n_iter_, self.loss_ = [], 1, 0.0
+        self.validation_scores_, self.stopped_ = None, "constant"
+        return self
+
+    # --- input ----------------------------------------------------------------------
+
+    def _validate(self, X, y, sample_weight, *, reset):
+        """Check and convert; drop rows of weight zero; None when all weigh alike."""
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            dtype=[np.float64, np.float32],
+            order="C",
+            reset=reset,
+            **self._target_checks,
+        )
+        X = self._cast(X)
+        y = self._check_y(y)
+        weight = None
+        if sample_weight is not None:
+            weight = check_sample_weight(sample_weight, X, dtype=np.float64)
+            kept = weight > 0
+            if not kept.all():
+                X, y, weight = X[kept], y[kept], weight[kept]
+        return X, y, self._class_weighted(weight, y)
+
+    def _cast(self, X):
+        if X.size and np.abs(X).max() > LARGEST:
+            raise ValueError(
+                f"X has values above {LARGEST:g}, beyond which a network overflows. "
+                "Rescale X, for instance with StandardScaler."
+            )
+        return X if self.dtype == "auto" else X.astype(self.dtype, copy=False)
+
+    def _class_weighted(self, weight, y):
+        return weight
+
+    def _hidden_sizes(self):
+        sizes = self.hidden_layer_sizes
+        sizes = [sizes] if isinstance(sizes, Integral) else list(sizes)
+        if not all(isinstance(s, Integral) and s > 0 for s in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return [int(s) for s in sizes]
+
+    def _batch_rows(self, X):
+        n, d = X.shape
+        if self.batch_size == "auto":
+            full = n <= FULL_BATCH_ROWS and n * d <= FULL_BATCH_CELLS
+            return n if full else MINI_BATCH
+        if self.batch_size > n:
+            return n
+        return int(self.batch_size)
+
+    def _split(self, target, seed):
+        """Rows to train on and to hold out, or None where there are too few."""
+        n_held = round(self.validation_fraction * len(target))
+        codes = self._strata_of_split(target)
+        if n_held < SMALLEST_HOLD_OUT or len(target) - n_held < 2:
+            return None
+        if codes is not None:
+            counts = np.bincount(codes)
+            if counts[counts > 0].min() < 2 or n_held < np.count_nonzero(counts):
+                codes = None
+        rows = np.arange(len(target))
+        return train_test_split(
+            rows, test_size=n_held, stratify=codes, random_state=seed
+        )
+
+    # --- inference ------------------------------------------------------------------
+
+    def _output(self, X):
+        """Raw outputs of the network, in the dtype it computes in."""
+        check_is_fitted(self)
+        X = validate_data(
+            self, X, dtype=[np.float64, np.float32], order="C", reset=False
+        )
+        X = self._cast(X)
+        if self._state is None:
+            return np.zeros((len(X), self._n_outputs(vars(self))), dtype=X.dtype)
+        from skdiff._nn import _fit
+        from skdiff._nn._threads import threads_for
+
+        module = self._module_for_prediction()
+        compute = np.dtype(self._state["dtype"])
+        rows = min(len(X), _fit.PREDICT_ROWS)
+        with threads_for(_fit.work_per_batch(module, rows)):
+            return _fit.predict_chunks(
+                module, X.astype(compute, copy=False), self.device
+            )
+
+    def _module_for_prediction(self):
+        """The module, rebuilt from arrays at the first call after a fit or a load."""
+        live = self._live
+        if "net" in live:
+            return live["net"].module_
+        if "module" not in live:
+            import torch
+
+            from skdiff._nn import _fit
+
+            module = self._module(
+                self.n_features_in_, self._n_outputs(vars(self)), _fit.seeded(0)
+            )
+            module = module.to(getattr(torch, self._state["dtype"]))
+            _fit.load_arrays(module, self._state["arrays"])
+            module.eval()
+            live["module"] = module.to(self.device)
+        return live["module"]
+
+    @property
+    def net_(self):
+        """The network as an initialised ``skorch.NeuralNet``; None for a constant."""
+        check_is_fitted(self)
+        if self._state is None:
+            return None
+        if "net" not in self._live and "view" not in self._live:
+            from skdiff._nn import _fit
+
+            net = self._build(
+                self.n_features_in_,
+                vars(self),
+                _fit.seeded(self._state["seed"]),
+                self._state["dtype"],
+            )
+            _fit.load_arrays(net.module_, self._state["arrays"])
+            _fit.finish(net)
+            self._live["view"] = net
+        return self._live.get("net", self._live.get("view"))
+
+    def __sklearn_is_fitted__(self):
+        """Tell whether a fit has come to its end."""
+        return hasattr(self, "n_iter_")
+
+    def __getstate__(self):
+        """Leave out what is rebuilt: no torch object is pickled."""
+        state = super().__getstate__()
+        return {key: value for key, value in state.items() if key != "_live"}
+
+    def __setstate__(self, state):
+        """Take arrays; torch is imported by the first prediction."""
+        super().__setstate__(state)
+        if "_state" in state:
+            self._live = {}
+
+
+class NeuralClassifierMixin(ClassifierMixin):
+    """What classifiers add: labels, class weights, probabilities."""
+
+    _target_checks: dict[str, Any] = {}
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train one more epoch on these rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,)
+            Labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come. Needed at the first call when the first
+            rows do not have them all.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        first = not hasattr(self, "_state")
+        if classes is not None:
+            classes = np.unique(classes)
+            if not first and not np.array_equal(classes, self.classes_):
+                raise ValueError(
+                    f"classes={classes} is not the same as on the last call to "
+                    f"partial_fit, which was {self.classes_}."
+                )
+        self._declared_classes = classes if first else None
+        try:
+            return self._partial_fit(X, y, sample_weight)
+        finally:
+            del self._declared_classes
+
+    def predict(self, X):
+        """Predict the class of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels, of the kind given to ``fit``.
+        """
+        decision = self.decision_function(X)
+        if decision.ndim == 1:
+            codes = (decision > 0).astype(int) * (len(self.classes_) > 1)
+        else:
+            codes = decision.argmax(axis=1)
+        return self.classes_[codes]
+
+    def decision_function(self, X):
+        """Return the margin of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Log odds of ``classes_[1]``, or one logit a class for three and more.
+        """
+        z = self._output(X)
+        if len(self.classes_) > 2:
+            return z
+        return z[:, 0] if z.shape[1] == 1 else z[:, 1] - z[:, 0]
+
+    def predict_proba(self, X):
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Rows sum to one; columns follow ``classes_``.
+        """
+        decision = self.decision_function(X)
+        if len(self.classes_) == 1:
+            return np.ones((len(decision), 1), dtype=decision.dtype)
+        if decision.ndim == 1:
+            return np.column_stack([expit(-decision), expit(decision)])
+        return softmax(decision, axis=1)
+
+    def _row_loss(self, output, target):
+        from torch.nn import functional as F
+
+        return F.cross_entropy(output, target, reduction="none")
+
+    def _check_y(self, y):
+        check_classification_targets(y)
+        return column_or_1d(y, warn=True)
+
+    def _encode(self, y, weight, encoding):
+        """Codes of the labels; ``encoding`` learns or keeps ``classes_``."""
+        declared = getattr(self, "_declared_classes", None)
+        if "classes_" not in encoding:
+            encoding["classes_"] = np.unique(y) if declared is None else declared
+        classes = encoding["classes_"]
+        if unknown := sorted(
+            set(np.unique(y).tolist()) - set(classes.tolist()), key=str
+        ):
+            raise ValueError(f"y holds labels {unknown} that are not in {classes}.")
+        return np.searchsorted(classes, y).astype(np.int64)
+
+    def _is_constant(self, encoding):
+        return len(encoding["classes_"]) == 1
+
+    def _n_outputs(self, encoding):
+        """One logit a class."""
+        return len(encoding["classes_"])
+
+    def _class_weighted(self, weight, y):
+        if self.class_weight is None:
+            return weight
+        factors = compute_sample_weight(self.class_weight, y)
+        return factors if weight is None else weight * factors
+
+    def _strata_of_split(self, target):
+        return target
+
+    def _validation_score(self, output, target, weight):
+        """Accuracy on the hold-out."""
+        if output.shape[1] == 1:
+            predicted = (output[:, 0] > 0).astype(int)
+        else:
+            predicted = output.argmax(axis=1)
+        return accuracy_score(target, predicted, sample_weight=weight)
+
+
+class NeuralRegressorMixin(RegressorMixin):
+    """What regressors add: standardised targets, one or several outputs."""
+
+    _target_checks: dict[str, Any] = {"multi_output": True, "y_numeric": True}
+
+    def predict(self, X):
+        """Predict the value of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Values in the units of the training targets.
+        """
+        z = self._output(X)
+        scale = self._y_scale.astype(z.dtype, copy=False)
+        y = z * scale + self._y_mean.astype(z.dtype, copy=False)
+        return y[:, 0] if self._one_column else y
+
+    def _row_loss(self, output, target):
+        return ((output - target) ** 2).mean(dim=1) / 2
+
+    def _check_y(self, y):
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return np.asarray(y, dtype=np.float64)
+
+    def _encode(self, y, weight, encoding):
+        """Targets of mean zero and variance one, by the first table seen."""
+        columns = y.reshape(len(y), -1)
+        if "_y_mean" not in encoding:
+            largest = np.abs(columns).max(axis=0, initial=0)
+            unit = np.where(largest > 0, largest, 1.0)
+            mean = np.average(columns / unit, axis=0, weights=weight)
+            spread = np.average((columns / unit - mean) ** 2, axis=0, weights=weight)
+            spread = np.sqrt(spread)
+            # a constant target has rounding for a spread
+            spread = np.where(spread > 1e-12, spread, 1.0)
+            encoding["_y_mean"], encoding["_y_scale"] = mean * unit, spread * unit
+            encoding["n_outputs_"] = columns.shape[1]
+            encoding["_one_column"] = y.ndim == 1
+        return (columns - encoding["_y_mean"]) / encoding["_y_scale"]
+
+    def _is_constant(self, encoding):
+        return False
+
+    def _n_outputs(self, encoding):
+        return encoding["n_outputs_"]
+
+    def _strata_of_split(self, target):
+        return None
+
+    def _validation_score(self, output, target, weight):
+        """Coefficient of determination on the hold-out."""
+        return r2_score(target, output, sample_weight=weight)
+
+
+def _normalised(weight):
+    """Weights of mean one; None when all are alike, so that ones change no bit."""
+    if weight is None or np.all(weight == weight[0]):
+        return None
+    return weight / weight.mean()
+
+
+def _take(X, target, weight, train, held):
+    """Both sides of a split."""
+    sides = [
+        (X[rows], target[rows], None if weight is None else weight[rows])
+        for rows in (train, held)
+    ]
+    return sides[0], sides[1]
+
+
+def _tensor(array):
+    import torch
+
+    return torch.from_numpy(array.copy())

@@ -1,0 +1,265 @@
+"""The epochs of a fit: progress, early stopping, the best state, faults.
+
+torch is imported by whoever calls; see ``_estimators`` for the shell.
+"""
+
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from torch import nn
+
+from skdiff._nn._data import TensorData, as_tensor
+from skdiff._nn._net import Criterion, Net
+from skdiff._nn._optim import OPTIMIZERS, FlatOptimizer
+
+
+@dataclass
+class Run:
+    """What a fit leaves behind besides the weights."""
+
+    loss_curve: list[float] = field(default_factory=list)
+    validation_scores: list[float] = field(default_factory=list)
+    stopped: str = "max_iter"
+
+    @property
+    def n_iter(self) -> int:
+        """Epochs completed."""
+        return len(self.loss_curve)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop."""
+
+    max_iter: int
+    tol: float
+    n_iter_no_change: int
+    time_limit: float | None
+    verbose: bool
+
+
+class Best:
+    """The best state so far and how long nothing has beaten it."""
+
+    def __init__(self, module: nn.Module, tol: float) -> None:
+        self.module = module
+        self.tol = tol
+        self.score = self.plain = -np.inf
+        self.stale = 0
+        self.state: dict[str, Any] = {}
+
+    def offer(self, score: float, keep: bool) -> None:
+        """Note an epoch's score; keep its state if asked to and best."""
+        # patience asks for a gain of tol, the state for any gain at all
+        self.stale = 0 if score > self.plain + self.tol else self.stale + 1
+        self.plain = max(self.plain, score)
+        if score > self.score:
+            self.score = score
+            if keep:
+                self.save()
+
+    def save(self) -> None:
+        """Remember the current weights."""
+        state = self.module.state_dict()
+        self.state = {name: t.detach().clone() for name, t in state.items()}
+
+    def restore(self) -> None:
+        """Bring the remembered weights back, in place."""
+        if self.state:
+            with torch.no_grad():
+                for name, tensor in self.module.state_dict().items():
+                    tensor.copy_(self.state[name])
+
+
+def run_epochs(
+    net: Net,
+    data: TensorData,
+    limits: Limits,
+    validate: Callable[[], float] | None,
+    report: Callable[[], bool] | None,
+    run: Run,
+) -> Run:
+    """Train until a limit or until nothing improves; leave the best state in the net.
+
+    ``validate`` scores the hold-out after an epoch; ``report`` tells scikit-learn's
+    callbacks about it and returns whether one asks to stop.
+    """
+    best = Best(net.module_, limits.tol)
+    start = time.monotonic()
+    last_good: dict[str, Any] = {}
+    try:
+        for _ in range(limits.max_iter):
+            loss = _epoch(net, data, run)
+            if not np.isfinite(loss):
+                _recover(net, best, last_good, run)
+                break
+            run.loss_curve.append(loss)
+            if validate is not None:
+                run.validation_scores.append(validate())
+            score = -loss if validate is None else run.validation_scores[-1]
+            best.offer(score, keep=validate is not None)
+            if validate is None:
+                last_good = _snapshot(net, last_good)
+            if limits.verbose:
+                _write(run)
+            if report is not None and report():
+                run.stopped = "callback"
+            elif run.stopped == "max_iter":
+                run.stopped = _reason(best, limits, start)
+            if run.stopped != "max_iter":
+                break
+    except KeyboardInterrupt:
+        if not run.loss_curve:  # nothing to keep: plainly unfitted
+            raise
+        run.stopped = "interrupted"
+        warnings.warn("The fit was interrupted; its best state is kept.", stacklevel=2)
+    best.restore()
+    return run
+
+
+def _epoch(net: Net, data: TensorData, run: Run) -> float:
+    """One epoch. skorch's callbacks stop a fit by raising KeyboardInterrupt."""
+    before = len(net.history)
+    try:
+        return net.run_epoch(data)
+    except KeyboardInterrupt:
+        done = len(net.history) > before and "train_loss" in net.history[-1]
+        if not done or not net.callbacks_:
+            raise
+        run.stopped = "callback"
+        return float(net.history[-1, "train_loss"])
+
+
+def _reason(best: Best, limits: Limits, start: float) -> str:
+    if best.stale >= limits.n_iter_no_change:
+        return "converged"
+    if limits.time_limit is not None and time.monotonic() - start > limits.time_limit:
+        return "time"
+    return "max_iter"
+
+
+def _snapshot(net: Net, into: dict[str, Any]) -> dict[str, Any]:
+    """Copy the weights after a good epoch, into the same memory each time."""
+    if isinstance(net.optimizer_, FlatOptimizer):
+        flat = net.optimizer_.flat
+        if "flat" not in into:
+            into["flat"] = flat.clone()
+        into["flat"].copy_(flat)
+        return into
+    return {name: t.detach().clone() for name, t in net.module_.state_dict().items()}
+
+
+def _recover(net: Net, best: Best, last_good: dict[str, Any], run: Run) -> None:
+    """The loss is not finite: back to the last good state, or say there is none."""
+    if best.state:
+        pass  # restored by the caller
+    elif "flat" in last_good:
+        net.optimizer_.flat.copy_(last_good["flat"])
+    elif last_good:
+        best.state = last_good
+    else:
+        raise ValueError(
+            "The loss is not finite after the first epoch. Scale X (StandardScaler) or "
+            "lower learning_rate_init."
+        )
+    run.stopped = "diverged"
+    warnings.warn(
+        f"The loss became non-finite at epoch {run.n_iter + 1}; the best state before "
+        "is kept. Scale X or lower learning_rate_init.",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
+
+
+def _write(run: Run) -> None:
+    line = f"Iteration {run.n_iter}, loss = {run.loss_curve[-1]:.8f}"
+    if run.validation_scores:
+        line += f", validation score = {run.validation_scores[-1]:.6f}"
+    sys.stdout.write(line + "\n")
+
+
+def build_net(
+    net_class: type[Net],
+    module: nn.Module,
+    batch_loss: Any,
+    *,
+    solver: str,
+    learning_rate_init: float,
+    momentum: float,
+    alpha: float,
+    batch_size: int,
+    dtype: torch.dtype,
+    device: str,
+    generator: torch.Generator,
+    strata: np.ndarray | None,
+    net_params: dict[str, Any] | None,
+) -> Net:
+    """Initialise a net over a module in the dtype and on the device asked for."""
+    arguments: dict[str, Any] = {
+        "optimizer": OPTIMIZERS[solver],
+        "optimizer__weight_decay": alpha,
+        "lr": learning_rate_init,
+        "batch_size": batch_size,
+        "device": device,
+    }
+    if solver == "sgd":
+        arguments["optimizer__momentum"] = momentum
+    arguments |= net_params or {}
+    net = net_class(
+        module.to(device=device, dtype=dtype),
+        Criterion(batch_loss),
+        generator=generator,
+        strata=None if strata is None else as_tensor(strata),
+        **arguments,
+    )
+    return net.initialize()
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A generator of one's own: the global one is left alone, also between threads."""
+    return torch.Generator().manual_seed(seed)
+
+
+def finish(net: Net) -> None:
+    """Undo what only training needs."""
+    if isinstance(net.optimizer_, FlatOptimizer):
+        net.optimizer_.release()
+    net.module_.eval()
+
+
+def state_arrays(module: nn.Module) -> dict[str, np.ndarray]:
+    """The weights as arrays on the CPU."""
+    return {
+        name: t.detach().cpu().numpy().copy() for name, t in module.state_dict().items()
+    }
+
+
+def load_arrays(module: nn.Module, arrays: dict[str, np.ndarray]) -> None:
+    """Put arrays into a module built alike."""
+    module.load_state_dict({name: torch.tensor(a) for name, a in arrays.items()})
+
+
+def work_per_batch(module: nn.Module, rows: int) -> float:
+    """Multiply-adds of a forward pass, from the number of weights."""
+    return float(rows * sum(p.numel() for p in module.parameters()))
+
+
+PREDICT_ROWS = 1024  # activations of a chunk stay in the cache
+
+
+def predict_chunks(module: nn.Module, X: np.ndarray, device: str) -> np.ndarray:
+    """Outputs of all rows, a chunk at a time."""
+    module.eval()
+    with torch.no_grad():
+        parts = [
+            module(as_tensor(X[start : start + PREDICT_ROWS], device)).cpu().numpy()
+            for start in range(0, len(X), PREDICT_ROWS)
+        ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

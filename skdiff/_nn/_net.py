@@ -1,0 +1,144 @@
+"""A skorch net without its price: the same steps, a tenth of the bookkeeping.
+
+skorch stays inside for what it does well (callbacks, parameters by name, history), and
+the weights after training are bit-identical to its stock loop's; a test keeps it so.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import skorch
+import torch
+from skorch.callbacks import Callback
+from torch import Tensor, nn
+
+from skdiff._nn._data import Nested, TensorData, TensorIterator, first_tensor
+
+BatchLoss = Callable[[Tensor, Nested, Tensor | None], Tensor]
+
+
+class Criterion(nn.Module):
+    """The loss of a batch as skorch wants it: a module."""
+
+    def __init__(self, batch_loss: BatchLoss) -> None:
+        super().__init__()
+        self.batch_loss = batch_loss
+
+    def forward(self, output: Tensor, target: tuple[Nested, Tensor | None]) -> Tensor:
+        """Return the loss of a batch; ``target`` is a pair of targets and weights."""
+        return self.batch_loss(output, *target)
+
+
+class Net(skorch.NeuralNet):
+    """skorch over tensors in memory, quiet, without hold-out."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        criterion: Any,
+        *,
+        generator: torch.Generator | None = None,
+        strata: Tensor | None = None,
+        train_split: Any = None,
+        verbose: int = 0,
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self.generator = generator
+        self.strata = strata
+        super().__init__(
+            module,
+            criterion,
+            train_split=train_split,
+            verbose=verbose,
+            callbacks=callbacks,
+            **kwargs,
+        )
+
+    @property
+    def _default_callbacks(self) -> list[Any]:
+        return []
+
+    def get_dataset(self, X: Any, y: Any = None) -> TensorData:
+        """Return tensors as they are."""
+        return X if isinstance(X, TensorData) else TensorData(X, y)
+
+    def get_iterator(self, dataset: TensorData, training: bool = False) -> Any:
+        """Return batches: shuffled by the net's own generator in training."""
+        if not training:
+            return TensorIterator(dataset, self.batch_size)
+        return TensorIterator(dataset, self.batch_size, self.generator, self.strata)
+
+    def get_loss(
+        self, y_pred: Tensor, y_true: Any, X: Any = None, training: bool = False
+    ) -> Tensor:
+        """Return the loss of a batch already on the device."""
+        return self.criterion_(y_pred, y_true)
+
+    def infer(self, x: Nested, **fit_params: Any) -> Any:
+        """Call the module on tensors already on the device."""
+        return self.module_(x, **fit_params)
+
+    def listeners(self, hook: str) -> list[Any]:
+        """Callbacks that really override a hook."""
+        stock = getattr(Callback, hook)
+        return [cb for _, cb in self.callbacks_ if getattr(type(cb), hook) is not stock]
+
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """Take one step of the optimiser. Override it for a special step."""
+        X, y = batch
+        self.optimizer_.zero_grad()
+        output = self.infer(X, **fit_params)
+        loss = self.get_loss(output, y, X=X, training=True)
+        loss.backward()
+        if self._on_grad:
+            named = list(self.get_all_learnable_params())
+            for callback in self._on_grad:
+                callback.on_grad_computed(
+                    self, named_parameters=iter(named), batch=batch, training=True
+                )
+        self.optimizer_.step()
+        return {"loss": loss.detach(), "y_pred": output}
+
+    def run_single_epoch(
+        self,
+        iterator: Any,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., dict[str, Any]],
+        **fit_params: Any,
+    ) -> None:
+        """Run one epoch; read the loss once, at its end."""
+        if iterator is None:
+            return
+        begin, end = self.listeners("on_batch_begin"), self.listeners("on_batch_end")
+        self._on_grad = self.listeners("on_grad_computed")
+        self._set_training(training)
+        total: Any = 0.0
+        rows = n_batches = 0
+        for batch in iterator:
+            size = len(first_tensor(batch[0]))
+            if begin or end:
+                self.history.new_batch()
+            for callback in begin:
+                callback.on_batch_begin(self, batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            total = total + step["loss"] * size
+            rows += size
+            n_batches += 1
+            if begin or end:
+                self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+                self.history.record_batch(f"{prefix}_batch_size", size)
+            for callback in end:
+                callback.on_batch_end(self, batch=batch, training=training, **step)
+        self.history.record(f"{prefix}_loss", float(total) / max(rows, 1))
+        self.history.record(f"{prefix}_batch_count", n_batches)
+
+    def run_epoch(self, data: TensorData) -> float:
+        """Run one epoch of training with its hooks; return the mean loss."""
+        self.notify("on_epoch_begin", dataset_train=data, dataset_valid=None)
+        iterator = self.get_iterator(data, training=True)
+        self.run_single_epoch(iterator, True, "train", self.train_step)
+        loss: float = self.history[-1, "train_loss"]
+        self.notify("on_epoch_end", dataset_train=data, dataset_valid=None)
+        return loss
