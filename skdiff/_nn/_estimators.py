@@ -388,8 +388,8 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
 
     def _hidden_sizes(self):
         sizes = self.hidden_layer_sizes
-        sizes = [sizes] if isinstance(sizes, Integral) else list(sizes)
-        if not all(isinstance(s, Integral) and s > 0 for s in sizes):
+        sizes = [sizes] if isinstance(sizes, int | np.integer) else list(sizes)
+        if not all(isinstance(s, int | np.integer) and s > 0 for s in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [int(s) for s in sizes]
 

@@ -1,0 +1,40 @@
+"""Many small Newton systems over one table, at once."""
+
+import numpy as np
+
+from skdiff._convex._losses import Array
+
+# Beyond this many columns the table of products outgrows the gain of one big product.
+PAIRS_UP_TO = 120
+
+
+class Hessians:
+    """Weighted Gram matrices ``X' diag(D_k) X`` for every row ``D_k`` of D.
+
+    With few columns, the products of all pairs of columns are tabulated once and a
+    batch of Gram matrices is one matrix product.
+    """
+
+    def __init__(self, X: Array) -> None:
+        self.X = X
+        d = X.shape[1]
+        self.tabulated = d <= PAIRS_UP_TO
+        if self.tabulated:
+            rows, columns = np.tril_indices(d)
+            self.Z = X[:, rows] * X[:, columns]
+            # where each entry of the full matrix stands among the pairs
+            self.place = np.empty((d, d), dtype=np.intp)
+            self.place[rows, columns] = np.arange(len(rows))
+            self.place[columns, rows] = np.arange(len(rows))
+
+    def __call__(self, D: Array) -> Array:
+        """Return Gram matrices of shape (len(D), d, d)."""
+        if self.tabulated:
+            packed: Array = (D @ self.Z)[:, self.place.ravel()]
+            return packed.reshape(len(D), *self.place.shape)
+        return np.stack([(self.X.T * weights) @ self.X for weights in D])
+
+
+def solve_systems(H: Array, B: Array) -> Array:
+    """Solve ``H_k x = B_k`` for matrices (m, d, d) and right-hand sides (m, d, r)."""
+    return np.asarray(np.linalg.solve(H, B), dtype=np.float64)

@@ -1,0 +1,191 @@
+"""Losses of linear predictors, with up to four derivatives, stable at any margin.
+
+A loss is a class whose ``evaluate(f, y, order)`` returns the tuple ``(value, first,
+..., order-th derivative in f)``, elementwise and broadcasting, at the price of one
+exponential an element. Values are log losses or half deviances, so that their zero
+means a perfect fit.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Loss(Protocol):
+    """What the solvers ask of a loss."""
+
+    #: whether the second derivative is constant, so that level sets are ellipsoids
+    quadratic: bool
+    #: whether the third and fourth derivative exist and say something
+    smooth: bool
+
+    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return the value and the derivatives up to ``order`` (at most 4)."""
+        ...
+
+
+class Logistic:
+    """``log(1 + exp(f)) - y f`` for y in [0, 1]."""
+
+    quadratic, smooth = False, True
+
+    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return value and derivatives."""
+        e = np.abs(f)
+        np.negative(e, out=e)
+        np.exp(e, out=e)
+        value = np.log1p(e)
+        value += np.maximum(f, 0.0)
+        value -= y * f
+        if order == 0:
+            return (value,)
+        share = 1.0 / (1.0 + e)  # probability of the likelier side
+        e *= share  # of the other side: no cancellation at large margins
+        p = np.where(f >= 0, share, e)
+        results = [value, p - y]
+        if order >= 2:
+            v = share
+            v *= e
+            results.append(v)
+        if order >= 3:
+            results.append(v * (1.0 - 2.0 * p))
+        if order >= 4:
+            results.append(v * (1.0 - 6.0 * v))
+        return tuple(results)
+
+
+class Squared:
+    """``(f - y)^2 / 2``."""
+
+    quadratic, smooth = True, True
+
+    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return value and derivatives."""
+        r = f - y
+        flat = (np.ones_like(r), np.zeros_like(r), np.zeros_like(r))
+        return (r * r / 2.0, r, *flat)[: order + 1]
+
+
+class Poisson:
+    """Half the Poisson deviance under the log link: ``exp(f) - y f + y log y - y``."""
+
+    quadratic, smooth = False, True
+
+    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return value and derivatives."""
+        mean = np.exp(f)
+        value = mean - y * f
+        value += _xlogx(y) - y
+        return (value, mean - y, mean, mean, mean)[: order + 1]
+
+
+class Gamma:
+    """Half the gamma deviance under the log link: ``y exp(-f) + f - 1 - log y``."""
+
+    quadratic, smooth = False, True
+
+    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return value and derivatives."""
+        r = y * np.exp(-f)
+        value = r + f - (1.0 + np.log(y))
+        return (value, 1.0 - r, r, -r, r)[: order + 1]
+
+
+class SquaredHinge:
+    """``max(0, 1 - y f)^2`` for y in {-1, 1}; twice differentiable but for a kink."""
+
+    quadratic, smooth = False, False
+
+    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return value and derivatives."""
+        slack = np.maximum(1.0 - y * f, 0.0)
+        inside = 2.0 * (slack > 0)
+        zero = np.zeros_like(slack)
+        return (slack**2, -2.0 * y * slack, inside, zero, zero)[: order + 1]
+
+
+class Huber:
+    """Squared within ``delta`` of the target, linear beyond."""
+
+    quadratic, smooth = False, False
+
+    def __init__(self, delta: float = 1.35) -> None:
+        self.delta = delta
+
+    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return value and derivatives."""
+        r = f - y
+        clipped = np.clip(r, -self.delta, self.delta)
+        value = clipped * (r - clipped / 2.0)
+        inside = (np.abs(r) <= self.delta).astype(np.float64)
+        zero = np.zeros_like(r)
+        return (value, clipped, inside, zero, zero)[: order + 1]
+
+
+class Exponential:
+    """``exp(-y f)`` for y in {-1, 1}."""
+
+    quadratic, smooth = False, True
+
+    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return value and derivatives."""
+        e = np.exp(-y * f)
+        return (e, -y * e, y**2 * e, -(y**3) * e, y**4 * e)[: order + 1]
+
+
+class CumulativeLogit:
+    """``-log(sigmoid(upper - f) - sigmoid(lower - f))``, y the pair (lower, upper).
+
+    The difference of two sigmoids factors, so the loss is a sum of two logistic losses
+    and a constant of the thresholds: nothing cancels between neighbouring thresholds.
+    """
+
+    quadratic, smooth = False, True
+
+    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return value and derivatives; thresholds may be infinite."""
+        lower, upper = y
+        width = np.log(-np.expm1(lower - upper))
+        logistic = Logistic()
+        with np.errstate(invalid="ignore"):
+            above = logistic.evaluate(f - upper, 0.0, order)
+            below = logistic.evaluate(lower - f, 0.0, order)
+        above = tuple(np.where(np.isinf(upper), 0.0, part) for part in above)
+        below = tuple(np.where(np.isinf(lower), 0.0, part) for part in below)
+        signs = (1.0, -1.0, 1.0, -1.0, 1.0)
+        parts = [a + s * b for a, b, s in zip(above, below, signs, strict=False)]
+        parts[0] = parts[0] - width
+        return tuple(parts)
+
+
+class Multinomial:
+    """``log(sum_k exp(F_k)) - F_y`` for codes y; F of shape (..., n, n_classes)."""
+
+    quadratic, smooth = False, True
+
+    def evaluate(self, F: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return values (..., n), and with ``order=1`` the gradient (..., n, K).
+
+        The Hessian of a row is ``diag(p) - p p'`` with ``p`` the gradient plus the
+        indicator of the label, so it needs no evaluation of its own.
+        """
+        top = F.max(axis=-1, keepdims=True)
+        e = np.exp(F - top)
+        total = e.sum(axis=-1, keepdims=True)
+        index = np.broadcast_to(np.asarray(y)[..., None], (*F.shape[:-1], 1))
+        chosen = np.take_along_axis(F, index, axis=-1)
+        value = (np.log(total) + top - chosen)[..., 0]
+        if order == 0:
+            return (value,)
+        e /= total
+        p = e
+        here = np.take_along_axis(p, index, axis=-1) - 1.0
+        np.put_along_axis(p, index, here, axis=-1)
+        return (value, p)
+
+
+def _xlogx(y: Any) -> Array:
+    y = np.asarray(y, dtype=np.float64)
+    return y * np.log(np.where(y > 0, y, 1.0))
