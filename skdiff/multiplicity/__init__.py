@@ -1,3 +1,15 @@
 """How far equally good models disagree."""
 
-__all__: list[str] = []
+from skdiff.multiplicity._displays import RashomonRangeDisplay
+from skdiff.multiplicity._rashomon import (
+    RashomonClassifier,
+    RashomonRegressor,
+    multiplicity_report,
+)
+
+__all__ = [
+    "RashomonClassifier",
+    "RashomonRegressor",
+    "multiplicity_report",
+    "RashomonRangeDisplay",
+]

@@ -87,6 +87,7 @@ class LevelSet:
     whiten: Array  # (d, r): w = center + whiten @ u
     null: Array  # (d, d - r): directions that change nothing
     data: "Whitened" = field(repr=False)
+    n_iter: int = 0
 
     @classmethod
     def at(cls, problem: Problem, start: Array, *, max_iter: int = 200) -> "LevelSet":
@@ -104,7 +105,7 @@ class LevelSet:
         whiten = vectors[:, kept] / np.sqrt(values[kept]) / scale[:, None]
         null = vectors[:, ~kept] / scale[:, None]
         data = Whitened(problem, found.x, whiten)
-        return cls(problem, found.x, value, hessian, whiten, null, data)
+        return cls(problem, found.x, value, hessian, whiten, null, data, found.n_iter)
 
     def maxima(
         self,
@@ -148,6 +149,39 @@ class LevelSet:
             inside = (np.abs(V) @ np.abs(self.null)).max(axis=1, initial=0.0)
             norms[outside > 1e-7 * np.maximum(inside, 1e-300)] = np.inf
         return U, norms
+
+    def radius(self, budget: float) -> float:
+        """Radius of a ball around the centre that holds the level set.
+
+        Its extremes along the axes make a box; doubled, it covers their residuals.
+        """
+        axes = np.eye(self.whiten.shape[1])
+        tau = np.sqrt(2 * budget)
+        solver = Maximiser(self.data, tau, 1e-6, 60)
+        ends = (
+            (solver.ellipsoid(-axes), solver.ellipsoid(axes))
+            if self.problem.loss.quadratic
+            else solver.both(axes)
+        )
+        return 2 * float(np.linalg.norm(np.maximum(ends[0].value, ends[1].value)))
+
+    def error_bound(
+        self, V: Array, found: Extremes, budget: float, radius: float
+    ) -> Array:
+        """Distance between a proven upper end and a feasible point's value.
+
+        For every w in the set, ``v'w <= v'w0 + (budget - gap(w0)) / mu + |r'(w - w0)| /
+        mu`` with ``r = grad L(w0) - mu v``; and ``gap`` is convex along the ray from
+        the centre, so shrinking ``w0`` by ``budget / gap`` makes it feasible.
+        """
+        gap, gradient, _ = self.data.evaluate(found.model)
+        r = gradient - found.multiplier[:, None] * V
+        reach = np.einsum("ij,ij->i", V, found.model)
+        slack = (budget - gap) / found.multiplier
+        size = np.sqrt(np.einsum("ij,ij->i", r, r))
+        outer = reach + slack + size * 2 * radius / found.multiplier
+        inner = reach * np.minimum(1.0, budget / np.maximum(gap, 1e-300))
+        return np.maximum(outer - inner, 0.0)
 
     def models(self, U: Array) -> Array:
         """Weights (m, d) of whitened points."""
@@ -374,7 +408,9 @@ class Maximiser:
                 factor[bad] = 1 + 0.4 * (factor[bad] - 1)
                 short = np.maximum(good[2][bad], self.tau / 64) * factor[bad]
                 start = good[2][bad] == 0
-                U[bad] = np.where(start[:, None], short[:, None] * V[rows][bad], good[0][bad])
+                U[bad] = np.where(
+                    start[:, None], short[:, None] * V[rows][bad], good[0][bad]
+                )
                 mu[bad] = np.where(start, short, good[1][bad])
                 level[bad], tries[bad] = np.minimum(short, self.tau), 0
         else:
