@@ -93,6 +93,7 @@ def allowed_fits(X, y, classifier):
         "a rare class": (X, rare),
     }
     if not classifier:
+        cases["y constant"] = (X, np.full(60, 2.5))
         cases["huge y"] = (X, y * 1e150)
         cases["tiny y"] = (X, y * 1e-150)
     return cases
@@ -121,7 +122,6 @@ def demanded_fits(X, y, classifier):
         }
     else:
         cases["y integers"] = (X, np.round(10 * y).astype(int))
-        cases["y constant"] = (X, np.full(60, 2.5))
     return cases
 
 

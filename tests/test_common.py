@@ -262,6 +262,7 @@ def test_sample_weight_is_routed_through_a_pipeline(estimator, tables):
     weight = np.random.default_rng(0).uniform(0.5, 2, len(X))
     with sklearn.config_context(enable_metadata_routing=True):
         method = seeded(estimator).set_fit_request(sample_weight=True)
+        method.set_score_request(sample_weight=True)
         pipeline = Pipeline([("scale", StandardScaler()), ("method", method)])
         pipeline.set_params(scale=StandardScaler().set_fit_request(sample_weight=False))
         quietly(pipeline.fit, X, y, sample_weight=weight)

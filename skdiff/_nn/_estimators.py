@@ -29,6 +29,7 @@ from skdiff._sklearn import (
     fit_context,
     has_callbacks,
 )
+from skdiff._validation import refuse_dates
 
 # Sums of squares of anything larger overflow somewhere between X and the loss.
 LARGEST = 1e30
@@ -356,6 +357,7 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
 
     def _validate(self, X, y, sample_weight, *, reset):
         """Check and convert; drop rows of weight zero; None when all weigh alike."""
+        refuse_dates(X)
         X, y = validate_data(
             self,
             X,

@@ -107,6 +107,17 @@ class LevelSet:
         data = Whitened(problem, found.x, whiten)
         return cls(problem, found.x, value, hessian, whiten, null, data, found.n_iter)
 
+    def arrays(self) -> dict[str, Any]:
+        """What :meth:`restore` needs besides the problem."""
+        names = ("center", "objective", "hessian", "whiten", "null", "n_iter")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def restore(cls, problem: Problem, **arrays: Any) -> "LevelSet":
+        """Rebuild a level set to the bit, without another polish."""
+        data = Whitened(problem, arrays["center"], arrays["whiten"])
+        return cls(problem=problem, data=data, **arrays)
+
     def maxima(
         self,
         V: Array,

@@ -29,6 +29,7 @@ from skdiff._sklearn import (
     check_sample_weight,
     fit_context,
 )
+from skdiff._validation import refuse_dates
 from skdiff.multiplicity import _linear_models as linear
 from skdiff.multiplicity._level_set import LevelSet, Problem, UnboundedError
 
@@ -62,6 +63,11 @@ class _Rashomon(
             raise ValueError(
                 f"epsilon={self.epsilon} must be below 1: with epsilon_type="
                 f"{self.epsilon_type!r} it is one minus the confidence level."
+            )
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the "
+                "target y is None."
             )
         steps, _, inner, frozen = linear.split(self.estimator, default, kind)
         X, y = self._check(X, y, steps, reset=True)
@@ -98,9 +104,11 @@ class _Rashomon(
     def _check(self, X, y, steps, *, reset):
         """Check X for the linear model itself, or leave that to the pipeline."""
         if steps is None:
+            refuse_dates(X)
             keywords = {
                 "accept_sparse": ["csr", "csc", "coo"],
                 "dtype": np.float64,
+                "order": "C",
                 "reset": reset,
             }
             if y is None:
@@ -125,7 +133,7 @@ class _Rashomon(
         """Dense columns as the linear model sees them."""
         if steps is not None:
             X = steps.transform(X)
-        X = check_array(X, accept_sparse=True, dtype=np.float64)
+        X = check_array(X, accept_sparse=True, dtype=np.float64, order="C")
         if hasattr(X, "toarray"):
             if X.shape[1] > LARGEST_DENSE:
                 raise ValueError(
@@ -161,7 +169,7 @@ class _Rashomon(
         """The level set, rebuilt from arrays once after a fit or a load."""
         if "level_set" not in self._live:
             problem = _problem(self._data, self._loss_name)
-            self._live["level_set"] = LevelSet.at(problem, self._center)
+            self._live["level_set"] = LevelSet.restore(problem, **self._whitening)
         return self._live["level_set"]
 
     def __getstate__(self):
@@ -346,6 +354,7 @@ n_features + 1)
         names : ndarray of str of shape (4,)
             ``prediction``, ``low``, ``high``, ``width``.
         """
+        check_is_fitted(self)
         super().get_feature_names_out(input_features)
         return np.array(["prediction", "low", "high", "width"], dtype=object)
 
@@ -1035,7 +1044,7 @@ def _fit_level_set(estimator, model, X, target, weight):
         "_scale": place[1],
         "_unit": unit,
         "_intercept": goal.fit_intercept,
-        "_center": level_set.center,
+        "_whitening": level_set.arrays(),
         "_baseline": baseline,
         "_budget": float(budget),
         "_excess": float(excess),
