@@ -80,7 +80,9 @@ def public_callables():
 
 
 @pytest.mark.parametrize(
-    ("name", "thing"), list(public_callables()), ids=lambda x: x if isinstance(x, str) else ""
+    ("name", "thing"),
+    list(public_callables()),
+    ids=lambda x: x if isinstance(x, str) else "",
 )
 def test_everything_public_is_documented(name, thing):
     docstring = inspect.getdoc(thing)

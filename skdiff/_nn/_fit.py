@@ -43,6 +43,8 @@ class Limits:
     n_iter_no_change: int
     time_limit: float | None
     verbose: bool
+    one_epoch: bool = False
+    continued: bool = False
 
 
 class Best:

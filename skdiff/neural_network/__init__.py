@@ -1,3 +1,14 @@
 """Classifiers and regressors that are networks."""
 
-__all__: list[str] = []
+from skdiff.neural_network._anyloss import AnyLossClassifier
+
+__all__ = ["AnyLossClassifier", "ConfusionMetricLoss"]
+
+
+def __getattr__(name):
+    # a torch module: loading it loads torch, which an estimator does at its first fit
+    if name == "ConfusionMetricLoss":
+        from skdiff.neural_network._anyloss_module import ConfusionMetricLoss
+
+        return ConfusionMetricLoss
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

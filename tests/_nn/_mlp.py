@@ -1,10 +1,7 @@
 """The least a method writes: a network classifier and regressor on the shared base."""
 
-from skdiff._nn._estimators import (
-    BaseNeural,
-    NeuralClassifierMixin,
-    NeuralRegressorMixin,
-)
+from skdiff._nn._estimators import BaseNeural
+from skdiff._nn._mixins import NeuralClassifierMixin, NeuralRegressorMixin
 
 
 class MLPClassifier(NeuralClassifierMixin, BaseNeural):
