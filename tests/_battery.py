@@ -155,7 +155,7 @@ def same_tables(X, y, folder):
 def close_tables(X):
     """The base table in rougher types; the reference is a fit on the same values."""
     return {
-        "float32": (X.astype(np.float32), 1e-3),
+        "float32": (X.astype(np.float32), 1e-2),
         "float16": (X.astype(np.float16), 1e-2),
         "integers": (np.round(X * 10).astype(int), 1e-5),
         "bool": (X > 0, 1e-5),
