@@ -9,19 +9,20 @@ PAIRS_UP_TO = 120
 
 
 class Hessians:
-    """Weighted Gram matrices ``X' diag(D_k) X`` for every row ``D_k`` of D.
+    """Gram matrices ``X' diag(D_k * s) X`` for every row ``D_k`` of D.
 
     With few columns, the products of all pairs of columns are tabulated once and a
     batch of Gram matrices is one matrix product.
     """
 
-    def __init__(self, X: Array) -> None:
+    def __init__(self, X: Array, s: Array | None = None) -> None:
         self.X = X
+        self.weighted = X if s is None else s[:, None] * X
         d = X.shape[1]
         self.tabulated = d <= PAIRS_UP_TO
         if self.tabulated:
             rows, columns = np.tril_indices(d)
-            self.Z = X[:, rows] * X[:, columns]
+            self.Z = X[:, rows] * self.weighted[:, columns]
             # where each entry of the full matrix stands among the pairs
             self.place = np.empty((d, d), dtype=np.intp)
             self.place[rows, columns] = np.arange(len(rows))
@@ -32,7 +33,7 @@ class Hessians:
         if self.tabulated:
             packed: Array = (D @ self.Z)[:, self.place.ravel()]
             return packed.reshape(len(D), *self.place.shape)
-        return np.stack([(self.X.T * weights) @ self.X for weights in D])
+        return np.stack([(self.X.T * weights) @ self.weighted for weights in D])
 
 
 def solve_systems(H: Array, B: Array) -> Array:

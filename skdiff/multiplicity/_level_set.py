@@ -19,7 +19,7 @@ from scipy.optimize import brentq
 from sklearn.utils.parallel import Parallel, delayed
 
 from skdiff._convex._batched import Hessians, solve_systems
-from skdiff._convex._losses import Array, Loss
+from skdiff._convex._losses import Array, Logistic, Loss, Softplus
 from skdiff._convex._newton import newton
 
 # Temporaries of (rows of a chunk) x (training rows) stay in the second-level cache.
@@ -27,6 +27,9 @@ CHUNK_CELLS = 200_000
 # A direction in which the Hessian is this much flatter than in the steepest one, in
 # units where every column has curvature one, is one the data say nothing about.
 FLAT = 1e-11
+
+# With a best loss above this, rounding of single saturated rows is out of sight.
+COARSE = 1e-6
 
 
 @dataclass
@@ -64,7 +67,7 @@ class Extremes:
     residual: Array  # (m,), relative to the square root of the budget
     n_iter: int = 0
 
-    def put(self, rows: Array, other: "Extremes") -> None:
+    def put(self, rows: Any, other: "Extremes") -> None:
         """Take the results of other rows."""
         self.value[rows], self.model[rows] = other.value, other.model
         self.multiplier[rows], self.residual[rows] = other.multiplier, other.residual
@@ -211,9 +214,15 @@ class Whitened:
 
     def __init__(self, problem: Problem, center: Array, whiten: Array) -> None:
         self.loss, self.y, self.s = problem.loss, problem.y, problem.s
-        self.X = np.ascontiguousarray(problem.X @ whiten)
+        X, self.f0 = problem.X @ whiten, problem.X @ center
+        if isinstance(self.loss, Logistic):  # the label turns into the row's sign
+            sign = 1.0 - 2.0 * self.y
+            X, self.f0 = sign[:, None] * X, sign * self.f0
+            self.loss = Softplus(precise=problem.value(center) < COARSE)
+            self.y = np.zeros(1)
+        self.X = np.ascontiguousarray(X)
+        self.weighted_X = self.s[:, None] * self.X
         self.n, self.r = self.X.shape
-        self.f0 = problem.X @ center
         self.P = (whiten.T * problem.penalty) @ whiten
         self.g0 = whiten.T @ (problem.penalty * center)
         parts = self.loss.evaluate(self.f0, self.y, 4)
@@ -226,20 +235,18 @@ class Whitened:
     def hessians(self) -> Hessians:
         """Tabulated on first use: an ellipsoid never asks."""
         if self._hessians is None:
-            self._hessians = Hessians(self.X)
+            self._hessians = Hessians(self.X, self.s)
         return self._hessians
 
     def evaluate(self, U: Array) -> tuple[Array, Array, Array]:
-        """Gaps ``L - L*``, gradients, and weighted second derivatives of the rows."""
+        """Gaps ``L - L*``, gradients, and second derivatives of the rows."""
         F = U @ self.X.T
         F += self.f0
         value, first, second = self.loss.evaluate(F, self.y, 2)
         UP = U @ self.P
         gap = value @ self.s - self.base
         gap += U @ self.g0 + np.einsum("ij,ij->i", UP, U) / 2
-        first *= self.s
-        gradient = first @ self.X + UP + self.g0
-        second *= self.s
+        gradient = first @ self.weighted_X + UP + self.g0
         return gap, gradient, second
 
     def hessian(self, second: Array) -> Array:
@@ -288,9 +295,14 @@ class Maximiser:
             signs = np.concatenate([-V, V])
             return np.full(len(signs), tau), tau * signs
         A = V @ data.X.T
-        b = -((A * A * data.h3) @ data.X)
-        AB = A * (b @ data.X.T)
-        c = -((3 * AB * data.h3 + A**3 * data.h4) @ data.X)
+        A2 = A * A
+        b = -((A2 * data.h3) @ data.X)
+        inner = b @ data.X.T
+        inner *= 3 * data.h3
+        A2 *= data.h4
+        inner += A2
+        inner *= A
+        c = -(inner @ data.X)
         beta = np.einsum("ij,ij->i", V, b)
         gamma = np.einsum("ij,ij->i", V, c)
         beta, gamma = np.concatenate([-beta, beta]), np.concatenate([gamma, gamma])
@@ -314,7 +326,7 @@ class Maximiser:
         result = Extremes.empty(m, V.shape[1])
         rows = np.arange(m)
         before = np.full(m, np.inf)
-        slow: list[Array] = []
+        slow: list[Any] = []
         for n_iter in range(self.max_iter):
             state = self.state(V[rows], U, mu, self.tau)
             size = state.size
@@ -365,7 +377,7 @@ class Maximiser:
         return U + p * change[:, None] - q, mu + change
 
     def finish(
-        self, state: "State", U: Array, mu: Array, rows: Array, n_iter: int
+        self, state: "State", U: Array, mu: Array, rows: Any, n_iter: int
     ) -> Extremes:
         """The Lagrangian's value: of second order in the residuals.
 
@@ -476,14 +488,14 @@ class State:
     r2: Array
     size: Array
 
-    def take(self, rows: Array) -> "State":
+    def take(self, rows: Any) -> "State":
         """The same for some rows."""
         if rows.all():
             return self
         return State(*(part[rows] for part in vars(self).values()))
 
 
-def _chunks(m: int, n: int) -> Iterator[Array]:
+def _chunks(m: int, n: int) -> Iterator[Any]:
     step = max(8, CHUNK_CELLS // max(n, 1) // 2)
     for start in range(0, m, step):
         yield np.arange(start, min(m, start + step))

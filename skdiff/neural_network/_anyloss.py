@@ -5,6 +5,7 @@ from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
@@ -43,10 +44,12 @@ class AnyLossClassifier(NeuralClassifierMixin, BaseNeural):
         Steepness ``L`` of the sigmoid. Values from 4 to 73 give about the same model.
     bce_weight : float or "auto", default="auto"
         Share of cross-entropy in the loss. ``"auto"`` is 0 for two classes and, for
-        more, 0.5 with classes weighted alike. At 1 the loss is plain cross-entropy.
+        more, 0.5 with classes weighted alike unless ``class_weight`` says otherwise.
+        At 1 the loss is plain cross-entropy.
     warmup_iter : int or "auto", default="auto"
-        Full-batch steps of class-balanced cross-entropy before the metric takes over.
-        ``"auto"`` is 100 for linear models, 0 for networks and warm starts.
+        Steps of cross-entropy, with classes weighted alike unless ``class_weight``
+        says otherwise, before the metric takes over. ``"auto"`` is 100 for linear
+        models and with ``class_weight``, 0 for other networks and warm starts.
     cost_matrix : array-like of shape (n_classes, n_classes), default=None
         Cost of predicting the column's class for the row's; replaces ``metric``.
     zero_division : float, default=0.0
@@ -277,14 +280,17 @@ default="relu"
         if self.preset == "paper":
             return 0.0, False
         if self.bce_weight == "auto":
-            return (0.5, True) if n_classes > 2 else (0.0, False)
+            alike = self.class_weight is None
+            return (0.5, alike) if n_classes > 2 else (0.0, False)
         return float(self.bce_weight), False
 
     def _warmup(self, continued):
         if self.preset == "paper" or continued:
             return 0
         if self.warmup_iter == "auto":
-            return 0 if self._hidden_sizes() else WARMUP
+            # under lopsided class weights a metric can be flat at a network's start
+            plain = self._hidden_sizes() and self.class_weight is None
+            return 0 if plain else WARMUP
         return int(self.warmup_iter)
 
     # --- hooks ----------------------------------------------------------------------
@@ -389,6 +395,7 @@ default="relu"
             masses=masses,
             running=running,
             rates=rates,
+            balanced_warmup=self.class_weight is None,
         )
         goal.bce_factors = goal.balance if alike else None
         return goal
@@ -415,8 +422,7 @@ default="relu"
                 data.X.numpy(),
                 target.numpy(),
                 None if weight is None else weight.numpy(),
-                goal.metric.closed,
-                goal.amplification,
+                goal,
                 net.optimizer_,
             )
 
@@ -429,7 +435,8 @@ default="relu"
         import torch
 
         goal = net.objective
-        if goal.bce_weight == 1 or net.n_out != 1:
+        asked_for = isinstance(self.class_weight, dict)  # a cut off the middle
+        if goal.bce_weight == 1 or net.n_out != 1 or asked_for:
             return
         with torch.no_grad():
             z = net.module_(data.X)[:, 0]
@@ -441,6 +448,7 @@ default="relu"
             warnings.warn(
                 "No row lies where the metric has a slope; the intercept is moved to "
                 "the median row. Lower amplification if training stays flat.",
+                ConvergenceWarning,
                 stacklevel=2,
             )
             list(net.module_.parameters())[-1].sub_(z.median())

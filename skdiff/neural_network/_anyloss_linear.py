@@ -8,86 +8,94 @@ step and torch's may take turns.
 import math
 
 import numpy as np
-from scipy.special import expit
 
 
 class LinearSteps:
-    """Steps on ``1 - M`` for one logit a row and a metric in closed form."""
+    """Steps on ``1 - M`` for one logit a row and a metric in closed form.
 
-    def __init__(self, X, y, weight, metric, amplification, optimizer):
+    With ``t = tanh(z / 2)`` the probability is ``(1 + t) / 2``, its amplified form ``(1
+    + tanh(L t / 4)) / 2``, and both slopes are ``(1 - tanh^2) / 4`` and a factor: two
+    hyperbolic tangents a row are all the transcendental work.
+    """
+
+    def __init__(self, X, y, weight, goal, optimizer):
         # positives first: the two class costs become two slices
         order = np.argsort(1 - y, kind="stable")
-        self.X = np.ascontiguousarray(X[order])
-        self.n1 = int(y.sum())
-        self.s = None if weight is None else np.ascontiguousarray(weight[order])
-        s = np.ones(len(y)) if weight is None else self.s
-        self.P, self.N = float(s[: self.n1].sum()), float(s[self.n1 :].sum())
-        self.metric, self.L = metric, amplification
+        n, d = X.shape
+        self.halves = np.empty((n, d + 1), dtype=X.dtype)
+        np.multiply(X[order], 0.5, out=self.halves[:, :d])
+        self.halves[:, d] = 0.5
+        self.s = np.ones(n, dtype=X.dtype) if weight is None else weight[order]
+        self.n1 = n1 = int(y.sum())
+        self.P, self.N = float(self.s[:n1].sum()), float(self.s[n1:].sum())
+        self.metric, self.L = goal.metric.closed, goal.amplification
+        self.balanced = goal.balanced_warmup
+        self.counts = np.zeros((2, n), dtype=X.dtype)  # tp and fp in one product
+        self.counts[0, :n1], self.counts[1, n1:] = self.s[:n1] / 2, self.s[n1:] / 2
+        self.t, self.u = np.empty((2, n), dtype=X.dtype)
+        self.sides = self.u[:n1], self.u[n1:]
+        self.weighted = weight is not None
         self.optimizer = optimizer
         group = optimizer.param_groups[0]
         self.lr, self.alpha = group["lr"], group["weight_decay"]
         self.betas, self.eps = group.get("betas"), group.get("eps")
         self.momentum = group.get("momentum", 0.0)
         self.flat = optimizer.flat.numpy()
-        self.memory = {k: t.numpy() for k, t in optimizer.memory.items()}
-        self.t = float(optimizer.n_steps)
-        d = X.shape[1]
-        self.w, self.b = self.flat[:d], self.flat[d:]
+        self.w = self.flat[:d]
+        self.memory = {k: m.numpy() for k, m in optimizer.memory.items()}
+        self.n_steps = float(optimizer.n_steps)
         self.gradient = np.empty_like(self.flat)
-        self.room = [np.empty(len(y), dtype=X.dtype) for _ in range(3)]
+        self.g_w = self.gradient[:d]
 
     def step(self, warm):
         """Take one step and return the loss before it."""
-        z, p, a = self.room
-        np.dot(self.X, self.w, out=z)
-        z += self.b
-        _sigmoid(z, p)
-        loss = self._balanced_entropy(z, p, a) if warm else self._metric(p, a, z)
-        d = len(self.w)
-        np.dot(a, self.X, out=self.gradient[:d])
-        self.gradient[d] = a.sum()
+        np.dot(self.halves, self.flat, out=self.t)
+        loss = self._entropy() if warm else self._metric()
+        np.dot(self.u, self.halves, out=self.gradient)
         if self.alpha:
-            self.gradient[:d] += self.alpha * self.w
+            self.g_w += self.alpha * self.w
         self._update()
         return loss
 
-    def _metric(self, p, a, z):
-        """Slope of ``1 - M`` in the logits, left in ``a``."""
-        n1, L = self.n1, self.L
-        np.subtract(p, 0.5, out=z)
-        z *= L
-        _sigmoid(z, a)
-        if self.s is None:
-            tp, fp = float(a[:n1].sum()), float(a[n1:].sum())
-        else:
-            tp, fp = float(a[:n1] @ self.s[:n1]), float(a[n1:] @ self.s[n1:])
-        value, m_tp, m_fp = self.metric(tp, fp, self.P, self.N)
-        # da/dz = L a (1 - a) p (1 - p)
-        np.subtract(1.0, a, out=z)
-        a *= z
-        np.subtract(1.0, p, out=z)
-        a *= z
-        a *= p
-        a[:n1] *= -m_tp * L
-        a[n1:] *= -m_fp * L
-        if self.s is not None:
-            a *= self.s
+    def _metric(self):
+        """Slope of ``1 - M`` in half the logits, left in ``u``."""
+        t, u, L = self.t, self.u, self.L
+        np.tanh(t, out=t)
+        np.multiply(t, L / 4, out=u)
+        np.tanh(u, out=u)
+        tp, fp = (self.counts @ u).tolist()
+        value, m_tp, m_fp = self.metric(
+            tp + self.P / 2, fp + self.N / 2, self.P, self.N
+        )
+        # da/dz = L a (1 - a) p (1 - p); twice that for half the logit
+        u *= u
+        np.subtract(1.0, u, out=u)
+        t *= t
+        np.subtract(1.0, t, out=t)
+        u *= t
+        if self.weighted:
+            u *= self.s
+        positive, negative = self.sides
+        positive *= -m_tp * L / 8
+        negative *= -m_fp * L / 8
         return 1.0 - value
 
-    def _balanced_entropy(self, z, p, a):
-        """Slope of the class-balanced cross-entropy, left in ``a``."""
-        n1 = self.n1
-        np.copyto(a, p)
-        a[:n1] -= 1.0
-        a[:n1] *= 0.5 / self.P
-        a[n1:] *= 0.5 / self.N
+    def _entropy(self):
+        """Slope of the warm-up's cross-entropy in half the logits, left in ``u``."""
+        n1, u = self.n1, self.u
+        scales = (self.P, self.N)
+        shares = [0.5 / m if self.balanced else 1 / (self.P + self.N) for m in scales]
+        z = 2 * self.t
         z[:n1] *= -1.0
-        losses = np.logaddexp(0.0, z)
-        if self.s is not None:
-            a *= self.s
-            losses *= self.s
-        loss = losses[:n1].sum() / self.P + losses[n1:].sum() / self.N
-        return float(loss) / 2
+        losses = np.logaddexp(0.0, z) * self.s
+        np.tanh(self.t, out=u)
+        u[:n1] -= 1.0
+        u[n1:] += 1.0
+        if self.weighted:
+            u *= self.s
+        for side, share in zip(self.sides, shares, strict=True):
+            side *= share
+        return float(losses[:n1].sum() * shares[0] + losses[n1:].sum() * shares[1])
 
     def _update(self):
         """The optimiser's formula on its own memory."""
@@ -100,7 +108,7 @@ class LinearSteps:
                 direction += g
             self.flat -= self.lr * direction
             return
-        self.t += 1
+        self.n_steps += 1
         beta1, beta2 = self.betas
         first, second = self.memory["first"], self.memory["second"]
         first *= beta1
@@ -110,26 +118,12 @@ class LinearSteps:
         g *= 1 - beta2
         second += g
         root = np.sqrt(second)
-        root *= 1 / math.sqrt(1 - beta2**self.t)
+        root *= 1 / math.sqrt(1 - beta2**self.n_steps)
         root += self.eps
         np.divide(first, root, out=root)
-        root *= self.lr / (1 - beta1**self.t)
+        root *= self.lr / (1 - beta1**self.n_steps)
         self.flat -= root
 
     def close(self):
         """Leave the number of steps with the optimiser."""
-        self.optimizer.n_steps.fill_(self.t)
-
-    def flattest(self):
-        """Largest ``da/dz`` over the rows: near zero, nothing can move."""
-        p = expit(self.X @ self.w + self.b)
-        a = expit(self.L * (p - 0.5))
-        return float((self.L * a * (1 - a) * p * (1 - p)).max(initial=0.0))
-
-
-def _sigmoid(z, out):
-    """``1 / (1 + exp(-z))`` in place; an overflow of exp is a zero of it."""
-    np.negative(z, out=out)
-    np.exp(out, out=out)
-    out += 1.0
-    np.reciprocal(out, out=out)
+        self.optimizer.n_steps.fill_(self.n_steps)

@@ -361,6 +361,7 @@ class Objective:
         masses: Tensor,
         running: bool,
         rates: Tensor | None = None,
+        balanced_warmup: bool = True,
     ) -> None:
         self.metric = metric
         self.amplification = amplification
@@ -369,6 +370,7 @@ class Objective:
         self.masses = masses
         self.running = running
         self.rates = rates
+        self.balanced_warmup = balanced_warmup
         self.warm = False
 
     @property
@@ -381,7 +383,8 @@ class Objective:
     def batch_loss(self, logits: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         """Return the loss of a batch, exact in value and slope for a full one."""
         if self.warm:
-            return self._entropy(logits, y, weight, self.balance)
+            factors = self.balance if self.balanced_warmup else None
+            return self._entropy(logits, y, weight, factors)
         if self.bce_weight == 1:
             return self._entropy(logits, y, weight, self.bce_factors)
         C = self.count(logits, y, weight)
