@@ -18,6 +18,7 @@ from benchmarks._harness import Row, interleaved, print_table  # isort: skip
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.datasets import (
     load_breast_cancer,
     load_digits,
@@ -34,7 +35,6 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.compose import make_column_selector, make_column_transformer
 
 from skdiff.neural_network import AnyLossClassifier
 
@@ -59,7 +59,7 @@ def plain_loop(X, y):
     """The paper's linear recipe for F1 written down plainly."""
 
     def run():
-        w, b, n = np.zeros(X.shape[1]), 0.0, len(y)
+        w, b = np.zeros(X.shape[1]), 0.0
         for _ in range(STEPS):
             p = 1 / (1 + np.exp(-(X @ w + b)))
             a = 1 / (1 + np.exp(-73 * (p - 0.5)))

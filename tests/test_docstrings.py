@@ -90,6 +90,8 @@ def test_everything_public_is_documented(name, thing):
     first = docstring.splitlines()[0]
     assert first.endswith(".") and first[0].isupper(), first
     if inspect.isfunction(thing):
-        named = [n for n in inspect.signature(thing).parameters if n not in ("self", "cls")]
+        named = [
+            n for n in inspect.signature(thing).parameters if n not in ("self", "cls")
+        ]
         documented = [n.lstrip("*") for n in section(docstring, "Parameters")]
         assert documented == named, f"{name}: documented {documented}, has {named}"

@@ -37,8 +37,8 @@ def warn_unless_converged(estimator: Any, solution: Solution) -> None:
     if not solution.converged:
         warnings.warn(
             f"{type(estimator).__name__} stopped after {solution.n_iter} iterations "
-            f"with a gap of {solution.gap:.3g}. Increase max_iter, loosen tol, or scale "
-            "the columns of X.",
+            f"with a gap of {solution.gap:.3g}. Increase max_iter, loosen tol, or "
+            "scale the columns of X.",
             ConvergenceWarning,
             stacklevel=3,
         )

@@ -100,7 +100,7 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
         return losses.mean() if weight is None else (losses * weight).mean()
 
     def _net_class(self) -> Any:
-        """HOOK: return a subclass of ``skdiff._nn._net.Net`` with its own train step."""
+        """HOOK: return a subclass of ``Net``, with a train step of its own."""
         from skdiff._nn._net import Net
 
         return Net

@@ -6,6 +6,7 @@ global generator when they are constructed, and that one belongs to the user.
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,7 @@ class MLP(nn.Module):
         self.activation = ACTIVATIONS[activation]
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for n_in, n_out in pairwise(sizes):
             bound = math.sqrt(factor / (n_in + n_out))
             self.weights.append(uniform((n_out, n_in), bound, generator))
             self.biases.append(uniform((n_out,), bound, generator))

@@ -12,7 +12,7 @@ SMALL = 10_000_000
 
 @contextmanager
 def threads_for(work: float) -> Iterator[None]:
-    """Run small work on one thread; never raise the count; restore it whatever comes."""
+    """Run small work on one thread; never raise the count; always restore it."""
     before = torch.get_num_threads()
     if work >= SMALL or before == 1:
         yield

@@ -131,7 +131,7 @@ default="relu"
         ``"interrupted"`` or ``"constant"``.
     n_features_in_ : int
         Number of features seen in ``fit``.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (n_features,)
         Names of the features, when X had them.
 
     See Also

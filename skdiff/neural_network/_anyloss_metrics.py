@@ -1,14 +1,15 @@
 """Metrics of a binary confusion matrix with their two-number gradient.
 
-With the class totals ``P`` and ``N`` fixed, a metric is a function of ``tp`` and ``fp``,
-and all that a soft count needs of it are ``M_tp`` and ``M_fp``: a metric is a pair of
-class costs that adjust themselves (Han, Moniz and Chawla, 2024, section 4).
+With the class totals ``P`` and ``N`` fixed, a metric is a function of ``tp`` and
+``fp``, and all that a soft count needs of it are ``M_tp`` and ``M_fp``: a metric is a
+pair of class costs that adjust themselves (Han, Moniz and Chawla, 2024, section 4).
 Every function here maps ``(tp, fp, P, N)`` to ``(M, M_tp, M_fp)``, on plain floats.
 """
 
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 EPS = 1e-7  # keeps roots differentiable at empty cells, as in the authors' code
 
@@ -101,7 +102,7 @@ def binary_metric(
         ]
         if any(part is None for _, part in parts):
             return None
-        return partial(_mixture, parts)
+        return partial(_mixture, [(w, part) for w, part in parts if part])
     if not isinstance(metric, str):
         return None
     if metric == "fbeta":
@@ -122,7 +123,8 @@ def _mixture(
 
 
 def _cost(cost_matrix: object) -> BinaryMetric:
-    (c00, c01), (c10, c11) = cost_matrix  # type: ignore[attr-defined]
+    rows: Any = cost_matrix
+    c00, c01, c10, c11 = (float(rows[i][j]) for i in (0, 1) for j in (0, 1))
 
     def metric(tp: float, fp: float, P: float, N: float) -> Numbers:
         n = P + N
