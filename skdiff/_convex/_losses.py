@@ -38,14 +38,14 @@ class Logistic:
         np.exp(e, out=e)
         share = 1.0 + e
         value = np.log1p(e)
-        value += np.maximum(f, 0.0)
-        value -= y * f
+        # nothing is added to a small loss that is taken away again
+        value += np.maximum(f, 0.0) - y * f
         if order == 0:
             return (value,)
         np.reciprocal(share, out=share)  # probability of the likelier side
-        e *= share  # of the other side: no cancellation at large margins
+        e *= share  # of the other side
         p = np.where(f >= 0, share, e)
-        results = [value, p - y]
+        results = [value, np.where(f >= 0, (1.0 - y) - e, e - y)]
         if order >= 2:
             v = share
             v *= e

@@ -98,10 +98,9 @@ def solve(
             continue
         if solution.gap <= FINE:
             return solution
-        if solution.gap <= PASSABLE and (
-            passable is None or solution.gap < passable.gap
-        ):
+        if solution.gap <= PASSABLE:
             passable = solution
+            break
     if passable is not None:
         warnings.warn(
             f"The solver's answer has a certificate of {passable.gap:.1e} only "
@@ -133,9 +132,9 @@ def _options(name: str, tol: float, time_limit: float | None) -> dict[str, Any]:
             "max_threads": 1,
         }
     elif name == "OSQP":
-        options = {"eps_abs": tol, "eps_rel": tol, "max_iter": 100_000}
+        options = {"eps_abs": tol, "eps_rel": tol, "max_iter": 10_000}
     else:
-        options = {"eps_abs": tol, "eps_rel": tol, "max_iters": 100_000}
+        options = {"eps_abs": tol, "eps_rel": tol, "max_iters": 10_000}
     if time_limit is not None:
         options["time_limit_secs" if name == "SCS" else "time_limit"] = time_limit
     return options

@@ -89,6 +89,7 @@ class LevelSet:
     hessian: Array
     whiten: Array  # (d, r): w = center + whiten @ u
     null: Array  # (d, d - r): directions that change nothing
+    scale: Array  # (d,): root of the Hessian's diagonal
     data: "Whitened" = field(repr=False)
     n_iter: int = 0
 
@@ -108,11 +109,13 @@ class LevelSet:
         whiten = vectors[:, kept] / np.sqrt(values[kept]) / scale[:, None]
         null = vectors[:, ~kept] / scale[:, None]
         data = Whitened(problem, found.x, whiten)
-        return cls(problem, found.x, value, hessian, whiten, null, data, found.n_iter)
+        return cls(
+            problem, found.x, value, hessian, whiten, null, scale, data, found.n_iter
+        )
 
     def arrays(self) -> dict[str, Any]:
         """What :meth:`restore` needs besides the problem."""
-        names = ("center", "objective", "hessian", "whiten", "null", "n_iter")
+        names = ("center", "objective", "hessian", "whiten", "null", "scale", "n_iter")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
@@ -158,10 +161,9 @@ class LevelSet:
         norms = np.sqrt(np.einsum("ij,ij->i", U, U))
         U = U / np.where(norms > 0, norms, 1.0)[:, None]
         if self.null.shape[1]:
-            # in units of what the bounded part of the same direction could cancel
             outside = np.abs(V @ self.null).max(axis=1, initial=0.0)
-            inside = (np.abs(V) @ np.abs(self.null)).max(axis=1, initial=0.0)
-            norms[outside > 1e-7 * np.maximum(inside, 1e-300)] = np.inf
+            size = np.linalg.norm(V / self.scale, axis=1)
+            norms[outside > 1e-7 * size] = np.inf
         return U, norms
 
     def radius(self, budget: float) -> float:

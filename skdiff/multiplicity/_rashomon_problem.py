@@ -33,7 +33,7 @@ def extremes(level_set, V, budget):
     for i, direction in enumerate(V):
         for side, sign in enumerate((-1.0, 1.0)):
             v.value = sign * direction
-            found = solve(statement, w, tol=1e-11, enforce_dpp=True, hint="epsilon")
+            found = solve(statement, w, tol=1e-9, enforce_dpp=True, hint="epsilon")
             values[i, side] = direction @ found.x
             models[i, side] = found.x
     return values, models

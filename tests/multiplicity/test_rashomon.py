@@ -2,6 +2,7 @@
 
 import warnings
 
+import cvxpy as cp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -38,6 +39,7 @@ from skdiff.multiplicity import (
     multiplicity_report,
 )
 from skdiff.multiplicity._level_set import LevelSet, Maximiser, Problem
+from skdiff.multiplicity._rashomon_problem import state_problem
 
 NO_PENALTY = {"C": np.inf}
 
@@ -147,19 +149,31 @@ def test_profile_ranges_are_profile_likelihood_intervals():
 # --- referees -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("C", [1.0, 100.0])
-def test_fifty_rows_agree_with_cvxpy(cancer, C):
+def test_fifty_rows_agree_with_cvxpy(cancer):
     X, y = cancer
-    some = np.random.default_rng(0).choice(len(X), 25 if C == 1 else 10, replace=False)
-    kinds = [
-        RashomonClassifier(LogisticRegression(C=C), solver=solver, epsilon=0.05).fit(
-            X, y
-        )
-        for solver in ("direct", "cvxpy")
-    ]
-    fast, slow = (model.decision_range(X[some]) for model in kinds)
-    width = np.diff(slow)
-    assert np.abs((fast - slow) / width).max() < 1e-6
+    some = np.random.default_rng(0).choice(len(X), 50, replace=False)
+    model = RashomonClassifier(epsilon=0.05).fit(X, y)
+    fast, V = model.decision_range(X[some]), model._query(X[some])
+    level_set = model._level_set()
+    statement, w, v = state_problem(
+        level_set.problem, level_set.objective + model._budget
+    )
+    compared = 0
+    for k, side in [(k, side) for k in range(50) for side in (0, 1)]:
+        v.value = (2 * side - 1) * V[k]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it often says inaccurate: not compared
+            try:
+                statement.solve(
+                    solver="CLARABEL", tol_gap_abs=1e-9, tol_gap_rel=1e-9, tol_feas=1e-9
+                )
+            except cp.error.SolverError:
+                continue
+        if statement.status == "optimal":
+            compared += 1
+            off = V[k] @ w.value - fast[k, side]
+            assert abs(off) < 1e-6 * np.diff(fast[k])
+    assert compared >= 50
 
 
 def test_regressor_agrees_with_cvxpy():
@@ -217,7 +231,7 @@ def test_boundary_models_lie_on_the_boundary_and_attain_the_range(cancer, epsilo
 
 def test_the_proven_error_is_small_and_covers_the_true_one(cancer):
     X, y = cancer
-    rough = RashomonClassifier(tol=1e-2, epsilon=0.05).fit(X, y)
+    rough = RashomonClassifier(tol=5e-3, epsilon=0.05).fit(X, y)
     exact = RashomonClassifier(tol=1e-9, epsilon=0.05).fit(X, y)
     error = rough.range_error(X)
     true = np.abs(rough.decision_range(X) - exact.decision_range(X))
