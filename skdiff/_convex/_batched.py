@@ -37,5 +37,14 @@ class Hessians:
 
 
 def solve_systems(H: Array, B: Array) -> Array:
-    """Solve ``H_k x = B_k`` for matrices (m, d, d) and right-hand sides (m, d, r)."""
-    return np.asarray(np.linalg.solve(H, B), dtype=np.float64)
+    """Solve ``H_k x = B_k`` for matrices (m, d, d) and right-hand sides (m, d, r).
+
+    One singular matrix must not stop the batch: then all get a ridge at the level of
+    rounding, and the caller's residuals tell which answers are of use.
+    """
+    try:
+        return np.asarray(np.linalg.solve(H, B), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        size = np.maximum(np.trace(H, axis1=1, axis2=2), 1e-200)
+        ridge = 1e-14 * size[:, None, None] * np.eye(H.shape[1])
+        return np.asarray(np.linalg.solve(H + ridge, B), dtype=np.float64)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 from sklearn.utils.parallel import Parallel, delayed
 
 from skdiff._convex._batched import Hessians, solve_systems
@@ -443,18 +442,43 @@ class Maximiser:
         return result
 
     def one_by_one(self, V: Array) -> Extremes:
-        """Find each multiplier by bracketing: monotone, so it cannot fail."""
+        """Bracket each multiplier by bisection: monotone, so it cannot fail."""
         found = Extremes.empty(len(V), V.shape[1])
         for k, v in enumerate(V):
-            u = self._at_multiplier(v, self._multiplier(v))
-            mu = np.array([max(float(self.data.evaluate(u[None])[1][0] @ v), 1e-300)])
-            state = self.state(v[None], u[None], mu, self.tau)
-            every = np.array([True])
-            found.put(np.array([k]), self.finish(state, u[None], mu, every, 1))
+            u = self._path_point(v)[None]
+            mu = np.array([max(float(self.data.evaluate(u)[1][0] @ v), 1e-300)])
+            state = self.state(v[None], u, mu, self.tau)
+            found.put([k], self.finish(state, u, mu, [0], 1))
         return found
 
-    def _at_multiplier(self, v: Array, mu: float) -> Array:
-        """Minimise ``L(u) - mu v'u``."""
+    def _path_point(self, v: Array) -> Array:
+        """Point of the path ``argmin L(u) - mu v'u`` just within the level."""
+        low = high = float(np.log(self.tau))
+        inside = self._at(v, low)
+        while inside is None:
+            low -= 1.0
+            inside = self._at(v, low)
+        while (further := self._at(v, high)) is not None and high < low + 60:
+            low, inside = high, further
+            high += 1.0
+        while high - low > 1e-14 * max(1.0, abs(high)):
+            middle = (low + high) / 2
+            if middle in (low, high):
+                break
+            point = self._at(v, middle)
+            if point is None:
+                high = middle
+            else:
+                low, inside = middle, point
+        return inside
+
+    def _at(self, v: Array, log_mu: float) -> Array | None:
+        """Minimise ``L(u) - mu v'u``; None beyond the level.
+
+        Where nothing penalises ``v``, the loss grows linearly at most and a large
+        multiplier has no minimiser: that is beyond any level too.
+        """
+        mu = float(np.exp(log_mu))
 
         def oracle(u: Array) -> tuple[float, Array, Array]:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -462,20 +486,11 @@ class Maximiser:
             H = self.data.hessian(second)[0]
             return float(gap[0] - mu * (v @ u)), gradient[0] - mu * v, H
 
-        return np.asarray(newton(oracle, np.zeros_like(v), tol=1e-13).x)
-
-    def _multiplier(self, v: Array) -> float:
-        def short(log_mu: float) -> float:
-            u = self._at_multiplier(v, float(np.exp(log_mu)))
-            gap = float(self.data.evaluate(u[None])[0][0])
-            return float(np.sqrt(2 * max(gap, 0.0)) - self.tau)
-
-        low = high = float(np.log(self.tau))
-        while short(low) > 0:
-            low -= 1.0
-        while short(high) < 0 and high < low + 60:
-            high += 1.0
-        return float(np.exp(brentq(short, low, high, xtol=1e-13, rtol=1e-13)))
+        found = newton(oracle, np.zeros_like(v), tol=1e-13)
+        if not found.converged or not np.isfinite(found.objective):
+            return None
+        gap = float(self.data.evaluate(found.x[None])[0][0])
+        return found.x if gap <= self.tau**2 / 2 else None
 
 
 @dataclass

@@ -106,3 +106,9 @@ def test_batched_hessians_and_solves(d):
     H = H + np.eye(d)
     B = rng.normal(size=(5, d, 2))
     np.testing.assert_allclose(H @ solve_systems(H, B), B, atol=1e-9)
+
+
+def test_a_singular_system_does_not_spoil_its_batch():
+    H = np.stack([np.eye(2), np.zeros((2, 2)), 2 * np.eye(2)])
+    x = solve_systems(H, np.ones((3, 2, 1)))
+    np.testing.assert_allclose(x[[0, 2], 0, 0], [1, 0.5])

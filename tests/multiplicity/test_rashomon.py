@@ -193,7 +193,7 @@ def test_two_coefficients_agree_with_a_grid():
         LogisticRegression(C=0.5, fit_intercept=False), epsilon=0.1
     ).fit(X, y)
     span = model.coef_range()
-    axes = [np.linspace(*end, 1201) for end in span]
+    axes = [np.linspace(*end, 401) for end in span]
     W = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
     F = W @ X.T
     L = np.mean(np.logaddexp(0, F) - y * F, axis=1) + (W**2).sum(1) / 2 / 0.5 / len(y)
@@ -203,7 +203,7 @@ def test_two_coefficients_agree_with_a_grid():
     assert (got[:, 0] <= want[:, 0] + 1e-9).all() and (
         got[:, 1] >= want[:, 1] - 1e-9
     ).all()
-    np.testing.assert_allclose(got, want, atol=0.01 * np.diff(want).max())
+    np.testing.assert_allclose(got, want, atol=0.02 * np.diff(want).max())
 
 
 # --- what must hold -----------------------------------------------------------------
@@ -249,7 +249,7 @@ def test_the_proven_error_is_small_and_covers_the_true_one(cancer):
     C=st.sampled_from([1e-2, 1.0, 100.0]),
     epsilon=st.sampled_from([1e-4, 0.01, 0.3, 5.0]),
 )
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 def test_ranges_hold_the_baseline_grow_with_epsilon_and_are_attained(
     seed, n, d, C, epsilon
 ):
