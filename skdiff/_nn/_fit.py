@@ -129,14 +129,17 @@ def run_epochs(
 def _epoch(net: Net, data: TensorData, run: Run) -> float:
     """One epoch. skorch's callbacks stop a fit by raising KeyboardInterrupt."""
     before = len(net.history)
+    flat = isinstance(net.optimizer_, FlatOptimizer)
+    # before the epoch: a full batch tells its loss at the weights it started from
+    penalty = net.optimizer_.penalty() if flat else 0.0
     try:
-        return net.run_epoch(data)
+        return net.run_epoch(data) + penalty
     except KeyboardInterrupt:
         done = len(net.history) > before and "train_loss" in net.history[-1]
         if not done or not net.callbacks_:
             raise
         run.stopped = "callback"
-        return float(net.history[-1, "train_loss"])
+        return float(net.history[-1, "train_loss"]) + penalty
 
 
 def _reason(best: Best, limits: Limits, start: float) -> str:

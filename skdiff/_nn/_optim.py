@@ -82,6 +82,13 @@ class FlatOptimizer(torch.optim.Optimizer):
         """Change ``flat`` from ``grad`` and ``memory``."""
         raise AssertionError("given by the subclass")
 
+    def penalty(self) -> float:
+        """The L2 term of the objective, to be told with the loss."""
+        decay = self.param_groups[0]["weight_decay"]
+        if not decay:
+            return 0.0
+        return float(decay / 2 * (self.penalised * self.flat).dot(self.flat))
+
     def get_memory(self) -> dict[str, Any]:
         """What a continued fit needs, as arrays."""
         kept = {name: t.cpu().numpy().copy() for name, t in self.memory.items()}

@@ -86,7 +86,7 @@ class Metric:
                 (gradient,) = torch.autograd.grad(value, C)
             else:
                 gradient = torch.zeros_like(C)
-        number = float(value)
+        number = value.item()
         if not math.isfinite(number) or not torch.isfinite(gradient).all():
             raise ValueError(
                 f"metric {_name(self.metric)} or its gradient is not finite at the "
@@ -114,10 +114,11 @@ class Metric:
 
     def _binary(self, C: Tensor, metric: str) -> Tensor:
         """Let the closed form serve autograd too, for mixtures with callables."""
-        (tn, fp), (fn, tp) = C
+        fp, tp = C[0, 1], C[1, 1]
         closed = binary_metric(metric, self.beta, self.zero_division, None)
         assert closed is not None
-        value, m_tp, m_fp = closed(float(tp), float(fp), float(tp + fn), float(tn + fp))
+        n_tn, n_fp, n_fn, n_tp = C.detach().ravel().tolist()
+        value, m_tp, m_fp = closed(n_tp, n_fp, n_tp + n_fn, n_tn + n_fp)
         moving = m_tp * tp + m_fp * fp
         return moving + (value - moving).detach()
 
@@ -473,7 +474,7 @@ class AnyLossNet(Net):
                 w = w * factors.to(logits)[codes]
                 share = float(w.sum()) / mass
                 entropy = goal.bce_weight * share * cross_entropy(logits, codes, w)
-                form, loss = form + entropy, loss + float(entropy)
+                form, loss = form + entropy, loss + entropy.item()
             form.backward()
         self.optimizer_.step()
         return {"loss": torch.tensor(loss), "y_pred": torch.empty(0)}
