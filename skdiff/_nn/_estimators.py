@@ -193,7 +193,7 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
         if self._is_constant(encoding):
             return self._fit_constant(encoding, continued)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        held = None
+        given, held = (X, y, weight), None
         if (
             self.early_stopping
             and not one_epoch
@@ -201,10 +201,12 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
         ):
             (X, target, weight), held = _take(X, target, weight, *rows)
         weight = _normalised(weight)
-        self._run(X, target, weight, held, y, encoding, seed, continued, one_epoch)
+        self._run(X, target, weight, held, given, encoding, seed, continued, one_epoch)
         return self
 
-    def _run(self, X, target, weight, held, y, encoding, seed, continued, one_epoch):
+    def _run(
+        self, X, target, weight, held, given, encoding, seed, continued, one_epoch
+    ):
         """Build or continue the net, train it, and take over the result."""
         from skdiff._nn import _fit
         from skdiff._nn._data import TensorData, as_tensor
@@ -234,7 +236,7 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
                 output = _fit.predict_chunks(net.module_, held[0], self.device)
                 return float(self._validation_score(output, held[1], held[2]))
 
-        report = self._reporter(net, X, y, encoding, seed)
+        report = self._reporter(net, given, encoding, seed)
         batch = min(net.batch_size, len(X))
         with threads_for(_fit.work_per_batch(net.module_, batch)):
             net.notify("on_train_begin", X=data, y=None)
@@ -331,10 +333,12 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
         }
         return {**encoding, "_state": state, "_live": {}}
 
-    def _reporter(self, net, X, y, encoding, seed):
+    def _reporter(self, net, given, encoding, seed):
         """A function that tells callbacks about an epoch, or None without any."""
         if not has_callbacks(self):
             return None
+        X, y, weight = given
+        metadata = None if weight is None else {"sample_weight": weight}
         context = self._init_callback_context(max_subtasks=self._training()["max_iter"])
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
@@ -346,6 +350,7 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
                     estimator=self,
                     X=X,
                     y=y,
+                    metadata=metadata,
                     reconstruction_attributes=lambda: {
                         **self._fitted(net, encoding, seed, keep=False),
                         "n_features_in_": X.shape[1],
