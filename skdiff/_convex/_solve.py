@@ -32,6 +32,21 @@ class SolverFailedError(ValueError):
     """No solver reached an answer that its certificate supports."""
 
 
+def unit_columns(X: Any) -> tuple[Any, Any]:
+    """Return X with columns of root mean square one, and what they were divided by.
+
+    No certificate can tell a right zero from an answer lost below a solver's absolute
+    tolerance: what is handed to :func:`solve` has to be free of units. A column of
+    zeros is left alone. Penalties on a coefficient are divided by the same scale, and
+    so is the answer.
+    """
+    largest = np.abs(X).max(axis=0, initial=0.0)
+    largest = np.where(largest > 0, largest, 1.0)
+    scale = largest * np.sqrt(np.mean((X / largest) ** 2, axis=0))
+    scale = np.where(scale > 0, scale, 1.0)
+    return X / scale, scale
+
+
 def warn_unless_converged(estimator: Any, solution: Solution) -> None:
     """Warn with the gap, and with what the user can change."""
     if not solution.converged:

@@ -1,0 +1,225 @@
+"""Proximal Newton for smooth losses of linear predictors under L1 and group penalties.
+
+Minimises ``L(w) = sum_i s_i loss(x_i'w, y_i) + w' diag(ridge) w / 2 + sum_g lasso_g
+||w_g||`` where the groups are single coefficients (L1) or disjoint sets of them. Each
+step minimises the second-order model of the smooth part plus the penalty by block
+coordinate descent on the Gram matrix, over an active set, and then searches the line.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from skdiff._convex._losses import Array, Loss
+from skdiff._convex._solve import Solution
+
+_SWEEPS = 1000
+
+
+@dataclass
+class Penalised:
+    """A problem; ``groups`` of None are single coefficients."""
+
+    X: Array
+    y: Any
+    s: Array
+    loss: Loss
+    lasso: Array
+    ridge: Array
+    groups: Sequence[Any] | None = None
+
+    def smooth(self, w: Array, order: int = 1) -> tuple[float, Array, Array]:
+        """Value and gradient of the smooth part, and second derivatives of the rows."""
+        parts = self.loss.evaluate(self.X @ w, self.y, order)
+        value = float(self.s @ parts[0] + self.ridge @ w**2 / 2)
+        if order == 0:
+            return value, w, w
+        gradient = self.X.T @ (self.s * parts[1]) + self.ridge * w
+        return value, gradient, self.s * parts[2] if order > 1 else w
+
+    def lengths(self, w: Array) -> Array:
+        """Length of each group."""
+        if self.groups is None:
+            return np.asarray(np.abs(w))
+        return np.array([np.linalg.norm(w[g]) for g in self.groups])
+
+    def penalty(self, w: Array) -> float:
+        """Value of the non-smooth part."""
+        return float(self.lasso @ self.lengths(w))
+
+    def violation(self, w: Array, gradient: Array) -> Array:
+        """Distance of ``-gradient`` from the subdifferential, for each group."""
+        if self.groups is None:
+            off = np.maximum(np.abs(gradient) - self.lasso, 0.0)
+            return np.where(w != 0, np.abs(gradient + self.lasso * np.sign(w)), off)
+        out = np.empty(len(self.groups))
+        for k, g in enumerate(self.groups):
+            length = np.linalg.norm(w[g])
+            if length > 0:
+                out[k] = np.linalg.norm(gradient[g] + self.lasso[k] * w[g] / length)
+            else:
+                out[k] = max(np.linalg.norm(gradient[g]) - self.lasso[k], 0.0)
+        return out
+
+
+def prox_newton(
+    problem: Penalised,
+    w: Array | None = None,
+    *,
+    tol: float = 1e-8,
+    max_iter: int = 100,
+) -> Solution:
+    """Minimise; ``gap`` is the largest violation of the optimality conditions.
+
+    It is relative to the largest gradient at zero, which makes it free of units. The
+    start may be the answer of a neighbouring problem.
+    """
+    d = problem.X.shape[1]
+    w = np.zeros(d) if w is None else w.copy()
+    _, at_zero, _ = problem.smooth(np.zeros(d))
+    scale = max(float(np.abs(at_zero).max(initial=0.0)), 1e-300)
+    value, gradient, second = problem.smooth(w, 2)
+    total = value + problem.penalty(w)
+    gap = np.inf
+    for n_iter in range(max_iter + 1):
+        off = problem.violation(w, gradient)
+        gap = float(off.max(initial=0.0)) / scale
+        if gap <= tol:
+            return Solution(w, total, gap, n_iter, True)
+        if n_iter == max_iter:
+            break
+        active = np.flatnonzero((problem.lengths(w) > 0) | (off > 0))
+        # inexact early steps, exact late ones: the model is only as good as the step
+        step = _model_step(problem, w, gradient, second, active, min(0.1, gap) * gap)
+        moved = _line_search(problem, w, gradient, step, value, total)
+        if moved is None:
+            break
+        w, total = moved
+        value, gradient, second = problem.smooth(w, 2)
+    return Solution(w, total, gap, n_iter, gap <= 100 * tol)
+
+
+def _model_step(
+    problem: Penalised,
+    w: Array,
+    gradient: Array,
+    second: Array,
+    active: Any,
+    accuracy: float,
+) -> Array:
+    """Minimise ``g'(z - w) + (z - w)'H(z - w) / 2 + penalty(z)`` over active groups."""
+    blocks = [
+        np.array([k]) if problem.groups is None else np.asarray(problem.groups[k])
+        for k in active
+    ]
+    columns = np.concatenate(blocks)
+    starts = np.cumsum([0, *(len(b) for b in blocks)])
+    X = problem.X[:, columns]
+    H = (X.T * second) @ X
+    H[np.diag_indices_from(H)] += problem.ridge[columns] + 1e-12 * np.trace(H) / len(H)
+    lasso = problem.lasso[active]
+    z, start, slope = w[columns].copy(), w[columns], gradient[columns].copy()
+    if problem.groups is None:
+        _descend(z, slope, H, lasso, accuracy)
+    else:
+        _descend_blocks(z, slope, H, lasso, starts, accuracy)
+    step = np.zeros_like(w)
+    step[columns] = z - start
+    return step
+
+
+def _descend(z: Array, slope: Array, H: Array, lasso: Array, accuracy: float) -> None:
+    """Cyclic coordinate descent in place; ``slope`` is the model's gradient at z."""
+    curvature = np.diag(H).copy()
+    limit = accuracy * float(np.abs(slope).max(initial=0.0))
+    z_list = z.tolist()  # scalars of a list are faster than those of an array
+    for _ in range(_SWEEPS):
+        largest = 0.0
+        for k, h in enumerate(curvature):
+            old = z_list[k]
+            target = old * h - slope[k]
+            size = abs(target) - lasso[k]
+            new = 0.0 if size <= 0 else (size if target > 0 else -size) / h
+            change = new - old
+            if change:
+                slope += change * H[k]
+                z_list[k] = new
+                largest = max(largest, abs(change) * h)
+        if largest <= limit:
+            break
+    z[:] = z_list
+
+
+def _descend_blocks(
+    z: Array, slope: Array, H: Array, lasso: Array, starts: Any, accuracy: float
+) -> None:
+    """The same over groups, each majorised by its largest curvature."""
+    spans = [slice(a, b) for a, b in pairwise(starts)]
+    curvature = [float(np.linalg.eigvalsh(H[span, span])[-1]) for span in spans]
+    limit = accuracy * float(np.abs(slope).max(initial=0.0))
+    for _ in range(_SWEEPS):
+        largest = 0.0
+        for k, span in enumerate(spans):
+            h = curvature[k]
+            target = z[span] - slope[span] / h
+            length = float(np.linalg.norm(target))
+            shrunk = max(1 - lasso[k] / h / length, 0.0) if length else 0.0
+            change = shrunk * target - z[span]
+            size = float(np.abs(change).max())
+            if size:
+                slope += change @ H[span]
+                z[span] += change
+                largest = max(largest, size * h)
+        if largest <= limit:
+            break
+
+
+def _line_search(
+    problem: Penalised,
+    w: Array,
+    gradient: Array,
+    step: Array,
+    value: float,
+    total: float,
+) -> tuple[Array, float] | None:
+    """Armijo's rule on the composite objective; None where rounding is all there is."""
+    drop = float(gradient @ step) + problem.penalty(w + step) - problem.penalty(w)
+    floor = 4 * np.finfo(float).eps * max(abs(total), 1e-300)
+    t = 1.0
+    for _ in range(40):
+        candidate = w + t * step
+        with np.errstate(over="ignore"):
+            found = problem.smooth(candidate, 0)[0] + problem.penalty(candidate)
+        if found <= total + 1e-4 * t * drop + floor:
+            return candidate, found
+        t /= 2
+    return None
+
+
+def lambda_max(problem: Penalised, w: Array) -> float:
+    """Smallest factor of ``lasso`` under which every penalised group is zero.
+
+    ``w`` is the minimiser over the unpenalised coefficients alone.
+    """
+    _, gradient, _ = problem.smooth(w)
+    if problem.groups is None:
+        sizes = np.abs(gradient)
+    else:
+        sizes = np.array([np.linalg.norm(gradient[g]) for g in problem.groups])
+    penalised = problem.lasso > 0
+    return float(np.max(sizes[penalised] / problem.lasso[penalised], initial=0.0))
+
+
+def path(
+    problem: Penalised, factors: Sequence[float], *, tol: float = 1e-8
+) -> Iterator[Solution]:
+    """Solutions for decreasing factors of ``lasso``, each started from the last."""
+    w = None
+    for factor in factors:
+        scaled = Penalised(**{**vars(problem), "lasso": factor * problem.lasso})
+        found = prox_newton(scaled, w, tol=tol)
+        w = found.x
+        yield found
