@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from skdiff._convex._losses import Array, Loss
+from skdiff._convex._newton import spd_solve
 from skdiff._convex._solve import Solution
 
 _SWEEPS = 1000
@@ -132,25 +133,53 @@ def _model_step(
 
 
 def _descend(z: Array, slope: Array, H: Array, lasso: Array, accuracy: float) -> None:
-    """Cyclic coordinate descent in place; ``slope`` is the model's gradient at z."""
+    """Cyclic coordinate descent in place; ``slope`` is the model's gradient at z.
+
+    Sweeps find the support; on a support that stays, the rest is one linear system,
+    which a narrow valley between collinear columns would cost thousands of sweeps.
+    """
     curvature = np.diag(H).copy()
     limit = accuracy * float(np.abs(slope).max(initial=0.0))
-    z_list = z.tolist()  # scalars of a list are faster than those of an array
-    for _ in range(_SWEEPS):
+    for sweep in range(_SWEEPS):
+        support = z != 0
+        values = z.tolist()  # scalars of a list are faster than those of an array
         largest = 0.0
         for k, h in enumerate(curvature):
-            old = z_list[k]
+            old = values[k]
             target = old * h - slope[k]
             size = abs(target) - lasso[k]
             new = 0.0 if size <= 0 else (size if target > 0 else -size) / h
             change = new - old
             if change:
                 slope += change * H[k]
-                z_list[k] = new
+                values[k] = new
                 largest = max(largest, abs(change) * h)
+        z[:] = values
         if largest <= limit:
             break
-    z[:] = z_list
+        if sweep % 5 == 4 and np.array_equal(support, z != 0):
+            _solve_support(z, slope, H, lasso)
+
+
+def _solve_support(z: Array, slope: Array, H: Array, lasso: Array) -> None:
+    """Go to the model's minimiser for the signs of z, dropping what reaches zero.
+
+    Within an orthant the model is a convex quadratic, so that even a step cut short
+    where the first sign changes makes it smaller.
+    """
+    for _ in range(np.count_nonzero(z)):
+        support = np.flatnonzero(z)
+        residual = slope[support] + lasso[support] * np.sign(z[support])
+        change = -spd_solve(H[np.ix_(support, support)], residual)
+        leaves = (lasso[support] > 0) & (z[support] * (z[support] + change) < 0)
+        reach = np.where(leaves, -z[support] / np.where(leaves, change, 1.0), 1.0)
+        t = float(reach.min())
+        moved = t * change
+        moved[leaves & (reach == t)] = -z[support][leaves & (reach == t)]
+        z[support] += moved
+        slope += moved @ H[support]
+        if not leaves.any():
+            break
 
 
 def _descend_blocks(
