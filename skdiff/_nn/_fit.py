@@ -3,6 +3,7 @@
 torch is imported by whoever calls; see ``_estimators`` for the shell.
 """
 
+import math
 import sys
 import time
 import warnings
@@ -99,7 +100,7 @@ def run_epochs(
     try:
         for _ in range(limits.max_iter):
             loss = _epoch(net, data, run)
-            if not np.isfinite(loss):
+            if not math.isfinite(loss):
                 _recover(net, best, last_good, run)
                 break
             run.loss_curve.append(loss)
@@ -154,8 +155,8 @@ def _snapshot(net: Net, into: dict[str, Any]) -> dict[str, Any]:
     """Copy the weights after a good epoch, into the same memory each time."""
     if isinstance(net.optimizer_, FlatOptimizer):
         flat = net.optimizer_.flat
-        if "flat" not in into:
-            into["flat"] = flat.clone()
+        if not into:
+            return {"flat": flat.clone()}
         into["flat"].copy_(flat)
         return into
     return {name: t.detach().clone() for name, t in net.module_.state_dict().items()}

@@ -32,7 +32,8 @@ class LinearSteps:
         self.balanced = goal.balanced_warmup
         self.counts = np.zeros((2, n), dtype=X.dtype)  # tp and fp in one product
         self.counts[0, :n1], self.counts[1, n1:] = self.s[:n1] / 2, self.s[n1:] / 2
-        self.t, self.u = np.empty((2, n), dtype=X.dtype)
+        self.tanhs = np.empty((2, n), dtype=X.dtype)
+        self.t, self.u = self.tanhs
         self.sides = self.u[:n1], self.u[n1:]
         self.weighted = weight is not None
         self.optimizer = optimizer
@@ -63,15 +64,13 @@ class LinearSteps:
         np.tanh(t, out=t)
         np.multiply(t, L / 4, out=u)
         np.tanh(u, out=u)
-        tp, fp = (self.counts @ u).tolist()
+        tp, fp = np.dot(self.counts, u).tolist()
         value, m_tp, m_fp = self.metric(
             tp + self.P / 2, fp + self.N / 2, self.P, self.N
         )
         # da/dz = L a (1 - a) p (1 - p); twice that for half the logit
-        u *= u
-        np.subtract(1.0, u, out=u)
-        t *= t
-        np.subtract(1.0, t, out=t)
+        self.tanhs *= self.tanhs
+        self.tanhs -= 1.0
         u *= t
         if self.weighted:
             u *= self.s
