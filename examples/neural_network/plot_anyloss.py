@@ -36,9 +36,9 @@ models = {
     "logistic, tuned cut": TunedThresholdClassifierCV(
         LogisticRegression(), scoring="f1"
     ),
-    "AnyLoss, linear": AnyLossClassifier("f1", random_state=0),
+    "AnyLoss, linear": AnyLossClassifier("f1", max_iter=3000, random_state=0),
     "AnyLoss, 16 hidden units": AnyLossClassifier(
-        "f1", hidden_layer_sizes=(16,), random_state=0
+        "f1", hidden_layer_sizes=(16,), max_iter=3000, random_state=0
     ),
 }
 for name, model in models.items():

@@ -173,7 +173,7 @@ def _warn_mismatch(estimator, level_set, problem, given, model):
     off = problem.value(given) - level_set.objective
     scale = estimator.epsilon if estimator.epsilon_type == "relative" else 0.01
     if (
-        off > max(estimator.tol, 1e-3) * scale * level_set.objective + 1e-12
+        off > max(estimator.tol, 1e-2) * scale * level_set.objective + 1e-12
         and given.any()
     ):
         warnings.warn(
