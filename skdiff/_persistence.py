@@ -305,9 +305,11 @@ def _find_class(path):
         except ImportError as error:
             raise ValueError(f"There is no module {package}.{module}.") from error
         found = vars(namespace).get(name)
-        known = name in getattr(namespace, "__all__", ()) and isinstance(found, type)
-        if known and issubclass(found, BaseEstimator):
-            return found
+        if isinstance(found, type) and issubclass(found, BaseEstimator):
+            # some of scikit-learn's public modules keep no list
+            here = not name.startswith("_") and found.__module__ == namespace.__name__
+            if name in getattr(namespace, "__all__", [name] if here else []):
+                return found
     raise ValueError(
         f"{path} is not a public estimator of skdiff or scikit-learn; the file is not "
         "read."

@@ -7,13 +7,17 @@ import inspect
 
 import numpy as np
 from sklearn.base import _fit_context as fit_context
+from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
     InvalidParameterError,
     Options,
+    RealNotInt,
     StrOptions,
 )
+from sklearn.utils.metadata_routing import _routing_enabled as routing_enabled
+from sklearn.utils.validation import _check_method_params as check_method_params
 from sklearn.utils.validation import _check_sample_weight
 
 try:
@@ -48,10 +52,14 @@ __all__ = [
     "Interval",
     "InvalidParameterError",
     "Options",
+    "RealNotInt",
     "StrOptions",
+    "check_method_params",
     "check_sample_weight",
     "fit_context",
     "has_callbacks",
+    "routing_enabled",
+    "safe_indexing",
 ]
 
 _WEIGHT_ARGUMENTS = inspect.signature(_check_sample_weight).parameters

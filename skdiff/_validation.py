@@ -15,3 +15,16 @@ def refuse_dates(X):
             "X has columns of dates or time spans. Turn them into numbers first, for "
             "instance days since a fixed date."
         )
+
+
+def check_levels(level, *, name):
+    """Return one level as a float, or several as an array, all within (0, 1)."""
+    levels = np.asarray(level)
+    fine = levels.ndim <= 1 and levels.size and levels.dtype.kind in "iuf"
+    if not fine or not np.all((levels > 0) & (levels < 1)):
+        raise ValueError(
+            f"{name} must be a number in the open interval (0, 1), or a list of such "
+            f"numbers. Got {level!r} instead."
+        )
+    levels = levels.astype(np.float64)
+    return float(levels) if levels.ndim == 0 else levels

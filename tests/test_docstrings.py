@@ -4,7 +4,7 @@ import inspect
 import warnings
 
 import pytest
-from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.base import clone, is_classifier
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.preprocessing import scale
 
@@ -34,7 +34,10 @@ def fitted(estimator):
     X[:] = scale(X)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return clone(estimator).fit(X.iloc[:120], y.iloc[:120])
+        model = clone(estimator).fit(X.iloc[:120], y.iloc[:120])
+        if hasattr(model, "select"):  # which leaves its answer behind
+            model.select(X.iloc[120:140])
+        return model
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda c: c.__name__)
@@ -54,8 +57,6 @@ def test_documented_parameters_are_the_constructors(cls):
     "estimator", quick_instances(), ids=lambda e: repr(e)[:60].replace("\n", "")
 )
 def test_documented_attributes_are_the_fitted_ones(estimator):
-    if not (is_classifier(estimator) or is_regressor(estimator)):
-        pytest.fail("say here how to fit this kind of estimator")
     documented = set(section(type(estimator).__doc__, "Attributes"))
     model = fitted(estimator)
     public = {

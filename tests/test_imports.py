@@ -25,7 +25,7 @@ def test_the_package_alone_loads_nothing_heavy():
     assert loaded_after("import skdiff; skdiff.__all__", (*HEAVY, "sklearn")) == "[]"
 
 
-@pytest.mark.parametrize("family", ["multiplicity", "neural_network"])
+@pytest.mark.parametrize("family", ["conformal", "multiplicity", "neural_network"])
 def test_a_family_loads_no_engine(family):
     # scikit-learn itself imports pandas where it is installed
     code = f"""

@@ -1,0 +1,322 @@
+"""Conformal selection in which every labelled row both trains and calibrates."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit
+from sklearn.utils import check_random_state
+
+from skdiff._sklearn import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    fit_context,
+    safe_indexing,
+)
+from skdiff.conformal._base import (
+    PRUNING_CONSTRAINTS,
+    BaseSelector,
+    default_estimator,
+    is_frozen,
+)
+from skdiff.conformal._leave_out import (
+    check_cv,
+    closed_form,
+    fold_predictions,
+    make_folds,
+    out_of_bag,
+)
+from skdiff.conformal._scores import Goal, labelled_scores, margin
+from skdiff.conformal._split import check_candidates
+
+# what every model here is trained on: 1 for a discovery, 0 otherwise
+_BINARY = Goal(0.0, True, 1)
+
+
+class CrossFitConformalSelector(BaseSelector):
+    """Conformal selection without a calibration part, by cross-fitting.
+
+    Models are trained on labelled *and* new rows, the new ones imputed as no
+    discoveries, and score rows they have not seen. Under the null the imputed outcome
+    is the true one, so that plain Benjamini-Hochberg keeps the expected share of false
+    discoveries at ``fdr_level``, with all labelled rows used twice.
+
+    Parameters
+    ----------
+    estimator : estimator, default=None
+        Classifier, or regressor of the 0/1 outcome. ``None`` is a scaled logistic
+        regression.
+    estimators : list of estimators, default=None
+        Several candidates in place of ``estimator``; each row's is then chosen as in
+        :class:`OptimizedConformalSelector`.
+    threshold : float, default=0.0
+        An outcome above it is a discovery.
+    fdr_level : float, default=0.1
+        Accepted expected share of false discoveries, in (0, 1).
+    target : callable or class label, default=None
+        In place of ``threshold``: a function of y that returns booleans, or the class
+        that is a discovery.
+    conformity_score : {"clip", "null"}, default="clip"
+        Whether discoveries stay among the labelled scores, where they never compete
+        (``"clip"``), or leave (``"null"``, more conservative).
+    cv : int, KFold, "loo" or "oob", default=10
+        Number of folds, drawn at random over all rows together. ``"loo"`` leaves one
+        out, without refitting for ridge, kernel ridge and nearest neighbours;
+        ``"oob"`` takes the out-of-bag predictions of a forest. Folds that depend on
+        outcomes, groups or order are refused: they break the promise.
+    class_weight : {"balanced"} or None, default="balanced"
+        Weights against the imputed zeros, for estimators that take sample weights.
+    pruning : {"hete", "homo", "dtm"}, default="hete"
+        With ``estimators``: see :class:`OptimizedConformalSelector`.
+    beta : float, default=1.0
+        With ``estimators``: factor in (0, 1] of the first step's bound.
+    randomized : bool, default=True
+        Whether ties are broken at random. Otherwise they count in full.
+    larger : bool, default=True
+        Whether a discovery lies above ``threshold`` (below it otherwise).
+    n_jobs : int, default=None
+        Fits at the same time, through joblib.
+    random_state : int, RandomState instance or None, default=None
+        Draws the order of the rows, the ties and the pruning.
+
+    Attributes
+    ----------
+    n_labelled_ : int
+        Number of labelled rows.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if X had names.
+    p_values_ : ndarray of shape (n_new,)
+        P-values of the last :meth:`select`.
+    selected_ : ndarray of bool of shape (n_new,)
+        Its answer.
+    aux_sizes_, chosen_, first_step_ : ndarray of shape (n_new,)
+        Its auxiliary selection sizes, candidates and first step, with ``estimators``
+        only.
+
+    See Also
+    --------
+    ConformalSelector : One fit, a calibration part, batches at any time.
+    OptimizedConformalSelector : Several models and a calibration part.
+
+    Notes
+    -----
+    The method is transductive: ``fit`` only keeps the labelled rows, and every question
+    about a batch trains anew on both. The paper leaves one row out at a time, which
+    costs as many fits as there are rows; folds drawn at random over all rows keep the
+    argument and cost ``cv`` fits. A batch that was looked at must not be asked again
+    with other settings until something is selected.
+
+    References
+    ----------
+    T. Bai and Y. Jin, "Optimized Conformal Selection: Powerful Selective Inference
+    After Conformity Score Optimization", 2024, arXiv 2411.17983.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skdiff.conformal import CrossFitConformalSelector
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> selector = CrossFitConformalSelector(
+    ...     threshold=150, fdr_level=0.2, random_state=0
+    ... )
+    >>> selected = selector.fit_select(X[:300], y[:300], X[300:])
+    >>> bool((y[300:][selected] > 150).mean() > 0.7)
+    True
+    """
+
+    _parameter_constraints = {
+        **BaseSelector._parameter_constraints,
+        **PRUNING_CONSTRAINTS,
+        "estimator": [HasMethods("fit"), None],
+        "estimators": [list, None],
+        "conformity_score": [StrOptions({"clip", "null"})],
+        "cv": [
+            Interval(Integral, 2, None, closed="left"),
+            BaseCrossValidator,
+            BaseShuffleSplit,
+            StrOptions({"loo", "oob"}),
+        ],
+        "class_weight": [StrOptions({"balanced"}), None],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        estimators=None,
+        threshold=0.0,
+        fdr_level=0.1,
+        target=None,
+        conformity_score="clip",
+        cv=10,
+        class_weight="balanced",
+        pruning="hete",
+        beta=1.0,
+        randomized=True,
+        larger=True,
+        n_jobs=None,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.estimators = estimators
+        self.threshold = threshold
+        self.fdr_level = fdr_level
+        self.target = target
+        self.conformity_score = conformity_score
+        self.cv = cv
+        self.class_weight = class_weight
+        self.pruning = pruning
+        self.beta = beta
+        self.randomized = randomized
+        self.larger = larger
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    @property
+    def _optimizes(self):
+        return self.estimators is not None
+
+    def _given(self):
+        if self.estimators is not None:
+            return check_candidates(self.estimators)
+        return super()._given()
+
+    def _candidates(self):
+        return self._given() or [default_estimator()]
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, *, thresholds=None):
+        """Keep the labelled rows; the training happens with the rows to select from.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Labelled rows, exchangeable with those to come.
+        y : array-like of shape (n_samples,)
+            Their outcomes.
+        thresholds : array-like of shape (n_samples,), default=None
+            A threshold a row in place of ``threshold``.
+
+        Returns
+        -------
+        self : object
+            Ready to select.
+        """
+        if self.estimator is not None and self.estimators is not None:
+            raise ValueError("Give estimator or estimators, not both.")
+        if any(is_frozen(e) for e in self._given()):
+            raise ValueError(
+                "CrossFitConformalSelector trains on every batch and has no use for a "
+                "FrozenEstimator. ConformalSelector takes fitted models."
+            )
+        check_cv(self.cv)  # before any work
+        X, y, thresholds, positive = self._check_labelled(X, y, thresholds)
+        if len(y) < 2:
+            raise ValueError("n_samples=1: two labelled rows are the least.")
+        self._forget()
+        self._warn_if_powerless(positive)
+        rng = check_random_state(self.random_state)
+        # kept, so that the same batch is answered alike
+        self._order_seed, self._seed = (int(s) for s in rng.randint(2**31 - 1, size=2))
+        self._table, self._positive = X, positive
+        self.n_labelled_ = len(y)
+        return self
+
+    def fit_select(self, X, y, X_new, *, fdr_level=None, thresholds=None):
+        """Fit, and select from new rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Labelled rows.
+        y : array-like of shape (n_samples,)
+            Their outcomes.
+        X_new : array-like of shape (n_new, n_features)
+            Rows to select from.
+        fdr_level : float or array-like of shape (n_levels,), default=None
+            Level, or levels; ``fdr_level`` of the constructor if None.
+        thresholds : array-like of shape (n_samples,), default=None
+            A threshold a row in place of ``threshold``.
+
+        Returns
+        -------
+        selected : ndarray of bool of shape (n_new,) or (n_levels, n_new)
+            Whether each new row is selected.
+        """
+        fitted = self.fit(X, y, thresholds=thresholds)
+        return fitted.select(X_new, fdr_level=fdr_level)
+
+    def _scores_of(self, X, thresholds):
+        """Train on both tables and score both."""
+        if thresholds is not None:
+            raise ValueError(
+                "Give thresholds to fit: new rows are imputed as no discoveries and "
+                "need none."
+            )
+        X = self._check_table(X, reset=False)
+        n, m = self.n_labelled_, X.shape[0]
+        whole = _stack(self._table, X)
+        z = np.concatenate([self._positive, np.zeros(m, dtype=bool)]).astype(np.float64)
+        # in random order: no model and no fold can tell labelled rows from new ones
+        order = np.random.RandomState(self._order_seed).permutation(n + m)
+        f = np.empty((n + m, len(self._candidates())))
+        f[order] = self._unseen(safe_indexing(whole, order), z[order])
+        V = np.column_stack(
+            [
+                labelled_scores(
+                    self.conformity_score, column, self._positive, self._positive
+                )
+                for column in f[:n].T
+            ]
+        )
+        if not len(V):
+            raise ValueError(
+                "conformity_score='null' needs labelled rows that are no discoveries; "
+                "there are none."
+            )
+        return V, -f[n:], (None, None)
+
+    def _unseen(self, X, z):
+        """Margins of every row by models that have not seen it."""
+        cv = check_cv(self.cv)
+        balanced = self.class_weight == "balanced"
+        candidates = self._candidates()
+        if cv == "oob":
+            return np.column_stack([out_of_bag(e, X, z, balanced) for e in candidates])
+        known = {}
+        if cv == "loo":
+            found = [closed_form(e, X, z, balanced) for e in candidates]
+            known = {k: f for k, f in enumerate(found) if f is not None}
+            cv = len(z)
+        rest = [k for k in range(len(candidates)) if k not in known]
+        out = np.empty((len(z), len(candidates)))
+        for k, f in known.items():
+            out[:, k] = f
+        if rest:
+            out[:, rest] = fold_predictions(
+                [clone(candidates[k]) for k in rest],
+                X,
+                z,
+                make_folds(cv, len(z)),
+                balanced,
+                lambda model, rows: margin(model, rows, _BINARY),
+                self.n_jobs,
+            )
+        return out
+
+
+def _stack(X, Y):
+    """Rows of both tables, whatever they are."""
+    if hasattr(X, "iloc") and hasattr(Y, "iloc"):
+        import pandas as pd
+
+        return pd.concat([X, Y], ignore_index=True)
+    if hasattr(X, "tocsr") or hasattr(Y, "tocsr"):
+        from scipy.sparse import vstack
+
+        return vstack([X, Y], format="csr")
+    return np.concatenate([np.asarray(X), np.asarray(Y)])
