@@ -39,3 +39,14 @@ def quick_instances():
         for cls in all_estimators()
         for arguments in QUICK.get(cls.__name__, [{}])
     ]
+
+
+def default_instance(cls):
+    """An instance of the defaults, with quick values for what has none."""
+    quick = QUICK.get(cls.__name__, [{}])[0]
+    required = {
+        name
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if parameter.default is parameter.empty
+    }
+    return cls(**{name: value for name, value in quick.items() if name in required})

@@ -28,7 +28,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 import skdiff
 from skdiff._sklearn import has_callbacks
-from tests._discovery import all_estimators, quick_instances
+from tests._discovery import all_estimators, default_instance, quick_instances
 from tests._instances import EXPECTED_FAILURES
 
 INSTANCES = quick_instances()
@@ -60,7 +60,7 @@ def test_scikit_learn_check(estimator, check):
 
 @pytest.mark.slow
 @parametrize_with_checks(
-    [cls() for cls in all_estimators()], expected_failed_checks=excused
+    [default_instance(cls) for cls in all_estimators()], expected_failed_checks=excused
 )
 def test_scikit_learn_check_with_defaults(estimator, check):
     check(estimator)

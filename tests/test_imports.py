@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import skdiff
 
 HEAVY = ("torch", "skorch", "cvxpy", "matplotlib", "pandas")
 
@@ -16,6 +19,7 @@ def loaded_after(code, modules):
         capture_output=True,
         text=True,
         timeout=240,
+        cwd=Path(__file__).parents[1],
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip().splitlines()[-1]
@@ -25,18 +29,20 @@ def test_the_package_alone_loads_nothing_heavy():
     assert loaded_after("import skdiff; skdiff.__all__", (*HEAVY, "sklearn")) == "[]"
 
 
-@pytest.mark.parametrize("family", ["conformal", "multiplicity", "neural_network"])
+@pytest.mark.parametrize("family", skdiff._FAMILIES)
 def test_a_family_loads_no_engine(family):
     # scikit-learn itself imports pandas where it is installed
     code = f"""
 from importlib import import_module
 from sklearn.base import BaseEstimator, clone
+from tests._instances import QUICK
 family = import_module("skdiff.{family}")
 for name in family.__all__:
     thing = vars(family).get(name)
     if isinstance(thing, type) and issubclass(thing, BaseEstimator):
-        estimator = clone(thing())
-        repr(estimator), estimator.get_params()
+        for arguments in QUICK.get(name, [{{}}]):
+            estimator = clone(thing(**arguments))
+            repr(estimator), estimator.get_params()
 """
     assert loaded_after(code, ("torch", "skorch", "cvxpy", "matplotlib")) == "[]"
 

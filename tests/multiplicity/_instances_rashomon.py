@@ -1,0 +1,4 @@
+QUICK = {
+    "RashomonClassifier": [{}, {"epsilon_type": "lr", "epsilon": 0.05}],
+    "RashomonRegressor": [{}],
+}
