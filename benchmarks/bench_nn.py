@@ -1,6 +1,7 @@
 """The neural loop of AnyLossClassifier's base against scikit-learn's and a bare loop.
 
-A plain network on cross-entropy stands on the same base as every neural estimator. The
+A plain network on cross-entropy stands on the same base as every neural estimator; its
+gradient is written out, while a method with a loss of its own takes autograd's way. The
 variants take turns within a round; scikit-learn runs with ``tol=0`` and no patience, so
 that all do the same number of epochs.
 """
@@ -42,6 +43,13 @@ class Plain(NeuralClassifierMixin, BaseNeural):
         self.warm_start, self.class_weight, self.dtype = False, None, "auto"
         self.device, self.net_params, self.verbose = "cpu", None, False
         self.random_state = 0
+
+
+class ByAutograd(Plain):
+    """The same with a loss of its own: the way of every method that has one."""
+
+    def _row_loss(self, output, target):
+        return super()._row_loss(output, target)
 
 
 def data(n, d, dtype=np.float32):
@@ -107,10 +115,22 @@ def training():
         best = interleaved(
             {
                 "ours": lambda: Plain(sizes, batch, epochs).fit(X, y),
+                "own loss": lambda: ByAutograd(sizes, batch, epochs).fit(X, y),
                 "scikit-learn": lambda: peer(sizes, batch, epochs).fit(X, y),
                 "same optimiser": bare(X, y, sizes, batch, epochs, FlatAdam),
                 "torch Adam": bare(X, y, sizes, batch, epochs, torch.optim.Adam),
             }
+        )
+        own_loss = best.pop("own loss")
+        rows.append(
+            Row(
+                f"batch {batch}, {sizes}, own loss",
+                own_loss,
+                best["same optimiser"],
+                "same optimiser",
+                target=f"<= {targets[1]}",
+                note=f"ratio {own_loss / best['same optimiser']:.2f}",
+            )
         )
         for name, target in zip(list(best)[1:], targets, strict=True):
             ratio = best["ours"] / best[name]

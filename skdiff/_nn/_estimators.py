@@ -285,9 +285,10 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
 
         n_out = self._n_outputs(encoding)
         training = self._training()
+        module = self._module(n_in, n_out, generator)
         net = _fit.build_net(
-            self._net_class(),
-            self._module(n_in, n_out, generator),
+            self._stepper(module),
+            module,
             self._batch_loss,
             solver=training["solver"],
             learning_rate_init=training["learning_rate_init"],
@@ -302,6 +303,18 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
         )
         net.n_out = n_out
         return net
+
+    def _stepper(self, module):
+        """The class of the net: the hook's, or the one with gradients by hand."""
+        from skdiff._nn._net import Net
+        from skdiff._nn._plain import plain_net_class
+
+        net_class = self._net_class()
+        own_loss = type(self)._batch_loss is not BaseNeural._batch_loss
+        own_optimizer = "optimizer" in (self.net_params or {})
+        if net_class is not Net or own_loss or own_optimizer:
+            return net_class
+        return plain_net_class(module, getattr(type(self)._row_loss, "plain", None))
 
     def _take_over(self, net, run, encoding, seed, keep, continued):
         """Assign everything at once: an interrupted fit leaves nothing half done."""

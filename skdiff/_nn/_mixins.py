@@ -116,6 +116,9 @@ class NeuralClassifierMixin(ClassifierMixin):
 
         return F.cross_entropy(output, target, reduction="none")
 
+    # a loss whose gradient is written out in _plain; an override does not have the mark
+    _row_loss.plain = "cross_entropy"  # type: ignore[attr-defined]
+
     def _check_y(self, y):
         check_classification_targets(y)
         return column_or_1d(y, warn=True)
@@ -182,6 +185,8 @@ class NeuralRegressorMixin(RegressorMixin):
 
     def _row_loss(self, output, target):
         return ((output - target) ** 2).mean(dim=1) / 2
+
+    _row_loss.plain = "squares"  # type: ignore[attr-defined]
 
     def _check_y(self, y):
         if y.ndim == 2 and y.shape[1] == 1:
