@@ -64,6 +64,14 @@ class TensorData:
         )
 
 
+def as_tensors(
+    X: np.ndarray, target: np.ndarray, weight: np.ndarray | None, device: str
+) -> TensorData:
+    """Return inputs and the pair of targets and weights that a net trains on."""
+    weights = None if weight is None else as_tensor(weight, device)
+    return TensorData(as_tensor(X, device), (as_tensor(target, device), weights))
+
+
 class TensorIterator:
     """Batches of a :class:`TensorData`, in a fresh random order each epoch.
 
@@ -88,14 +96,21 @@ class TensorIterator:
         return -(-len(self.data) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Nested, Nested]]:
+        for rows in self.rows():
+            yield (
+                (self.data.X, self.data.y) if rows is None else self.data.select(rows)
+            )
+
+    def rows(self) -> Iterator[Tensor | None]:
+        """Rows of each batch; None for all of them in their own order."""
         n = len(self.data)
         if self.batch_size >= n:
-            yield self.data.X, self.data.y
+            yield None
             return
         device = first_tensor(self.data.X).device
         order = self._order(n).to(device)
         for start in range(0, n, self.batch_size):
-            yield self.data.select(order[start : start + self.batch_size])
+            yield order[start : start + self.batch_size]
 
     def _order(self, n: int) -> Tensor:
         if self.generator is None:

@@ -131,6 +131,22 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
         )
         return {name: getattr(self, name) for name in names}
 
+    def _configure(
+        self, net: Any, data: Any, table: Any, encoding: Any, seed: int
+    ) -> Any:
+        """HOOK: change a net that is about to train; return the data to train it on.
+
+        ``table`` holds the same as arrays: X, targets, weights, grouping.
+        """
+        return data
+
+    def _report(self, net: Any, table: Any) -> None:
+        """HOOK: set further attributes from the trained net."""
+
+    def _changes_loss(self) -> bool:
+        """HOOK: tell whether something is added to the loss of a batch."""
+        return False
+
     def _strata(self, target: np.ndarray) -> np.ndarray | None:
         """HOOK: return codes by which mini-batches are stratified, or None."""
         return None
@@ -185,7 +201,8 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
             X, y, sample_weight, continued=hasattr(self, "_state"), one_epoch=True
         )
 
-    def _fit(self, X, y, sample_weight, *, continued, one_epoch=False):
+    def _fit(self, X, y, sample_weight, *, continued, one_epoch=False, grouping=None):
+        """Fit; ``grouping`` is a pair of group labels and codes of the kept rows."""
         X, y, weight = self._validate(X, y, sample_weight, reset=not continued)
         known = {"classes_", "_y_mean", "_y_scale", "_one_column", "n_outputs_"}
         encoding = {k: v for k, v in vars(self).items() if k in known and continued}
@@ -200,25 +217,27 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
             and (rows := self._split(target, seed)) is not None
         ):
             (X, target, weight), held = _take(X, target, weight, *rows)
+            if grouping is not None:
+                grouping = grouping[0], grouping[1][rows[0]]
         weight = _normalised(weight)
-        self._run(X, target, weight, held, given, encoding, seed, continued, one_epoch)
-        return self
-
-    def _run(
-        self, X, target, weight, held, given, encoding, seed, continued, one_epoch
-    ):
-        """Build or continue the net, train it, and take over the result."""
-        from skdiff._nn import _fit
-        from skdiff._nn._data import TensorData, as_tensor
-        from skdiff._nn._threads import threads_for
-
-        net = self._start(X, target, encoding, seed, continued)
         if target.dtype.kind == "f":
             target = target.astype(X.dtype, copy=False)
-        targets = as_tensor(target, self.device)
         if weight is not None:
-            weight = as_tensor(weight.astype(X.dtype, copy=False), self.device)
-        data = TensorData(as_tensor(X, self.device), (targets, weight))
+            weight = weight.astype(X.dtype, copy=False)
+        table = (X, target, weight, grouping)
+        self._run(table, held, given, encoding, seed, continued, one_epoch)
+        return self
+
+    def _run(self, table, held, given, encoding, seed, continued, one_epoch):
+        """Build or continue the net, train it, and take over the result."""
+        from skdiff._nn import _fit
+        from skdiff._nn._data import as_tensors
+        from skdiff._nn._threads import threads_for
+
+        X, target, weight, _ = table
+        net = self._start(X, target, encoding, seed, continued)
+        data = as_tensors(X, target, weight, self.device)
+        data = self._configure(net, data, table, encoding, seed)
         training = self._training()
         limits = _fit.Limits(
             max_iter=1 if one_epoch else training["max_iter"],
@@ -245,6 +264,7 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
         _fit.finish(net)
         keep = one_epoch or self.warm_start
         self._take_over(net, run, encoding, seed, keep, continued)
+        self._report(net, table)
         if run.stopped == "max_iter" and not one_epoch:
             warnings.warn(
                 f"Maximum iterations ({limits.max_iter}) reached and the optimization "
@@ -310,7 +330,9 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
         from skdiff._nn._plain import plain_net_class
 
         net_class = self._net_class()
-        own_loss = type(self)._batch_loss is not BaseNeural._batch_loss
+        own_loss = (
+            type(self)._batch_loss is not BaseNeural._batch_loss or self._changes_loss()
+        )
         own_optimizer = "optimizer" in (self.net_params or {})
         if net_class is not Net or own_loss or own_optimizer:
             return net_class

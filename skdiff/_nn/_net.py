@@ -13,6 +13,7 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from skdiff._nn._data import Nested, TensorData, TensorIterator, first_tensor
+from skdiff._nn._option_steps import MixedIterator, Mixing, sharpest_neighbour
 
 BatchLoss = Callable[[Tensor, Nested, Tensor | None], Tensor]
 
@@ -39,6 +40,8 @@ class Net(skorch.NeuralNet):
         *,
         generator: torch.Generator | None = None,
         strata: Tensor | None = None,
+        sam_rho: float = 0.0,
+        mixing: Mixing | None = None,
         train_split: Any = None,
         verbose: int = 0,
         callbacks: Any = None,
@@ -46,6 +49,8 @@ class Net(skorch.NeuralNet):
     ) -> None:
         self.generator = generator
         self.strata = strata
+        self.sam_rho = sam_rho
+        self.mixing = mixing
         super().__init__(
             module,
             criterion,
@@ -67,7 +72,10 @@ class Net(skorch.NeuralNet):
         """Return batches: shuffled by the net's own generator in training."""
         if not training:
             return TensorIterator(dataset, self.batch_size)
-        return TensorIterator(dataset, self.batch_size, self.generator, self.strata)
+        drawn = (dataset, self.batch_size, self.generator, self.strata)
+        if self.mixing is not None:
+            return MixedIterator(*drawn, self.mixing)
+        return TensorIterator(*drawn)
 
     def get_loss(
         self, y_pred: Tensor, y_true: Any, X: Any = None, training: bool = False
@@ -84,13 +92,21 @@ class Net(skorch.NeuralNet):
         stock = getattr(Callback, hook)
         return [cb for _, cb in self.callbacks_ if getattr(type(cb), hook) is not stock]
 
-    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
-        """Take one step of the optimiser. Override it for a special step."""
+    def gradient(self, batch: Any, **fit_params: Any) -> tuple[Tensor, Tensor]:
+        """Leave the gradient of a batch in the parameters; return loss and outputs."""
         X, y = batch
         self.optimizer_.zero_grad()
         output = self.infer(X, **fit_params)
         loss = self.get_loss(output, y, X=X, training=True)
         loss.backward()
+        return loss.detach(), output
+
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        """Take one step of the optimiser. Override it for a special step."""
+        loss, output = self.gradient(batch, **fit_params)
+        if self.sam_rho:
+            with sharpest_neighbour(self, self.sam_rho):
+                self.gradient(batch, **fit_params)
         if self._on_grad:
             named = list(self.get_all_learnable_params())
             for callback in self._on_grad:
@@ -98,7 +114,7 @@ class Net(skorch.NeuralNet):
                     self, named_parameters=iter(named), batch=batch, training=True
                 )
         self.optimizer_.step()
-        return {"loss": loss.detach(), "y_pred": output}
+        return {"loss": loss, "y_pred": output}
 
     def run_single_epoch(
         self,

@@ -59,20 +59,10 @@ class PlainNet(Net):
 
     loss: Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
-    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
-        """Take one step of the optimiser."""
-        if self._on_grad or fit_params:
-            return super().train_step(batch, **fit_params)
-        X, (target, weight) = batch
-        with torch.no_grad():
-            loss, output = self._gradient(X, target, weight)
-        self.optimizer_.step()
-        return {"loss": loss, "y_pred": output}
-
-    def _gradient(
-        self, X: Tensor, target: Tensor, weight: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def gradient(self, batch: Any, **fit_params: Any) -> tuple[Tensor, Tensor]:
         """Fill the gradients, which are views of the optimiser's buffer."""
+        X, (target, weight) = batch
         module: MLP = self.module_
         layers = module.layers()
         values = [X]

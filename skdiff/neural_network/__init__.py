@@ -1,8 +1,17 @@
 """Classifiers and regressors that are networks."""
 
 from skdiff.neural_network._anyloss import AnyLossClassifier
+from skdiff.neural_network._lipschitz import (
+    LipschitzMLPClassifier,
+    LipschitzMLPRegressor,
+)
 
-__all__ = ["AnyLossClassifier", "ConfusionMetricLoss"]
+__all__ = [
+    "AnyLossClassifier",
+    "ConfusionMetricLoss",
+    "LipschitzMLPClassifier",
+    "LipschitzMLPRegressor",
+]
 
 
 def __getattr__(name):

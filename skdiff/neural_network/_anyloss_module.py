@@ -436,11 +436,13 @@ class AnyLossNet(Net):
 
     objective: Objective
     linear: Any = None
+    in_chunks: bool = True
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         """Take small batches by autograd at once, large ones in two passes."""
-        X, (y, weight) = batch
-        if len(y) <= CHUNK or self.objective.running or self.objective.warm:
+        X, (y, weight, *_) = batch
+        whole = len(y) <= CHUNK or not self.in_chunks
+        if whole or self.objective.running or self.objective.warm:
             return super().train_step(batch, **fit_params)
         return self._two_passes(X, y, weight)
 

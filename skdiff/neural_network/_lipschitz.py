@@ -1,0 +1,475 @@
+"""Networks whose predictions cannot change faster than a bound."""
+
+from numbers import Real
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skdiff._nn._estimators import BaseNeural
+from skdiff._nn._mixins import NeuralClassifierMixin, NeuralRegressorMixin
+from skdiff._nn._options import ClassifierOptions, RegressorOptions
+from skdiff._sklearn import Interval, StrOptions
+
+
+class BaseLipschitz(BaseNeural):
+    """The module, its units, and what its bound says about X."""
+
+    _parameter_constraints = {
+        **BaseNeural._parameter_constraints,
+        "lipschitz_bound": [Interval(Real, 0, None, closed="neither")],
+        "activation": [StrOptions({"identity", "logistic", "tanh", "relu", "elu"})],
+    }
+
+    def _module(self, n_in, n_out, generator):
+        from skdiff.neural_network._lipschitz_module import LipschitzMLP
+
+        sizes = [n_in, *self._hidden_sizes(), n_out]
+        bound = float(self.lipschitz_bound)
+        return LipschitzMLP(sizes, self.activation, bound, generator)
+
+    def _train(self, net, data, limits, validate, report):
+        from skdiff.neural_network._lipschitz_module import fill_standardiser
+
+        if not limits.continued:
+            fill_standardiser(net.module_, data.X, data.y[1])
+        return super()._train(net, data, limits, validate, report)
+
+    def _take_over(self, net, run, encoding, seed, keep, continued):
+        super()._take_over(net, run, encoding, seed, keep, continued)
+        self.lipschitz_bound_ = float(self.lipschitz_bound)
+        smallest = float(self._state["arrays"]["scale"].min())
+        self.input_lipschitz_bound_ = self.lipschitz_bound_ * self._unit() / smallest
+
+    def _fit_constant(self, encoding, continued):
+        self.lipschitz_bound_ = self.input_lipschitz_bound_ = 0.0
+        return super()._fit_constant(encoding, continued)
+
+    def _unit(self):
+        """Units of the output for one of the network's."""
+        return 1.0
+
+
+class LipschitzMLPClassifier(ClassifierOptions, NeuralClassifierMixin, BaseLipschitz):
+    """Classify by a network with a proven bound on its sensitivity to the inputs.
+
+    Use it when small changes of the inputs, by noise, rounding or an adversary, must
+    not flip a decision: :meth:`certified_radius` tells for every row how far its
+    inputs can move, in any direction, before another class can win. A small bound
+    costs accuracy; for clean data alone ``MLPClassifier`` or boosting is simpler.
+
+    Parameters
+    ----------
+    lipschitz_bound : float, default=5.0
+        Bound of the change of the logits by the change of the standardised
+        inputs, both in Euclidean length. Smaller is more robust and less accurate.
+    hidden_layer_sizes : array-like of int, default=(64, 64)
+        Units of each hidden layer. Empty is a linear map within the bound.
+    activation : {"identity", "logistic", "tanh", "relu", "elu"}, default="relu"
+        Activation of the hidden layers, with slopes between 0 and 1.
+    solver : {"adam", "sgd"}, default="adam"
+        Optimiser.
+    alpha : float, default=0.0
+        L2 penalty on the free parameters; the bound already regularises.
+    batch_size : int or "auto", default="auto"
+        Rows a step. ``"auto"`` is all rows of small tables, 256 of others.
+    learning_rate_init : float, default=0.01
+        Step size.
+    momentum : float, default=0.9
+        Momentum of ``solver="sgd"``.
+    max_iter : int, default=300
+        Epochs.
+    tol : float, default=1e-4
+        Gain in loss (or in the held-out score) that counts as progress.
+    n_iter_no_change : int, default=20
+        Epochs without progress after which training stops.
+    early_stopping : bool, default=False
+        Hold out rows, stop by their score, and keep the best epoch.
+    validation_fraction : float, default=0.1
+        Share of rows held out.
+    time_limit : float, default=None
+        Seconds after which training stops with the best state.
+    warm_start : bool, default=False
+        Continue from the last fit.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of classes, times ``sample_weight``.
+    sam_rho : float, default=0.0
+        Radius of sharpness-aware steps (Foret et al., 2021); 0.05 is usual, each step
+        costs two gradients.
+    spectral_decoupling : float, default=0.0
+        Strength of a penalty on the squared logits (Pezeshki et al., 2021), which
+        keeps one easy feature from hiding the others.
+    spectral_targets : array-like of shape (n_classes,), default=None
+        Logits that ``spectral_decoupling`` pulls to; zeros by default.
+    group_dro : bool, default=False
+        Minimise the loss of the worst of the ``groups`` given to ``fit`` (Sagawa et
+        al., 2020).
+    group_step_size : float, default=0.01
+        How fast the weights of the groups move.
+    group_adjustment : float, default=0.0
+        ``C`` of the adjustment ``C / sqrt(n_group)`` of each group's loss.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        Precision. ``"auto"`` is that of X; ``"float32"`` is faster.
+    device : str, default="cpu"
+        Where torch computes.
+    net_params : dict, default=None
+        Further arguments of ``skorch.NeuralNet``, such as ``callbacks``.
+    verbose : bool, default=False
+        Print the loss of every epoch.
+    random_state : int, RandomState instance or None, default=None
+        Start of the weights, order of the batches, held-out rows.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+    lipschitz_bound_ : float
+        The bound in standardised units, proven by construction.
+    input_lipschitz_bound_ : float
+        The bound in the units of X: ``lipschitz_bound_`` over the smallest
+        standard deviation of a column.
+    net_ : skorch.NeuralNet or None
+        The network; None when y has one class.
+    loss_ : float
+        Loss after the last epoch.
+    loss_curve_ : list of float
+        Loss of each epoch.
+    validation_scores_ : list of float or None
+        Score of the held-out rows after each epoch, with ``early_stopping``.
+    groups_ : ndarray of shape (n_groups,) or None
+        Labels of the groups; None when ``fit`` was given none.
+    group_losses_ : ndarray of shape (n_groups,) or None
+        Loss of each group of the training rows.
+    group_weights_ : ndarray of shape (n_groups,) or None
+        Final weights of the groups; None without ``group_dro``.
+    worst_group_score_ : float or None
+        Lowest score of a group of the training rows.
+    n_iter_ : int
+        Epochs run.
+    stopped_ : str
+        ``"converged"``, ``"max_iter"``, ``"time"``, ``"callback"``, ``"diverged"``,
+        ``"interrupted"`` or ``"constant"``.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of str of shape (n_features,)
+        Names of the features, when X had them.
+
+    See Also
+    --------
+    LipschitzMLPRegressor : The same for numbers.
+    sklearn.neural_network.MLPClassifier : A network without a bound.
+
+    Notes
+    -----
+    A layer is ``sqrt(2) A' Psi s(sqrt(2) Psi^-1 B h + b)`` with ``A A' + B B' = I`` by
+    a Cayley transform of free weights and ``Psi`` a positive diagonal, so any weights
+    are within the bound. One logit a class; the difference of two logits has the
+    constant ``sqrt(2)`` times the bound, hence the radius ``margin / (sqrt(2) bound)``.
+
+    References
+    ----------
+    R. Wang and I. R. Manchester, "Direct Parameterization of Lipschitz-Bounded Deep
+    Networks", ICML 2023, arXiv 2301.11526.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from skdiff.neural_network import LipschitzMLPClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = LipschitzMLPClassifier(5.0, max_iter=60, tol=0.01, random_state=0)
+    >>> model = model.fit(X, y)
+    >>> model.score(X, y) > 0.95
+    True
+    >>> bool((model.certified_radius(X) > 0.1).mean() > 0.8)
+    True
+    """
+
+    _parameter_constraints = {
+        **BaseLipschitz._parameter_constraints,
+        **ClassifierOptions._option_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        lipschitz_bound=5.0,
+        *,
+        hidden_layer_sizes=(64, 64),
+        activation="relu",
+        solver="adam",
+        alpha=0.0,
+        batch_size="auto",
+        learning_rate_init=0.01,
+        momentum=0.9,
+        max_iter=300,
+        tol=1e-4,
+        n_iter_no_change=20,
+        early_stopping=False,
+        validation_fraction=0.1,
+        time_limit=None,
+        warm_start=False,
+        class_weight=None,
+        sam_rho=0.0,
+        spectral_decoupling=0.0,
+        spectral_targets=None,
+        group_dro=False,
+        group_step_size=0.01,
+        group_adjustment=0.0,
+        dtype="auto",
+        device="cpu",
+        net_params=None,
+        verbose=False,
+        random_state=None,
+    ):
+        self.lipschitz_bound = lipschitz_bound
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.time_limit = time_limit
+        self.warm_start = warm_start
+        self.class_weight = class_weight
+        self.sam_rho = sam_rho
+        self.spectral_decoupling = spectral_decoupling
+        self.spectral_targets = spectral_targets
+        self.group_dro = group_dro
+        self.group_step_size = group_step_size
+        self.group_adjustment = group_adjustment
+        self.dtype = dtype
+        self.device = device
+        self.net_params = net_params
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def certified_radius(self, X, *, units="standardized"):
+        """Return how far each row can move before its predicted class can change.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        units : {"standardized", "input"}, default="standardized"
+            Length of a move with every column in standard deviations, or in the units
+            of X, where the smallest deviation decides and the radius is often tiny.
+
+        Returns
+        -------
+        radius : ndarray of shape (n_samples,)
+            Euclidean length below which no move changes the class; infinite when there
+            is one class.
+        """
+        check_is_fitted(self)
+        if units not in ("standardized", "input"):
+            raise ValueError(f"units must be 'standardized' or 'input', got {units!r}.")
+        logits = self._output(X)
+        if logits.shape[1] < 2:
+            return np.full(len(logits), np.inf)
+        best = np.partition(logits, -2, axis=1)
+        bound = {
+            "standardized": self.lipschitz_bound_,
+            "input": self.input_lipschitz_bound_,
+        }[units]
+        return (best[:, -1] - best[:, -2]) / (np.sqrt(2) * bound)
+
+
+class LipschitzMLPRegressor(RegressorOptions, NeuralRegressorMixin, BaseLipschitz):
+    """Predict numbers by a network with a proven bound on its slope.
+
+    Use it when predictions must not jump: interpolation of noisy measurements,
+    surrogates that are searched, inputs with known errors. The bound holds in
+    standardised units: the change of the target in standard deviations, divided by
+    the Euclidean change of the standardised inputs.
+
+    Parameters
+    ----------
+    lipschitz_bound : float, default=1.0
+        Bound of the change of the standardised targets by that of the standardised
+        inputs, both in Euclidean length. Smaller is smoother.
+    hidden_layer_sizes : array-like of int, default=(64, 64)
+        Units of each hidden layer. Empty is a linear map within the bound.
+    activation : {"identity", "logistic", "tanh", "relu", "elu"}, default="relu"
+        Activation of the hidden layers, with slopes between 0 and 1.
+    solver : {"adam", "sgd"}, default="adam"
+        Optimiser.
+    alpha : float, default=0.0
+        L2 penalty on the free parameters; the bound already regularises.
+    batch_size : int or "auto", default="auto"
+        Rows a step. ``"auto"`` is all rows of small tables, 256 of others.
+    learning_rate_init : float, default=0.01
+        Step size.
+    momentum : float, default=0.9
+        Momentum of ``solver="sgd"``.
+    max_iter : int, default=300
+        Epochs.
+    tol : float, default=1e-4
+        Gain in loss (or in the held-out score) that counts as progress.
+    n_iter_no_change : int, default=20
+        Epochs without progress after which training stops.
+    early_stopping : bool, default=False
+        Hold out rows, stop by their score, and keep the best epoch.
+    validation_fraction : float, default=0.1
+        Share of rows held out.
+    time_limit : float, default=None
+        Seconds after which training stops with the best state.
+    warm_start : bool, default=False
+        Continue from the last fit.
+    sam_rho : float, default=0.0
+        Radius of sharpness-aware steps (Foret et al., 2021); 0.05 is usual, each step
+        costs two gradients.
+    regmix : dict, default=None
+        Mix every row with one of its nearest neighbours (Hwang and Whang, 2021), for
+        instance ``{"k": 4}``: ``k`` neighbours, or ``"auto"`` to choose among none, 1,
+        2, 4, ... on held-out rows; ``alpha`` of the Beta law of the shares, 2 by
+        default; ``by`` ``"data"`` or, for neighbours in the target, ``"target"``.
+    group_dro : bool, default=False
+        Minimise the loss of the worst of the ``groups`` given to ``fit`` (Sagawa et
+        al., 2020).
+    group_step_size : float, default=0.01
+        How fast the weights of the groups move.
+    group_adjustment : float, default=0.0
+        ``C`` of the adjustment ``C / sqrt(n_group)`` of each group's loss.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        Precision. ``"auto"`` is that of X; ``"float32"`` is faster.
+    device : str, default="cpu"
+        Where torch computes.
+    net_params : dict, default=None
+        Further arguments of ``skorch.NeuralNet``, such as ``callbacks``.
+    verbose : bool, default=False
+        Print the loss of every epoch.
+    random_state : int, RandomState instance or None, default=None
+        Start of the weights, order of the batches, held-out rows.
+
+    Attributes
+    ----------
+    lipschitz_bound_ : float
+        The bound in standardised units, proven by construction.
+    input_lipschitz_bound_ : float
+        The bound in the units of X and y: ``lipschitz_bound_`` over the smallest
+        standard deviation of a column.
+    net_ : skorch.NeuralNet or None
+        The network.
+    loss_ : float
+        Loss after the last epoch.
+    loss_curve_ : list of float
+        Loss of each epoch.
+    validation_scores_ : list of float or None
+        Score of the held-out rows after each epoch, with ``early_stopping``.
+    groups_ : ndarray of shape (n_groups,) or None
+        Labels of the groups; None when ``fit`` was given none.
+    group_losses_ : ndarray of shape (n_groups,) or None
+        Loss of each group of the training rows.
+    group_weights_ : ndarray of shape (n_groups,) or None
+        Final weights of the groups; None without ``group_dro``.
+    worst_group_score_ : float or None
+        Lowest score of a group of the training rows.
+    regmix_k_ : int or None
+        Neighbours that rows were mixed with; None without ``regmix``.
+    n_outputs_ : int
+        Number of targets.
+    n_iter_ : int
+        Epochs run.
+    stopped_ : str
+        ``"converged"``, ``"max_iter"``, ``"time"``, ``"callback"``, ``"diverged"``,
+        ``"interrupted"``.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of str of shape (n_features,)
+        Names of the features, when X had them.
+
+    See Also
+    --------
+    LipschitzMLPClassifier : The same for classes.
+    sklearn.neural_network.MLPRegressor : A network without a bound.
+
+    Notes
+    -----
+    The layers are those of :class:`LipschitzMLPClassifier`. Targets are standardised
+    by the first table seen and predictions mapped back.
+
+    References
+    ----------
+    R. Wang and I. R. Manchester, "Direct Parameterization of Lipschitz-Bounded Deep
+    Networks", ICML 2023, arXiv 2301.11526.
+
+    S.-H. Hwang and S. E. Whang, "RegMix: Data Mixing Augmentation for Regression",
+    2021, arXiv 2106.03374.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skdiff.neural_network import LipschitzMLPRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = LipschitzMLPRegressor(max_iter=60, tol=0.01, random_state=0)
+    >>> model.fit(X, y).score(X, y) > 0.5
+    True
+    """
+
+    _parameter_constraints = {
+        **BaseLipschitz._parameter_constraints,
+        **RegressorOptions._option_constraints,
+    }
+
+    def __init__(
+        self,
+        lipschitz_bound=1.0,
+        *,
+        hidden_layer_sizes=(64, 64),
+        activation="relu",
+        solver="adam",
+        alpha=0.0,
+        batch_size="auto",
+        learning_rate_init=0.01,
+        momentum=0.9,
+        max_iter=300,
+        tol=1e-4,
+        n_iter_no_change=20,
+        early_stopping=False,
+        validation_fraction=0.1,
+        time_limit=None,
+        warm_start=False,
+        sam_rho=0.0,
+        regmix=None,
+        group_dro=False,
+        group_step_size=0.01,
+        group_adjustment=0.0,
+        dtype="auto",
+        device="cpu",
+        net_params=None,
+        verbose=False,
+        random_state=None,
+    ):
+        self.lipschitz_bound = lipschitz_bound
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.time_limit = time_limit
+        self.warm_start = warm_start
+        self.sam_rho = sam_rho
+        self.regmix = regmix
+        self.group_dro = group_dro
+        self.group_step_size = group_step_size
+        self.group_adjustment = group_adjustment
+        self.dtype = dtype
+        self.device = device
+        self.net_params = net_params
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _unit(self):
+        return float(np.max(self._y_scale))

@@ -1,0 +1,133 @@
+"""Networks that cannot change faster than a bound: layers with a Cayley transform.
+
+Wang and Manchester (2023), "Direct Parameterization of Lipschitz-Bounded Deep
+Networks": every value of the free parameters gives a network within the bound, so
+training needs no projection.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skdiff._nn._modules import ACTIVATIONS, uniform
+
+
+def cayley(W: Tensor) -> Tensor:
+    """Return a matrix of W's shape with orthonormal rows or columns (eq. 9).
+
+    A tall ``[U; V]`` with square ``U`` and ``Z = U - U' + V'V`` goes to
+    ``[(I + Z)^-1 (I - Z); -2 V (I + Z)^-1]``; a wide one is transposed twice.
+    """
+    rows, columns = W.shape
+    if columns > rows:
+        return cayley(W.T).T
+    U, V = W[:columns], W[columns:]
+    eye = torch.eye(columns, dtype=W.dtype, device=W.device)
+    Z = U - U.T + V.T @ V
+    # both blocks are right factors of (I + Z)^-1, which commutes with I - Z
+    top_and_bottom = torch.cat([eye - Z, -2 * V])
+    return torch.linalg.solve(eye + Z, top_and_bottom, left=False)
+
+
+class Sandwich(nn.Module):
+    """One layer; the last one, without activation, is a map of norm at most one."""
+
+    def __init__(
+        self, n_in: int, n_out: int, last: bool, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        bound = math.sqrt(6.0 / (n_in + 2 * n_out))
+        self.W = uniform((n_out, n_in + n_out), bound, generator)
+        self.b = uniform((n_out,), bound, generator)
+        self.n_out = n_out
+        self.last = last
+        with torch.no_grad():
+            norm = torch.linalg.norm(self.W)
+        self.a = nn.Parameter(norm.clone())
+        if not last:
+            self.psi = nn.Parameter(torch.zeros(n_out, dtype=torch.float64))
+
+    def orthogonal(self) -> tuple[Tensor, Tensor]:
+        """Return ``A`` and ``B`` with ``A A' + B B' = I`` (eq. 8)."""
+        W = self.W
+        Q = cayley(self.a * W / torch.linalg.norm(W).clamp(min=1e-30))
+        return Q[:, : self.n_out], Q[:, self.n_out :]
+
+
+class LipschitzMLP(nn.Module):
+    """A multilayer perceptron with a Lipschitz constant of at most ``bound``.
+
+    Inputs are standardised inside, by buffers that a fit fills: the bound holds in
+    standardised units, and a saved network brings its units along.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str,
+        bound: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.activation = ACTIVATIONS[activation]
+        self.root = math.sqrt(bound)
+        pairs = list(pairwise(sizes))
+        self.layers = nn.ModuleList(
+            Sandwich(n_in, n_out, k == len(pairs) - 1, generator)
+            for k, (n_in, n_out) in enumerate(pairs)
+        )
+        self.register_buffer("shift", torch.zeros(sizes[0], dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(sizes[0], dtype=torch.float64))
+        self._blocks: list[tuple[Tensor, Tensor]] = []
+
+    def train(self, mode: bool = True) -> "LipschitzMLP":
+        """Forget the orthogonal blocks: the weights may have changed."""
+        self._blocks = []
+        return super().train(mode)
+
+    def blocks(self) -> list[tuple[Tensor, Tensor]]:
+        """Orthogonal blocks of all layers, computed once between two trainings."""
+        if self.training or torch.is_grad_enabled():
+            return [layer.orthogonal() for layer in self.layers]
+        blocks = self._blocks or [layer.orthogonal() for layer in self.layers]
+        self._blocks = blocks
+        return blocks
+
+    def standardised(self, X: Tensor) -> Tensor:
+        """Return X in the units in which the bound holds."""
+        return (X - self.shift) / self.scale
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Return one row of outputs a row of X."""
+        return self.bounded(self.standardised(X))
+
+    def bounded(self, h: Tensor) -> Tensor:
+        """Return the outputs of standardised rows, within the bound."""
+        h = self.root * h
+        for layer, (A, B) in zip(self.layers, self.blocks(), strict=True):
+            if layer.last:
+                return F.linear(self.root * h, B, layer.b)
+            z = math.sqrt(2) * torch.exp(-layer.psi) * F.linear(h, B) + layer.b
+            h = math.sqrt(2) * F.linear(torch.exp(layer.psi) * self.activation(z), A.T)
+        raise AssertionError("the last layer returns")
+
+
+def fill_standardiser(module: LipschitzMLP, X: Tensor, weight: Tensor | None) -> None:
+    """Set the buffers to the weighted mean and deviation of the training rows."""
+    with torch.no_grad():
+        w = torch.ones(len(X), dtype=X.dtype) if weight is None else weight
+        share = (w / w.sum())[:, None]
+        largest = X.abs().amax(dim=0)
+        unit = torch.where(largest > 0, largest, torch.ones_like(largest))
+        Z = X / unit
+        mean = (share * Z).sum(dim=0)
+        spread = (share * (Z - mean).square()).sum(dim=0).sqrt()
+        # a constant column has rounding for a spread
+        tiny = 100 * torch.finfo(X.dtype).eps
+        spread = torch.where(spread > tiny, spread, torch.ones_like(spread))
+        module.shift.copy_(mean * unit)
+        module.scale.copy_(spread * unit)
