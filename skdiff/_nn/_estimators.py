@@ -147,6 +147,14 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
         """HOOK: tell whether something is added to the loss of a batch."""
         return False
 
+    def _packed(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """HOOK: return the weights in the form in which they are kept."""
+        return arrays
+
+    def _unpacked(self, arrays: dict[str, np.ndarray], module: Any) -> Any:
+        """HOOK: return kept weights in the form of the module's state."""
+        return arrays
+
     def _strata(self, target: np.ndarray) -> np.ndarray | None:
         """HOOK: return codes by which mini-batches are stratified, or None."""
         return None
@@ -292,7 +300,7 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
             dtype = self._state["dtype"]
         net = self._build(X.shape[1], encoding, generator, dtype, X, target)
         if continued and self._state is not None:
-            _fit.load_arrays(net.module_, self._state["arrays"])
+            self._restore(net.module_)
             if self._state["memory"] is not None:
                 net.optimizer_.set_memory(self._state["memory"])
                 generator.set_state(_tensor(self._state["generator"]))
@@ -360,7 +368,7 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
             memory = net.optimizer_.get_memory()
             generator = net.generator.get_state().numpy()
         state = {
-            "arrays": _fit.state_arrays(net.module_),
+            "arrays": self._packed(_fit.state_arrays(net.module_)),
             "dtype": str(next(net.module_.parameters()).dtype).removeprefix("torch."),
             "memory": memory,
             "generator": generator,
@@ -476,13 +484,23 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
 
     # --- inference ------------------------------------------------------------------
 
-    def _output(self, X):
-        """Raw outputs of the network, in the dtype it computes in."""
-        check_is_fitted(self)
+    def _checked(self, X):
+        """Rows to answer for, in the dtype to compute in."""
         X = validate_data(
             self, X, dtype=[np.float64, np.float32], order="C", reset=False
         )
-        X = self._cast(X)
+        return self._cast(X)
+
+    def _restore(self, module):
+        """Put the saved weights into a module built alike."""
+        from skdiff._nn import _fit
+
+        _fit.load_arrays(module, self._unpacked(self._state["arrays"], module))
+
+    def _output(self, X):
+        """Raw outputs of the network, in the dtype it computes in."""
+        check_is_fitted(self)
+        X = self._checked(X)
         if self._state is None:
             return np.zeros((len(X), self._n_outputs(vars(self))), dtype=X.dtype)
         from skdiff._nn import _fit
@@ -510,7 +528,7 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
                 self.n_features_in_, self._n_outputs(vars(self)), _fit.seeded(0)
             )
             module = module.to(getattr(torch, self._state["dtype"]))
-            _fit.load_arrays(module, self._state["arrays"])
+            self._restore(module)
             module.eval()
             live["module"] = module.to(self.device)
         return live["module"]
@@ -530,7 +548,7 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
                 _fit.seeded(self._state["seed"]),
                 self._state["dtype"],
             )
-            _fit.load_arrays(net.module_, self._state["arrays"])
+            self._restore(net.module_)
             _fit.finish(net)
             self._live["view"] = net
         return self._live.get("net", self._live.get("view"))

@@ -5,12 +5,16 @@ from skdiff.neural_network._lipschitz import (
     LipschitzMLPClassifier,
     LipschitzMLPRegressor,
 )
+from skdiff.neural_network._ssvi_classifier import SparseBayesianMLPClassifier
+from skdiff.neural_network._ssvi_regressor import SparseBayesianMLPRegressor
 
 __all__ = [
     "AnyLossClassifier",
     "ConfusionMetricLoss",
     "LipschitzMLPClassifier",
     "LipschitzMLPRegressor",
+    "SparseBayesianMLPClassifier",
+    "SparseBayesianMLPRegressor",
 ]
 
 
