@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.special import log_softmax, softmax, xlogy
+from sklearn.utils.validation import check_is_fitted
 
 from skdiff._nn._mixins import NeuralClassifierMixin
 from skdiff._nn._options import ClassifierOptions
@@ -160,9 +161,9 @@ default="relu"
 
     Notes
     -----
-    Biases are points, not distributions. A step on part of the rows draws the noise of
-    every row's units (the local reparameterisation), a step on all rows draws one
-    network for all. Predictions average networks drawn once for all rows. Unlike the
+    Biases are points, not distributions. A step draws the noise of every row's units
+    (the local reparameterisation); on tables of up to 100 rows it draws one network for
+    all, so that weights and repeated rows agree exactly. Predictions average networks drawn once for all rows. Unlike the
     authors' code a weight just given up is not taken back in the same exchange, a new
     weight starts at zero, and the budget is exact in every layer. Sparse weights make
     the fitted model small; on a CPU they do not make it fast.
@@ -284,6 +285,7 @@ default="relu"
         y : ndarray of shape (n_samples,)
             Labels, of the kind given to ``fit``.
         """
+        check_is_fitted(self)
         return self.classes_[self.predict_proba(X, use_mean=use_mean).argmax(axis=1)]
 
     def predict_proba(self, X, *, use_mean=False):
@@ -354,9 +356,9 @@ default="relu"
         Returns
         -------
         parts : dict of ndarray
-            ``mean`` of shape (n_samples, n_classes) and, in nats, of shape
-            (n_samples,), ``total``, the entropy of the mean; ``aleatoric``, the mean entropy of the
-            drawn networks; ``epistemic``, their difference, the mutual information.
+            ``mean`` of shape (n_samples, n_classes); and in nats, one a row: ``total``,
+            the entropy of the mean, ``aleatoric``, the mean entropy of the drawn
+            networks, and ``epistemic``, their difference, the mutual information.
         """
         p = softmax(self._draws(X, self.n_predict_samples), axis=2)
         mean = p.mean(axis=0)

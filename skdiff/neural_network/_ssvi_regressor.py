@@ -168,9 +168,9 @@ default="relu"
 
     Notes
     -----
-    Biases are points, not distributions. A step on part of the rows draws the noise of
-    every row's units (the local reparameterisation), a step on all rows draws one
-    network for all. Predictions average networks drawn once for all rows. Unlike the
+    Biases are points, not distributions. A step draws the noise of every row's units
+    (the local reparameterisation); on tables of up to 100 rows it draws one network for
+    all, so that weights and repeated rows agree exactly. Predictions average networks drawn once for all rows. Unlike the
     authors' code a weight just given up is not taken back in the same exchange, a new
     weight starts at zero, and the budget is exact in every layer. Sparse weights make
     the fitted model small; on a CPU they do not make it fast.
