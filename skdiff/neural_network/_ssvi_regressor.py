@@ -170,10 +170,11 @@ default="relu"
     -----
     Biases are points, not distributions. A step draws the noise of every row's units
     (the local reparameterisation); on tables of up to 100 rows it draws one network for
-    all, so that weights and repeated rows agree exactly. Predictions average networks drawn once for all rows. Unlike the
-    authors' code a weight just given up is not taken back in the same exchange, a new
-    weight starts at zero, and the budget is exact in every layer. Sparse weights make
-    the fitted model small; on a CPU they do not make it fast.
+    all, so that weights and repeated rows agree exactly. Predictions average networks
+    drawn once for all rows. Unlike the authors' code a weight just given up is not
+    taken back in the same exchange, a new weight starts at zero, and the budget is
+    exact in every layer. Sparse weights make the fitted model small; on a CPU they do
+    not make it fast.
 
     References
     ----------
