@@ -23,6 +23,7 @@ class Selection(NamedTuple):
 
     p_values: np.ndarray
     selected: np.ndarray
+    smallest: float  # the least p-value that is sure to be possible
     sizes: np.ndarray | None = None
     chosen: np.ndarray | None = None
     first_step: np.ndarray | None = None
@@ -33,7 +34,7 @@ def plain_selection(V, T, levels, draws):
     w, u = check_weights(None, None, len(V), len(T))
     p = ranks(V, T, w, u, draws)[:, 0]
     selected = adjusted_p_values(p) <= levels[:, None] * SLACK
-    return Selection(np.broadcast_to(p, selected.shape), selected)
+    return Selection(np.broadcast_to(p, selected.shape), selected, 1 / (len(V) + 1))
 
 
 def optimized_selection(V, T, levels, draws, prune, beta=1.0, weights=(None, None)):
@@ -75,7 +76,8 @@ def optimized_selection(V, T, levels, draws, prune, beta=1.0, weights=(None, Non
     selected = np.empty_like(first)
     for i in range(len(levels)):
         selected[i] = prune_selection(first[i], prune * beta * R[i])
-    return Selection(p, selected, R, chosen, first)
+    smallest = float((u / (w.sum() + u)).min())
+    return Selection(p, selected, smallest, R, chosen, first)
 
 
 def prune_selection(first, size):
