@@ -166,9 +166,10 @@ class BaseSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         if best and smallest > level / m and not found.selected[finest].any():
             least = int(np.ceil(smallest * m / level * (1 - 1e-12)))
             warnings.warn(
-                f"{best} of the {m} new rows have the best rank there is, {smallest:.3g}"
-                f", and none is selected: at the level {level:.3g} it takes {least} such "
-                "rows together. Label more rows, or ask about smaller batches.",
+                f"{best} of the {m} new rows have the best rank there is, p = "
+                f"{smallest:.3g}, and none is selected: at the level {level:.3g} it "
+                f"takes {least} such rows together. Label more rows, or ask about "
+                "smaller batches.",
                 UserWarning,
                 stacklevel=3,
             )

@@ -4,10 +4,10 @@ import numpy as np
 
 
 def rates(selected, positive):
-    """False discovery proportion and power of each row of a boolean array."""
+    """False discovery proportion and power along the last axis of a boolean array."""
     selected = np.atleast_2d(selected)
-    fdp = (selected & ~positive).sum(axis=1) / np.maximum(selected.sum(axis=1), 1)
-    power = (selected & positive).sum(axis=1) / max(positive.sum(), 1)
+    fdp = (selected & ~positive).sum(axis=-1) / np.maximum(selected.sum(axis=-1), 1)
+    power = (selected & positive).sum(axis=-1) / max(positive.sum(), 1)
     return fdp, power
 
 
