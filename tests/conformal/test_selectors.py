@@ -184,9 +184,10 @@ def test_all_settings_of_jin_and_candes(setting, kind, level, record_property):
     fdp, power = realised(setting, model, level, 100, 5)
     record_property("fdr", round(fdp.mean(), 3))
     record_property("power", round(power.mean(), 3))
-    # the clipped score uses the level in full
-    error = 3 * fdp.std() / np.sqrt(fdp.size)
-    assert fdp.mean() == pytest.approx(level, abs=max(0.02, error))
+    assert fdp.mean() <= bound(fdp[0], level)
+    if power.mean() < 0.999:  # the clipped score uses the level in full
+        error = 3 * fdp.std() / np.sqrt(fdp.size)
+        assert fdp.mean() == pytest.approx(level, abs=max(0.02, error))
     assert power.mean() == pytest.approx(REFERENCE[setting][kind], abs=0.08)
 
 
