@@ -247,8 +247,10 @@ def main():
     promised_and_realised("diabetes", X, y, 200, Ridge(0.01), 221, 200)
     table = compounds()
     if table is not None:
-        forest = RandomForestRegressor(60, min_samples_leaf=2, random_state=0)
-        promised_and_realised("bace_descriptors", *table, 7.0, forest, 400, 20)
+        forest = RandomForestRegressor(
+            50, min_samples_leaf=2, max_features=0.1, random_state=0
+        )
+        promised_and_realised("bace_descriptors", *table, 7.0, forest, 600, 30)
 
 
 if __name__ == "__main__":

@@ -281,7 +281,7 @@ class ConformalSelector(SplitSelector):
         Scores of the calibration rows.
     n_features_in_ : int
         Number of columns.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if X had names.
     p_values_ : ndarray of shape (n_new,)
         P-values of the last :meth:`select`.
@@ -434,7 +434,7 @@ class OptimizedConformalSelector(SplitSelector):
         Scores of the calibration rows.
     n_features_in_ : int
         Number of columns.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if X had names.
     p_values_ : ndarray of shape (n_new,)
         P-values of the last :meth:`select`, each under the candidate of its row.
