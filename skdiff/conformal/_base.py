@@ -17,9 +17,10 @@ from skdiff._sklearn import HasMethods, Interval, RealNotInt, StrOptions
 from skdiff._validation import check_levels, refuse_dates
 from skdiff.conformal._optcs import optimized_selection, plain_selection
 from skdiff.conformal._p_values import adjusted_p_values, tie_draws
-from skdiff.conformal._scores import SCORES, Goal
+from skdiff.conformal._scores import SCORES, Goal, no_score
 
 PRUNING = ("hete", "homo", "dtm")
+_ANSWERS = ("predict", "predict_proba", "decision_function")
 
 
 def default_estimator():
@@ -42,8 +43,10 @@ class BaseSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
     _estimator_constraint = (HasMethods("fit"), None)
 
     def __sklearn_tags__(self):
-        """A row's answer depends on the rows it is asked with."""
+        """The answer for a row depends on the rows it is asked with."""
         tags = super().__sklearn_tags__()
+        # A seed fixes every answer. It is the only tag that tells tools not to compare
+        # a batch with its rows one by one, which a selection cannot promise.
         tags.non_deterministic = True
         tags.target_tags.required = True
         inner = [get_tags(e) for e in self._candidates()]
@@ -71,8 +74,7 @@ class BaseSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _check_table(self, X, *, reset):
         """Check X as far as the estimators would; a pipeline takes any table."""
-        given = [getattr(e, "estimator", e) for e in self._given()]
-        if any(isinstance(e, Pipeline) for e in given):
+        if any(isinstance(_innermost(e), Pipeline) for e in self._given()):
             refuse_dates(X)
             X = validate_data(self, X, skip_check_array=True, reset=reset)
             return X if hasattr(X, "shape") else np.asarray(X)
@@ -92,6 +94,14 @@ class BaseSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _check_labelled(self, X, y, thresholds):
         """Return the table, outcomes, thresholds, and which rows are discoveries."""
+        for estimator in self._given():
+            # some have a method only once they are fitted, frozen ones at no class
+            if not any(
+                hasattr(e, name)
+                for e in (estimator, type(estimator))
+                for name in _ANSWERS
+            ):
+                raise no_score(estimator)
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but "
@@ -135,35 +145,54 @@ class BaseSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
                 stacklevel=3,
             )
 
-    def _check_level(self, fdr_level, n):
-        level = self.fdr_level if fdr_level is None else fdr_level
-        levels = check_levels(level, name="fdr_level")
-        coarse = 1 / (n + 1)
-        if coarse > np.min(levels):
+    def _warn_if_coarse(self, found, levels):
+        """Say when the calibration rows are too few for any selection."""
+        if found.smallest > np.min(levels):
             warnings.warn(
-                f"With {n} calibration rows the smallest p-value is {coarse:.3g}, "
-                f"above the level {np.min(levels):.3g}: (almost) nothing can be "
-                "selected. Label more rows.",
+                "The smallest p-value the calibration rows allow is "
+                f"{found.smallest:.3g}, above the level {np.min(levels):.3g}: (almost) "
+                "nothing can be selected. Label more rows.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
-        return levels
+
+    def _warn_if_not_singly(self, found, levels):
+        """Say when nothing is selected as too few rows have the best rank at once."""
+        smallest, level, m = found.smallest, np.min(levels), found.selected.shape[1]
+        if smallest > level:
+            return
+        finest = np.argmin(levels)
+        best = int(np.sum(found.p_values[finest] <= smallest))
+        if best and smallest > level / m and not found.selected[finest].any():
+            least = int(np.ceil(smallest * m / level * (1 - 1e-12)))
+            warnings.warn(
+                f"{best} of the {m} new rows have the best rank there is, p = "
+                f"{smallest:.3g}, and none is selected: at the level {level:.3g} it "
+                f"takes {least} such rows together. Label more rows, or ask about "
+                "smaller batches.",
+                UserWarning,
+                stacklevel=3,
+            )
 
     # --- questions ------------------------------------------------------------------
 
     def _selection(self, X, thresholds, fdr_level):
         """A :class:`Selection` of the rows of X, and whether one level was asked."""
         check_is_fitted(self)
+        level = self.fdr_level if fdr_level is None else fdr_level
+        levels = check_levels(level, name="fdr_level")
         V, T, weights = self._scores_of(X, thresholds)
-        levels = self._check_level(fdr_level, len(V))
         rng = check_random_state(self._seed)
         m = len(T)
-        draws = tie_draws(m, rng) if self.randomized else 1.0
+        # the draws go by rank, not by place: a batch in another order is the same batch
+        place = np.empty(m, dtype=np.intp)
+        place[np.lexsort(T.T)] = np.arange(m)
+        draws = tie_draws(m, rng)[place] if self.randomized else 1.0
         grid = np.atleast_1d(levels)
         if not self._optimizes and weights[0] is None:
             return plain_selection(V, T, grid, draws), np.ndim(levels) == 0
         prune = {
-            "hete": lambda: 1 - rng.uniform(size=m),
+            "hete": lambda: 1 - rng.uniform(size=m)[place],
             "homo": lambda: 1 - rng.uniform(),
             "dtm": lambda: 1.0,
         }[self.pruning]()
@@ -192,10 +221,13 @@ class BaseSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
             Whether each row is selected.
         """
         found, single = self._selection(X, thresholds, fdr_level)
-        for name, value in found._asdict().items():
-            if value is None or not (self._optimizes or name in _PLAIN):
-                continue
-            setattr(self, _ATTRIBUTES[name], value[0] if single else value)
+        levels = self.fdr_level if fdr_level is None else fdr_level
+        self._warn_if_coarse(found, levels)
+        self._warn_if_not_singly(found, levels)
+        for name, attribute in _ATTRIBUTES.items():
+            value = getattr(found, name)
+            if value is not None and (self._optimizes or name in _PLAIN):
+                setattr(self, attribute, value[0] if single else value)
         return found.selected[0] if single else found.selected
 
     def p_values(self, X, *, thresholds=None):
@@ -240,10 +272,7 @@ class BaseSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         """
         if levels is None:
             levels = np.arange(1, 100) / 100
-            with warnings.catch_warnings():
-                # of a grid that begins at 0.01 the coarse end is no mistake
-                warnings.simplefilter("ignore", UserWarning)
-                found, _ = self._selection(X, thresholds, levels)
+            found, _ = self._selection(X, thresholds, levels)
             if found.sizes is None:
                 return adjusted_p_values(found.p_values[0])
         else:
@@ -265,7 +294,9 @@ class BaseSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         selected : ndarray of int of shape (n_samples,)
             The selection at ``fdr_level``.
         """
-        return self._selection(X, None, None)[0].selected[0].astype(np.int64)
+        found, _ = self._selection(X, None, None)
+        self._warn_if_coarse(found, self.fdr_level)
+        return found.selected[0].astype(np.int64)
 
     def decision_function(self, X):
         """Return minus the p-values.
@@ -331,6 +362,13 @@ SPLIT_CONSTRAINTS = {
     "density_ratio": [callable, None],
     "scale_estimator": [HasMethods("fit"), None],
 }
+
+
+def _innermost(estimator):
+    """The estimator inside searches and frozen wrappers."""
+    while not isinstance(estimator, Pipeline) and hasattr(estimator, "estimator"):
+        estimator = estimator.estimator
+    return estimator
 
 
 def is_frozen(estimator):

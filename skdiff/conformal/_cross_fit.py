@@ -86,7 +86,7 @@ class CrossFitConformalSelector(BaseSelector):
         Number of labelled rows.
     n_features_in_ : int
         Number of columns.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if X had names.
     p_values_ : ndarray of shape (n_new,)
         P-values of the last :meth:`select`.

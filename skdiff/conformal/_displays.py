@@ -1,7 +1,5 @@
 """Pictures of a conformal selection."""
 
-import warnings
-
 import numpy as np
 
 from skdiff._plotting import COLORS, get_axes, require_pandas
@@ -84,10 +82,7 @@ CrossFitConformalSelector
         """
         grid = np.arange(1, 11) / 20 if levels is None else np.sort(levels)
         asked = np.append(grid, estimator.fdr_level)
-        with warnings.catch_warnings():
-            # the low end of a grid may be too fine for the calibration rows
-            warnings.simplefilter("ignore", UserWarning)
-            found, _ = estimator._selection(X, None, asked)
+        found, _ = estimator._selection(X, None, asked)
         shares = {}
         if y is not None:
             positive = estimator._discoveries(y)

@@ -5,6 +5,8 @@ do not look at outcomes or at who is labelled. That symmetry is the whole argume
 the validity of what is built on them.
 """
 
+import warnings
+
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.kernel_ridge import KernelRidge
@@ -107,15 +109,21 @@ def out_of_bag(estimator, X, z, balanced):
         )
     forest = clone(estimator).set_params(oob_score=True, bootstrap=True)
     target = z.astype(np.int64) if is_classifier(forest) else z
-    forest.fit(X, target, balanced_weight(z) if balanced else None)
+    with warnings.catch_warnings():
+        # of rows in every bag; they are counted below, and refused
+        warnings.filterwarnings("ignore", "Some inputs do not have OOB", UserWarning)
+        forest.fit(X, target, balanced_weight(z) if balanced else None)
+    drawn = np.zeros(len(z), dtype=np.intp)
+    for bag in forest.estimators_samples_:
+        drawn[np.unique(bag)] += 1
+    if np.any(drawn == len(forest.estimators_)):
+        raise ValueError("Some rows are in every bag. Increase n_estimators.")
     if is_classifier(forest):
         f = forest.oob_decision_function_[:, -1]
         if forest.oob_decision_function_.shape[1] == 1:
             f = np.full(len(z), float(z[0]))
     else:
         f = forest.oob_prediction_
-    if not np.all(np.isfinite(f)):
-        raise ValueError("Some rows are in every bag. Increase n_estimators.")
     return f
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from skdiff.conformal._p_values import (
     SLACK,
     adjusted_p_values,
-    auxiliary_selection_sizes,
-    check_weights,
+    count_scores,
     ranks,
+    selection_sizes,
 )
 
 
@@ -23,20 +23,30 @@ class Selection(NamedTuple):
 
     p_values: np.ndarray
     selected: np.ndarray
+    smallest: float  # the least p-value that is sure to be possible
     sizes: np.ndarray | None = None
     chosen: np.ndarray | None = None
     first_step: np.ndarray | None = None
 
 
-def plain_selection(V, T, levels, draws):
+def plain_selection(
+    V: np.ndarray, T: np.ndarray, levels: np.ndarray, draws: np.ndarray | float
+) -> Selection:
     """Benjamini-Hochberg on the p-values of one candidate."""
-    w, u = check_weights(None, None, len(V), len(T))
-    p = ranks(V, T, w, u, draws)[:, 0]
+    p = ranks(count_scores(V, T), draws)[:, 0]
     selected = adjusted_p_values(p) <= levels[:, None] * SLACK
-    return Selection(np.broadcast_to(p, selected.shape), selected)
+    return Selection(np.broadcast_to(p, selected.shape), selected, 1 / (len(V) + 1))
 
 
-def optimized_selection(V, T, levels, draws, prune, beta=1.0, weights=(None, None)):
+def optimized_selection(
+    V: np.ndarray,
+    T: np.ndarray,
+    levels: np.ndarray,
+    draws: np.ndarray | float,
+    prune: np.ndarray | float,
+    beta: float = 1.0,
+    weights: tuple = (None, None),
+) -> Selection:
     """Select with the candidate whose auxiliary selection is largest, row by row.
 
     Parameters
@@ -62,11 +72,9 @@ def optimized_selection(V, T, levels, draws, prune, beta=1.0, weights=(None, Non
         For every level and row.
     """
     m = len(T)
-    w, u = check_weights(*weights, len(V), m)
-    p = ranks(V, T, w, u, draws)
-    sizes = auxiliary_selection_sizes(
-        V, T, levels, calibration_weights=weights[0], test_weights=weights[1]
-    )
+    counts = count_scores(V, T, *weights)
+    p = ranks(counts, draws)
+    sizes = selection_sizes(counts, T, levels)
     # ties go to the first candidate: a choice symmetric in the rows
     chosen = sizes.argmax(axis=2)
     R = np.take_along_axis(sizes, chosen[..., None], axis=2)[..., 0]
@@ -75,10 +83,11 @@ def optimized_selection(V, T, levels, draws, prune, beta=1.0, weights=(None, Non
     selected = np.empty_like(first)
     for i in range(len(levels)):
         selected[i] = prune_selection(first[i], prune * beta * R[i])
-    return Selection(p, selected, R, chosen, first)
+    smallest = float((counts.own / (counts.total + counts.own)).min())
+    return Selection(p, selected, smallest, R, chosen, first)
 
 
-def prune_selection(first, size):
+def prune_selection(first: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Keep the rows whose pruned size is matched by as many rows as it asks for."""
     selected = np.zeros(len(first), dtype=bool)
     ranked = np.sort(size[first])

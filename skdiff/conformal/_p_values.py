@@ -5,7 +5,10 @@ rows at their label and ``Vhat_j`` those of new rows at their threshold; a *smal
 ``Vhat_j`` speaks against the null ``Y_j <= c_j``.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
 from skdiff._validation import check_levels
@@ -16,15 +19,25 @@ SLACK = 1 + 1e-12
 _CHUNK = 2_000_000
 
 
+class Counts(NamedTuple):
+    """Weights of the labelled scores around each new one; all that is ever needed."""
+
+    below: np.ndarray  # (m, k), strictly below
+    upto: np.ndarray  # (m, k), at or below
+    own: np.ndarray  # (m, 1), weight of the new row itself
+    total: float  # of all labelled rows
+    weighted: bool
+
+
 def conformal_p_values(
-    calibration_scores,
-    test_scores,
+    calibration_scores: ArrayLike,
+    test_scores: ArrayLike,
     *,
-    calibration_weights=None,
-    test_weights=None,
-    randomized=True,
-    random_state=None,
-):
+    calibration_weights: ArrayLike | None = None,
+    test_weights: ArrayLike | None = None,
+    randomized: bool = True,
+    random_state: int | np.random.RandomState | None = None,
+) -> np.ndarray:
     """Compute conformal p-values, exact under ties.
 
     The p-value of a new row is the rank of its score among the scores of labelled
@@ -65,26 +78,48 @@ def conformal_p_values(
     array([0.25, 0.75, 1.  ])
     """
     V, T, single = _check_scores(calibration_scores, test_scores)
-    w, u = check_weights(calibration_weights, test_weights, len(V), len(T))
+    counts = count_scores(V, T, calibration_weights, test_weights)
     draws = tie_draws(len(T), check_random_state(random_state)) if randomized else 1.0
-    p = ranks(V, T, w, u, draws)
+    p = ranks(counts, draws)
     return p[:, 0] if single else p
 
 
-def tie_draws(m, rng):
+def tie_draws(m: int, rng: np.random.RandomState) -> np.ndarray:
     """Uniform draws as a column, never zero: no p-value is significant everywhere."""
     return 1 - rng.uniform(size=(m, 1))
 
 
-def ranks(V, T, w, u, draws):
+def ranks(counts: Counts, draws: np.ndarray | float) -> np.ndarray:
     """P-values of every candidate; the share ``draws`` of the ties counts."""
-    below, upto = np.empty(T.shape), np.empty(T.shape)
-    for k in range(V.shape[1]):
-        below[:, k], upto[:, k] = _mass(V[:, k], T[:, k], w)
-    return (below + draws * (u + upto - below)) / (w.sum() + u)
+    ties = counts.own + counts.upto - counts.below
+    return (counts.below + draws * ties) / (counts.total + counts.own)
 
 
-def benjamini_hochberg(p_values, level):
+def count_scores(
+    V: np.ndarray,
+    T: np.ndarray,
+    w: ArrayLike | None = None,
+    u: ArrayLike | None = None,
+) -> Counts:
+    """Count, or weigh, the labelled scores below and up to each new one."""
+    (n, k), m = V.shape, len(T)
+    weighted = w is not None or u is not None
+    below, upto = np.empty((m, k)), np.empty((m, k))
+    if not weighted:
+        for column, labelled in enumerate(np.sort(V, axis=0).T):
+            below[:, column] = labelled.searchsorted(T[:, column], side="left")
+            upto[:, column] = labelled.searchsorted(T[:, column], side="right")
+        return Counts(below, upto, np.ones((m, 1)), float(n), weighted)
+    old, new = _check_weights(w, u, n, m)
+    for column in range(k):
+        order = np.argsort(V[:, column], kind="stable")
+        cumulated, ranked = np.r_[0.0, np.cumsum(old[order])], V[order, column]
+        below[:, column] = cumulated[ranked.searchsorted(T[:, column], side="left")]
+        upto[:, column] = cumulated[ranked.searchsorted(T[:, column], side="right")]
+    return Counts(below, upto, new[:, None], float(old.sum()), weighted)
+
+
+def benjamini_hochberg(p_values: ArrayLike, level: ArrayLike) -> np.ndarray:
     """Select hypotheses with the false discovery rate controlled at a level.
 
     Parameters
@@ -119,7 +154,7 @@ def benjamini_hochberg(p_values, level):
     return selected[0] if np.ndim(levels) == 0 else selected
 
 
-def adjusted_p_values(p):
+def adjusted_p_values(p: np.ndarray) -> np.ndarray:
     """Smallest level at which Benjamini-Hochberg selects each hypothesis."""
     m = len(p)
     order = np.argsort(p)
@@ -129,7 +164,7 @@ def adjusted_p_values(p):
     return np.minimum(adjusted, 1.0)
 
 
-def e_benjamini_hochberg(e_values, level):
+def e_benjamini_hochberg(e_values: ArrayLike, level: ArrayLike) -> np.ndarray:
     """Select hypotheses from e-values; valid under any dependence between them.
 
     Parameters
@@ -163,13 +198,13 @@ def e_benjamini_hochberg(e_values, level):
 
 
 def auxiliary_selection_sizes(
-    calibration_scores,
-    test_scores,
-    level,
+    calibration_scores: ArrayLike,
+    test_scores: ArrayLike,
+    level: ArrayLike,
     *,
-    calibration_weights=None,
-    test_weights=None,
-):
+    calibration_weights: ArrayLike | None = None,
+    test_weights: ArrayLike | None = None,
+) -> np.ndarray:
     """Compute the sizes of the auxiliary selections of OptCS, for all rows at once.
 
     For row ``j`` the auxiliary p-values of the other rows count ``j`` among the
@@ -207,47 +242,59 @@ def auxiliary_selection_sizes(
     array([3, 3, 3, 4])
     """
     V, T, single = _check_scores(calibration_scores, test_scores)
-    w, u = check_weights(calibration_weights, test_weights, len(V), len(T))
-    weighted = calibration_weights is not None
+    counts = count_scores(V, T, calibration_weights, test_weights)
     levels = check_levels(level, name="level")
-    grid = np.atleast_1d(levels)
-    sizes = np.empty((len(grid), *T.shape), dtype=np.intp)
-    for k in range(V.shape[1]):
-        order = np.argsort(T[:, k], kind="stable")
-        ranked = T[order, k]
-        below, upto = _mass(V[:, k], ranked, w)
-        for i, q in enumerate(grid):
-            sizes[i][order, k] = (
-                _weighted_sizes(below, ranked, u[order, 0], w.sum(), q)
-                if weighted
-                else _sizes(upto, ranked, len(V), q)
-            )
+    sizes = selection_sizes(counts, T, np.atleast_1d(levels))
     if single:
         sizes = sizes[..., 0]
     return sizes[0] if np.ndim(levels) == 0 else sizes
 
 
-def _sizes(count, ranked, n, q):
-    """Sizes along sorted test scores; ``count`` labelled scores lie at or below each.
+def selection_sizes(counts: Counts, T: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Auxiliary sizes of shape (n_levels, m, k)."""
+    m, k = T.shape
+    sizes = np.empty((len(levels), m, k), dtype=np.intp)
+    for column in range(k):
+        order = np.argsort(T[:, column])
+        ranked = T[order, column]
+        if counts.weighted:
+            below, own = counts.below[order, column], counts.own[order, 0]
+            for i, q in enumerate(levels):
+                sizes[i, order, column] = _weighted_sizes(
+                    below, ranked, own, counts.total, q
+                )
+            continue
+        upto = counts.upto[order, column]
+        place = ranked.searchsorted(ranked, side="left")
+        for i, q in enumerate(levels):
+            sizes[i, order, column] = _sizes(upto, place, counts.total, q)
+    return sizes
+
+
+def _sizes(upto: np.ndarray, place: np.ndarray, n: float, q: float) -> np.ndarray:
+    """Sizes along sorted test scores; ``upto`` labelled scores lie at or below each.
 
     Rows before ``j`` keep their count and move one rank back, behind the inserted
-    zero; rows from ``j`` on count ``j`` too and keep their rank.
+    zero; rows from ``place`` (the first score equal to that of ``j``) on count ``j``
+    too and keep their rank.
     """
-    m = len(ranked)
-    rank = np.arange(1, m + 1)
+    m = len(upto)
+    rank = np.arange(1.0, m + 1)
     bound = q * (n + 1) / m * SLACK
-    last_after = np.flatnonzero(count + 1 <= bound * rank)
-    last_after = last_after[-1] if len(last_after) else -1
-    before = np.where(count <= bound * (rank + 1), np.arange(m), -1)
-    last_before = np.r_[-1, np.maximum.accumulate(before)]
-    place = np.searchsorted(ranked, ranked, side="left")
-    behind = last_before[place]
-    sizes = np.where(behind >= 0, behind + 2, 1)
+    after = np.flatnonzero(upto + 1 <= bound * rank)
+    last_after = after[-1] if len(after) else -1
+    before = np.where(upto <= bound * (rank + 1), np.arange(m), -1)
+    last_before = np.empty(m + 1, dtype=np.intp)
+    last_before[0] = -1
+    np.maximum.accumulate(before, out=last_before[1:])
+    sizes = np.maximum(last_before[place] + 2, 1)
     sizes[place < last_after] = last_after + 1
     return sizes
 
 
-def _weighted_sizes(below, ranked, u, total, q):
+def _weighted_sizes(
+    below: np.ndarray, ranked: np.ndarray, own: np.ndarray, total: float, q: float
+) -> np.ndarray:
     """The same with weights, row by row of ``j`` in chunks."""
     m = len(ranked)
     sizes = np.empty(m, dtype=np.intp)
@@ -255,25 +302,16 @@ def _weighted_sizes(below, ranked, u, total, q):
     step = max(1, _CHUNK // m)
     for start in range(0, m, step):
         j = np.arange(start, min(start + step, m))[:, None]
-        p = below + u[j] * (ranked[j] < ranked)
+        p = below + own[j] * (ranked[j] < ranked)
         rank = np.where(columns < j, columns + 2, columns + 1)
-        passed = p <= (total + u[j]) * q * rank / m * SLACK
+        passed = p <= (total + own[j]) * q * rank / m * SLACK
         sizes[j[:, 0]] = np.where(passed & (columns != j), rank, 1).max(axis=1)
     return sizes
 
 
-def _mass(V, T, w):
-    """Weight of labelled scores strictly below, and at or below, each test score."""
-    order = np.argsort(V, kind="stable")
-    cumulated = np.r_[0.0, np.cumsum(w[order])]
-    ranked = V[order]
-    return (
-        cumulated[np.searchsorted(ranked, T, side="left")],
-        cumulated[np.searchsorted(ranked, T, side="right")],
-    )
-
-
-def _check_scores(calibration_scores, test_scores):
+def _check_scores(
+    calibration_scores: ArrayLike, test_scores: ArrayLike
+) -> tuple[np.ndarray, np.ndarray, bool]:
     V = np.asarray(calibration_scores, dtype=np.float64)
     T = np.asarray(test_scores, dtype=np.float64)
     if V.ndim not in (1, 2) or T.ndim != V.ndim or V.shape[1:] != T.shape[1:]:
@@ -292,21 +330,26 @@ def _check_scores(calibration_scores, test_scores):
     return (V[:, None], T[:, None], True) if single else (V, T, False)
 
 
-def check_weights(w, u, n, m):
-    """Return the weights as float arrays of shape (n,) and (m, 1); ones if None."""
+def _check_weights(
+    w: ArrayLike | None, u: ArrayLike | None, n: int, m: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights as float arrays of shape (n,) and (m,)."""
     if (w is None) != (u is None):
         raise ValueError(
             "calibration_weights and test_weights are given together or not at all."
         )
-    if w is None:
-        return np.ones(n), np.ones((m, 1))
-    w = check_array(w, ensure_2d=False, dtype=np.float64, input_name="weights")
-    u = check_array(u, ensure_2d=False, dtype=np.float64, input_name="weights")
-    check_consistent_length(w, np.empty(n))
-    check_consistent_length(u, np.empty(m))
-    if w.ndim != 1 or u.ndim != 1 or min(w.min(), u.min()) < 0 or w.sum() <= 0:
+    old: np.ndarray = check_array(
+        w, ensure_2d=False, dtype=np.float64, input_name="calibration_weights"
+    )
+    new: np.ndarray = check_array(
+        u, ensure_2d=False, dtype=np.float64, input_name="test_weights"
+    )
+    check_consistent_length(old, np.empty(n))
+    check_consistent_length(new, np.empty(m))
+    fine = old.ndim == new.ndim == 1 and min(old.min(), new.min()) >= 0
+    if not fine or old.sum() <= 0:
         raise ValueError(
             "calibration_weights and test_weights must be one-dimensional, "
             "non-negative and not all zero."
         )
-    return w, u[:, None]
+    return old, new

@@ -35,6 +35,10 @@ class Goal(NamedTuple):
             )
         return found
 
+    def learned(self):
+        """The goal in the words of a model trained here: 1 is a discovery."""
+        return self if self.numeric else self._replace(target=1)
+
     def learns_numbers(self, estimator):
         """Whether the estimator is a regressor of the outcome itself."""
         return self.numeric and not is_classifier(estimator)
@@ -63,16 +67,18 @@ def margin(model, X, goal, thresholds=None):
 
 
 def _margin(model, X, goal, thresholds):
-    if goal.learns_numbers(model) and hasattr(model, "predict"):
+    if not is_classifier(model):
+        if not hasattr(model, "predict"):
+            raise no_score(model)
         f = _flat(model.predict(X), model)
+        if not goal.numeric:
+            return f
         c = goal.threshold if thresholds is None else thresholds
         return f - c if goal.larger else c - f
-    if not is_classifier(model):
-        return _flat(model.predict(X), model)
     classes = list(model.classes_)
-    if len(classes) == 1:  # all training rows are, or are not, discoveries
-        return np.full(_n_rows(X), float(classes[0] == 1))
     label = None if goal.numeric or callable(goal.target) else goal.target
+    if len(classes) == 1:  # all training rows are, or are not, discoveries
+        return np.full(_n_rows(X), float(classes[0] == (1 if label is None else label)))
     # a model handed in already fitted may know the classes by their own names
     column = classes.index(label) if label in classes else 1
     if len(classes) > 2 and label not in classes:
@@ -87,8 +93,14 @@ def _margin(model, X, goal, thresholds):
         if value.ndim == 2:
             return value[:, column]
         return value if column == 1 else -value
-    raise ValueError(
-        f"{type(model).__name__} has neither predict_proba nor decision_function: "
+    raise no_score(model)
+
+
+def no_score(model):
+    """The error for a model that cannot rank rows."""
+    needs = "predict_proba nor decision_function" if is_classifier(model) else "predict"
+    return ValueError(
+        f"{type(model).__name__} has {'neither' if 'nor' in needs else 'no'} {needs}: "
         "conformal selection needs a score to rank rows by."
     )
 

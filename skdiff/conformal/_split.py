@@ -63,6 +63,8 @@ class SplitSelector(BaseSelector):
             Calibrated selector.
         """
         X, y, thresholds, positive = self._check_labelled(X, y, thresholds)
+        if self.prefit and not self._given():
+            raise ValueError("prefit=True says that a fitted model is given; none is.")
         self._forget()
         rng = check_random_state(self.random_state)
         train, calibration = self._split(len(y), rng)
@@ -75,6 +77,8 @@ class SplitSelector(BaseSelector):
             else self._train(e, X, labels, train, params)
             for e, params in zip(self._candidates(), routed, strict=True)
         ]
+        # those know a discovery as 1, the others as their user called it
+        self._trained = [not (self._frozen or is_frozen(e)) for e in self._candidates()]
         self._calibrate(models, X, labels, calibration)
         # kept, so that asking again breaks ties in the same way
         self._seed = seed
@@ -138,12 +142,11 @@ class SplitSelector(BaseSelector):
 
     def _calibrate(self, models, X, labels, calibration):
         y, positive, thresholds = labels
-        goal = self._goal()
         rows = safe_indexing(X, calibration)
         inside = positive[calibration]
         c = None if thresholds is None else thresholds[calibration]
         columns = []
-        for model, scale in models:
+        for (model, scale), goal in zip(models, self._goals(), strict=True):
             f = margin(model, rows, goal, c)
             excess = inside.astype(np.float64)
             if goal.learns_numbers(model):
@@ -169,6 +172,11 @@ class SplitSelector(BaseSelector):
         self._scales = [scale for _, scale in models]
         self._per_row = thresholds is not None
         self.calibration_scores_ = scores
+
+    def _goals(self):
+        """What a discovery is, in the words of each model."""
+        goal = self._goal()
+        return [goal.learned() if trained else goal for trained in self._trained]
 
     def _sigma(self, scale, X):
         """Expected size of an error; a positive floor keeps the division sane."""
@@ -199,11 +207,11 @@ class SplitSelector(BaseSelector):
         if thresholds is not None and not self._per_row:
             raise ValueError("Pass thresholds to fit as well, or to neither.")
         c = self._check_thresholds(thresholds, X.shape[0])
-        goal = self._goal()
+        parts = zip(self._models, self._scales, self._goals(), strict=True)
         T = np.column_stack(
             [
                 -margin(model, X, goal, c) / self._sigma(scale, X)
-                for model, scale in zip(self._models, self._scales, strict=True)
+                for model, scale, goal in parts
             ]
         )
         ratios = None, None
@@ -273,7 +281,7 @@ class ConformalSelector(SplitSelector):
         Scores of the calibration rows.
     n_features_in_ : int
         Number of columns.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if X had names.
     p_values_ : ndarray of shape (n_new,)
         P-values of the last :meth:`select`.
@@ -426,7 +434,7 @@ class OptimizedConformalSelector(SplitSelector):
         Scores of the calibration rows.
     n_features_in_ : int
         Number of columns.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if X had names.
     p_values_ : ndarray of shape (n_new,)
         P-values of the last :meth:`select`, each under the candidate of its row.

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import sklearn
 from scipy import sparse
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.ensemble import (
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
+    RandomForestRegressor,
 )
 from sklearn.frozen import FrozenEstimator
 from sklearn.kernel_ridge import KernelRidge
@@ -31,7 +32,9 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVR, LinearSVC
+from sklearn.utils import estimator_checks
 
+import skdiff.conformal
 from skdiff.conformal import (
     ConformalSelectionDisplay,
     ConformalSelector,
@@ -46,12 +49,17 @@ from skdiff.conformal._leave_out import (
     fit_weighted,
 )
 from skdiff.conformal._optcs import optimized_selection, plain_selection
+from tests.conformal._instances_selection import QUICK
 from tests.conformal._simulations import jin_candes, rates
 
 
 @pytest.fixture(scope="module")
 def diabetes():
     return load_diabetes(return_X_y=True)
+
+
+# with few calibration rows some batches can have nothing selected, which is said
+few_rows = pytest.mark.filterwarnings("ignore:.*the best rank there is")
 
 
 def bound(fdp, level):
@@ -113,26 +121,25 @@ def test_choosing_among_informative_candidates_keeps_most_power():
     assert 0.35 < hete < 0.55 and 0.42 < homo < 0.62
 
 
-def realised(setting, model, level, draws, fits, scores=("clip",)):
+def realised(setting, model, level, draws, fits, scores=("clip",), m=100, sigma=0.5):
     """Rates of a prefit selector over fresh calibration sets and batches."""
     found = []
     for fit in range(fits):
         rng = np.random.default_rng(100 * setting + fit)
-        X, y = jin_candes(setting, 1000, 0.5, rng)
+        X, y = jin_candes(setting, 1000, sigma, rng)
         frozen = FrozenEstimator(clone(model).fit(X, y > 0))
         for draw in range(draws):
-            X_cal, y_cal = jin_candes(setting, 1000, 0.5, rng)
-            X_new, y_new = jin_candes(setting, 100, 0.5, rng)
+            X_cal, y_cal = jin_candes(setting, 1000, sigma, rng)
+            X_new, y_new = jin_candes(setting, m, sigma, rng)
             answers = [
                 ConformalSelector(
                     frozen,
                     threshold=0.5,
-                    fdr_level=level,
                     conformity_score=score,
                     random_state=draw,
                 )
                 .fit(X_cal, (y_cal > 0).astype(float))
-                .select(X_new)
+                .select(X_new, fdr_level=level)
                 for score in scores
             ]
             found.append(rates(answers, y_new > 0))
@@ -154,6 +161,7 @@ REFERENCE = {
 }
 
 
+@few_rows
 @pytest.mark.parametrize("setting", [1, 8])
 def test_the_settings_of_jin_and_candes(setting):
     scores = ("clip", "residual", "null")
@@ -167,16 +175,36 @@ def test_the_settings_of_jin_and_candes(setting):
     assert fdp[2].mean() < 0.8 * fdp[0].mean()
 
 
+@few_rows
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", REFERENCE)
 @pytest.mark.parametrize(("kind", "level"), [(0, 0.1), (1, 0.2)])
-def test_all_settings_of_jin_and_candes(setting, kind, level):
+def test_all_settings_of_jin_and_candes(setting, kind, level, record_property):
     model = (BOOSTED, SVR(gamma=0.1))[kind]
-    fdp, power = realised(setting, model, level, 20, 5)
-    assert fdp[0].mean() <= bound(fdp[0], level)
+    fdp, power = realised(setting, model, level, 100, 5)
+    record_property("fdr", round(fdp.mean(), 3))
+    record_property("power", round(power.mean(), 3))
+    assert fdp.mean() <= bound(fdp[0], level)
+    if power.mean() < 0.999:  # the clipped score uses the level in full
+        error = 3 * fdp.std() / np.sqrt(fdp.size)
+        assert fdp.mean() == pytest.approx(level, abs=max(0.02, error))
     assert power.mean() == pytest.approx(REFERENCE[setting][kind], abs=0.08)
 
 
+@few_rows
+@pytest.mark.slow
+@pytest.mark.parametrize("m", [10, 500, 1000])
+@pytest.mark.parametrize("sigma", [0.1, 1.0])
+@pytest.mark.parametrize("setting", [2, 7])
+def test_batch_sizes_noise_and_levels_of_jin_and_candes(setting, sigma, m):
+    forest = RandomForestRegressor(max_depth=5, random_state=0)
+    levels = [0.1, 0.2, 0.5]
+    fdp, _ = realised(setting, forest, levels, 60, 2, m=m, sigma=sigma)
+    for level, share in zip(levels, fdp[:, 0], strict=True):
+        assert share.mean() <= bound(share, level)
+
+
+@few_rows
 def test_cross_fitting_keeps_the_promise_and_unshuffled_folds_do_not():
     rng = np.random.default_rng(2)
     found, broken = [], []
@@ -204,27 +232,50 @@ def test_cross_fitting_keeps_the_promise_and_unshuffled_folds_do_not():
     assert np.mean(broken) > 0.25
 
 
+class SubsetRidge(RegressorMixin, BaseEstimator):
+    """Ridge regression on some columns."""
+
+    def __init__(self, columns=(0,)):
+        self.columns = columns
+
+    def design(self, X):
+        return np.c_[X[:, list(self.columns)], np.ones(len(X))]
+
+    def fit(self, X, y, sample_weight=None):
+        A = self.design(X)
+        penalty = np.diag(np.append(np.ones(len(self.columns)), 0.0))
+        gram = A.T * sample_weight @ A + penalty
+        self.coef_ = np.linalg.solve(gram, A.T @ (sample_weight * y))
+        return self
+
+    def predict(self, X):
+        return self.design(X) @ self.coef_
+
+
 def test_cross_fitting_may_choose_among_noise_models():
     rng = np.random.default_rng(3)
-    found = []
-    for repeat in range(40):
-        X, positive = rng.normal(size=(100, 12)), rng.uniform(size=100) < 0.4
-        models = [
-            make_pipeline(
-                make_column_transformer(
-                    ("passthrough", list(rng.choice(12, 3, replace=False)))
-                ),
-                Ridge(),
-            )
-            for _ in range(4)
-        ]
+    found, level = [], np.array([0.3])
+    for repeat in range(150):
+        X, positive = rng.normal(size=(100, 20)), rng.uniform(size=100) < 0.5
+        models = [SubsetRidge(rng.choice(20, 3, replace=False)) for _ in range(8)]
         selector = CrossFitConformalSelector(
-            estimators=models, cv=3, threshold=0.5, fdr_level=0.3, random_state=repeat
-        )
-        selected = selector.fit_select(X[:50], positive[:50] * 1.0, X[50:])
-        found.append(rates(selected, positive[50:])[0][0])
-        assert selector.chosen_.shape == (50,) and selector.aux_sizes_.min() >= 1
-    assert np.mean(found) <= bound(found, 0.3)
+            estimators=models, cv=5, threshold=0.5, random_state=repeat
+        ).fit(X[:50], positive[:50] * 1.0)
+        V, T, _ = selector._scores_of(X[50:], None)
+        draws = 1 - rng.uniform(size=(50, 1))
+        each = [
+            plain_selection(V[:, [k]], T[:, [k]], level, draws).selected[0]
+            for k in range(8)
+        ]
+        answers = [max(each, key=np.sum)]
+        for prune in (1 - rng.uniform(size=50), 1 - rng.uniform(), 1.0):
+            answers.append(optimized_selection(V, T, level, draws, prune).selected[0])
+        found.append(rates(answers, positive[50:])[0])
+    naive, *ours = np.array(found).T
+    assert naive.mean() > 0.45
+    for fdp in ours:
+        assert fdp.mean() <= bound(fdp, 0.3)
+    assert ours[-1].mean() < 0.25
 
 
 def test_density_ratios_repair_a_covariate_shift():
@@ -270,7 +321,7 @@ def test_density_ratios_repair_a_covariate_shift():
         KernelRidge(alpha=0.5, kernel="polynomial", degree=2, coef0=1),
         KernelRidge(alpha=0.5, kernel=lambda a, b: np.exp(-np.abs(a - b).sum())),
     ],
-    ids=str,
+    ids=["ridge", "no intercept", "rbf", "polynomial", "function"],
 )
 def test_closed_forms_are_refits(estimator, balanced):
     rng = np.random.default_rng(0)
@@ -338,7 +389,16 @@ def test_out_of_bag_predictions(diabetes):
         (1, "cv"),
         ("none", "cv"),
     ],
-    ids=str,
+    ids=[
+        "KFold",
+        "Stratified",
+        "Group",
+        "Predefined",
+        "TimeSeries",
+        "Shuffle",
+        "1",
+        "?",
+    ],
 )
 def test_folds_that_break_the_promise_are_refused(cv, reason, diabetes):
     selector = CrossFitConformalSelector(Ridge(), cv=cv)
@@ -358,7 +418,8 @@ def test_the_order_of_rows_tells_nothing(diabetes):
         .mean()
         for seed in range(60)
     ]
-    assert np.mean(ranks) == pytest.approx(0.5 + 0.25, abs=0.1)
+    # half of the labelled rows never compete: the p-values of the null end at 21/41
+    assert np.mean(ranks) == pytest.approx(0.5 * 21 / 41, abs=0.03)
 
 
 # --- what users bring -----------------------------------------------------------------
@@ -403,13 +464,13 @@ def test_every_score_selects_discoveries(score, model, diabetes):
     selector = ConformalSelector(
         model,
         threshold=120,
-        fdr_level=0.4,
+        fdr_level=0.5,
         conformity_score=score,
         scale_estimator=scale,
         random_state=0,
     ).fit(X[:300], y[:300])
     selected = selector.select(X[300:])
-    assert selected.any() and (y[300:][selected] > 120).mean() > 0.6
+    assert selected.any() and (y[300:][selected] > 120).mean() > 0.55
     V = selector.calibration_scores_[:, 0]
     if score == "clip":
         assert np.isinf(V).any()
@@ -430,7 +491,7 @@ def test_scores_by_hand(diabetes):
             model, threshold=140, prefit=True, conformity_score=score
         ).fit(X[200:], y[200:])
         V = selector.calibration_scores_[:, 0]
-        np.testing.assert_allclose(V, expected, rtol=1e-9)
+        np.testing.assert_allclose(V, expected, rtol=1e-9, atol=1e-8)
         p = conformal_p_values(V, 140 - model.predict(X[:9]), randomized=False)
         selector.set_params(randomized=False)
         np.testing.assert_allclose(selector.p_values(X[:9]), p)
@@ -446,6 +507,7 @@ def test_scores_by_hand(diabetes):
         scaled.calibration_scores_[:, 0],
         (y[200:] - f) / sigma.predict(X[200:]),
         rtol=1e-9,
+        atol=1e-8,
     )
 
 
@@ -504,13 +566,34 @@ def test_classes_regions_and_words():
     )
     with pytest.raises(ValueError, match="target"):
         ConformalSelector(frozen, target=lambda y: y == "virginica").fit(X, names)
-    with pytest.raises(ValueError, match="no row of y"), warnings.catch_warnings():
+    with pytest.raises(ValueError, match="No row of y"), warnings.catch_warnings():
         warnings.simplefilter("error")
         ConformalSelector(target="rose").fit(X, names)
     with pytest.raises(ValueError, match="target"):
         ConformalSelector().fit(X, names)
     with pytest.raises(ValueError, match="boolean"):
         ConformalSelector(target=lambda y: y).fit(X, y)
+
+
+def test_a_class_named_zero_is_found_like_any_other():
+    X, y = load_breast_cancer(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    below = ConformalSelector(threshold=0.5, larger=False, random_state=0).fit(X, y)
+    expected = below.select(X)
+    assert (y[expected] == 0).mean() > 0.85
+    frozen = FrozenEstimator(LogisticRegression().fit(X[::2], y[::2]))
+    for target, labels in ((0, y), (False, y.astype(bool)), ("0", y.astype(str))):
+        selector = ConformalSelector(target=target, random_state=0).fit(X, labels)
+        np.testing.assert_array_equal(selector.select(X), expected)
+    prefit = ConformalSelector(frozen, target=0).fit(X[1::2], y[1::2])
+    np.testing.assert_allclose(
+        prefit.calibration_scores_[:, 0],
+        np.where(y[1::2] == 0, np.inf, -frozen.predict_proba(X[1::2])[:, 0]),
+        rtol=1e-9,
+    )
+    crossed = CrossFitConformalSelector(target=0, cv=3, random_state=0)
+    selected = crossed.fit_select(X[:300], y[:300], X[300:])
+    assert (y[300:][selected] == 0).mean() > 0.75
 
 
 def test_models_with_margins_and_models_with_none():
@@ -645,7 +728,7 @@ def test_several_levels_are_several_selections(diabetes):
 
 def test_asking_again_gives_the_same_answer_and_a_fit_forgets_it(diabetes):
     X, y = diabetes
-    selector = ConformalSelector(Ridge(), threshold=150).fit(X, y)
+    selector = ConformalSelector(Ridge(0.1), threshold=150, fdr_level=0.3).fit(X, y)
     first = selector.select(X[:100])
     np.testing.assert_array_equal(first, selector.select(X[:100]))
     np.testing.assert_array_equal(first, selector.predict(X[:100]) == 1)
@@ -653,6 +736,53 @@ def test_asking_again_gives_the_same_answer_and_a_fit_forgets_it(diabetes):
         -selector.p_values_, selector.decision_function(X[:100])
     )
     assert not hasattr(selector.fit(X, y), "selected_")
+
+
+def without_the_tag(cls):
+    """A subclass that claims to answer each row on its own, so that checks run."""
+
+    def tags(self):
+        found = cls.__sklearn_tags__(self)
+        found.non_deterministic = False
+        return found
+
+    return type(cls.__name__, (cls,), {"__sklearn_tags__": tags})
+
+
+@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_pipeline_consistency,
+        estimator_checks.check_methods_sample_order_invariance,
+    ],
+    ids=["pipeline", "order"],
+)
+def test_what_the_tag_skips_holds_all_the_same(name, check):
+    cls = getattr(skdiff.conformal, name)
+    if check.__name__.endswith("order_invariance") and "Cross" in name:
+        return  # the folds are drawn anew for a batch in another order
+    for arguments in QUICK[name]:
+        check(name, without_the_tag(cls)(**arguments))
+
+
+def test_a_batch_is_a_set_and_p_values_belong_to_rows(diabetes):
+    X, y = diabetes
+    for selector in (
+        ConformalSelector(Ridge(0.1), threshold=150, fdr_level=0.3, random_state=0),
+        OptimizedConformalSelector(
+            [Ridge(0.1), Ridge(10)], threshold=150, fdr_level=0.3, random_state=0
+        ),
+    ):
+        selector.fit(X[:300], y[:300])
+        order = np.random.default_rng(0).permutation(142)
+        selected = selector.select(X[300:])
+        np.testing.assert_array_equal(selector.select(X[300:][order]), selected[order])
+        assert 0 < selected.sum() < 142
+    alone = ConformalSelector(Ridge(0.1), threshold=150, randomized=False)
+    alone.set_params(random_state=0).fit(X[:300], y[:300])
+    one_by_one = np.concatenate([alone.p_values(X[[i]]) for i in range(300, 442)])
+    np.testing.assert_array_equal(alone.p_values(X[300:]), one_by_one)
 
 
 # --- warnings, errors, pictures -------------------------------------------------------
@@ -664,13 +794,22 @@ def test_what_cannot_work_is_said(diabetes):
         ConformalSelector(Ridge(), threshold=0).fit(X, y)
     with pytest.warns(UserWarning, match="is no discovery"):
         CrossFitConformalSelector(Ridge(), threshold=1000).fit(X, y)
-    with pytest.warns(UserWarning, match="1 class"):
+    with pytest.warns(UserWarning) as caught:
         ConformalSelector(threshold=1000, random_state=0).fit(X, y)
+    assert any("1 class" in str(w.message) for w in caught)
     coarse = ConformalSelector(
         Ridge(), threshold=150, calibration_size=5, random_state=0
     ).fit(X, y)
-    with pytest.warns(UserWarning, match="smallest p-value"):
-        assert not coarse.set_params(randomized=False).select(X).any()
+    coarse.set_params(randomized=False)
+    for question in (coarse.select, coarse.predict):
+        with pytest.warns(UserWarning, match="smallest p-value"):
+            assert not question(X).any()
+    # 1/31 is below the level, but of 442 rows 143 must have that rank together
+    singly = ConformalSelector(
+        Ridge(), threshold=150, calibration_size=30, randomized=False, random_state=0
+    ).fit(X, y)
+    with pytest.warns(UserWarning, match="it takes 143 such rows together"):
+        assert not singly.select(X).any()
 
 
 @pytest.mark.parametrize(
@@ -686,8 +825,11 @@ def test_what_cannot_work_is_said(diabetes):
         ({"density_ratio": lambda X: X[:, :2]}, "density_ratio"),
         ({"estimator": LogisticRegression(), "conformity_score": "scaled"}, "scale"),
         ({"threshold": -5.0, "conformity_score": "null"}, "no discoveries"),
+        ({"estimator": None, "prefit": True}, "prefit"),
+        ({"estimator": StandardScaler()}, "no predict"),
+        ({"estimator": make_pipeline(StandardScaler())}, "no predict"),
     ],
-    ids=str,
+    ids=range(13),
 )
 def test_bad_options_are_named(options, message, diabetes):
     with pytest.raises(ValueError, match=message), warnings.catch_warnings():
