@@ -1,8 +1,14 @@
 """Classifiers and regressors that are networks."""
 
 from skdiff.neural_network._anyloss import AnyLossClassifier
+from skdiff.neural_network._grbf import GRBFClassifier, GRBFRegressor
 
-__all__ = ["AnyLossClassifier", "ConfusionMetricLoss"]
+__all__ = [
+    "AnyLossClassifier",
+    "ConfusionMetricLoss",
+    "GRBFClassifier",
+    "GRBFRegressor",
+]
 
 
 def __getattr__(name):
