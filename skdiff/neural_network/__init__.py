@@ -1,9 +1,11 @@
 """Classifiers and regressors that are networks."""
 
+from skdiff.neural_network._active_subspace import ActiveSubspaceTransformer
 from skdiff.neural_network._anyloss import AnyLossClassifier
 from skdiff.neural_network._grbf import GRBFClassifier, GRBFRegressor
 
 __all__ = [
+    "ActiveSubspaceTransformer",
     "AnyLossClassifier",
     "ConfusionMetricLoss",
     "GRBFClassifier",
