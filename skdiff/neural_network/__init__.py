@@ -2,12 +2,15 @@
 
 from skdiff.neural_network._active_subspace import ActiveSubspaceTransformer
 from skdiff.neural_network._anyloss import AnyLossClassifier
+from skdiff.neural_network._gbnn import GBNNClassifier, GBNNRegressor
 from skdiff.neural_network._grbf import GRBFClassifier, GRBFRegressor
 
 __all__ = [
     "ActiveSubspaceTransformer",
     "AnyLossClassifier",
     "ConfusionMetricLoss",
+    "GBNNClassifier",
+    "GBNNRegressor",
     "GRBFClassifier",
     "GRBFRegressor",
 ]
