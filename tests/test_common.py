@@ -19,6 +19,7 @@ import sklearn
 from sklearn.base import clone, is_classifier
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -129,6 +130,18 @@ def answers(model, X):
     return {m: getattr(model, m)(X) for m in METHODS if hasattr(model, m)}
 
 
+def said(model, X):
+    """Predictions, or what a transformer makes of the rows."""
+    return (model.predict if hasattr(model, "predict") else model.transform)(X)
+
+
+def as_predictor(steps):
+    """A pipeline that predicts: transformers get a linear model behind them."""
+    if not hasattr(steps[-1][1], "predict"):
+        steps = [*steps, ("linear", Ridge())]
+    return Pipeline(steps)
+
+
 def assert_same(first, second):
     assert first.keys() == second.keys() and first
     for method in first:
@@ -149,14 +162,16 @@ FRESH = """
 import pickle, sys, warnings
 warnings.simplefilter("ignore")
 estimator, X, y = pickle.loads(sys.stdin.buffer.read())
-sys.stdout.buffer.write(pickle.dumps(estimator.fit(X, y).predict(X)))
+model = estimator.fit(X, y)
+said = (model.predict if hasattr(model, "predict") else model.transform)(X)
+sys.stdout.buffer.write(pickle.dumps(said))
 """
 
 
 @every_instance
 def test_a_fresh_process_gives_the_same_answer(estimator, tables):
     X, y = table_for(estimator, tables)
-    here = quietly(seeded(estimator).fit, X, y).predict(X)
+    here = said(quietly(seeded(estimator).fit, X, y), X)
     done = subprocess.run(
         [sys.executable, "-c", FRESH],
         input=pickle.dumps((seeded(estimator), X, y)),
@@ -214,7 +229,9 @@ def test_unfitted_models_survive_a_file(estimator, tmp_path):
 def test_grid_search_inside_a_pipeline_in_two_processes(estimator, tables):
     X, y = table_for(estimator, tables)
     grid = {"method": [seeded(estimator)], "scale__with_mean": [True, False]}
-    pipeline = Pipeline([("scale", StandardScaler()), ("method", seeded(estimator))])
+    pipeline = as_predictor(
+        [("scale", StandardScaler()), ("method", seeded(estimator))]
+    )
 
     def searched(n_jobs):
         search = GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs, error_score="raise")
@@ -231,7 +248,7 @@ def test_grid_search_inside_a_pipeline_in_two_processes(estimator, tables):
 def fit_and_predict(estimator, X, y):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return estimator.fit(X, y).predict(X)
+        return said(estimator.fit(X, y), X)
 
 
 @every_instance
@@ -245,10 +262,10 @@ def test_threads_give_the_serial_answer(estimator, tables):
             delayed(seeded(estimator).fit)(X, y) for _ in range(4)
         )
         predicted = Parallel(n_jobs=8, backend="threading")(
-            delayed(parallel[0].predict)(X) for _ in range(8)
+            delayed(said)(parallel[0], X) for _ in range(8)
         )
     for model in parallel:
-        np.testing.assert_array_equal(model.predict(X), serial)
+        np.testing.assert_array_equal(said(model, X), serial)
     for other in predicted:
         np.testing.assert_array_equal(other, serial)
 
@@ -263,8 +280,12 @@ def test_sample_weight_is_routed_through_a_pipeline(estimator, tables):
     weight = np.random.default_rng(0).uniform(0.5, 2, len(X))
     with sklearn.config_context(enable_metadata_routing=True):
         method = seeded(estimator).set_fit_request(sample_weight=True)
-        method.set_score_request(sample_weight=True)
-        pipeline = Pipeline([("scale", StandardScaler()), ("method", method)])
+        if hasattr(method, "predict"):
+            method.set_score_request(sample_weight=True)
+        pipeline = as_predictor([("scale", StandardScaler()), ("method", method)])
+        if "linear" in pipeline.named_steps:
+            linear = Ridge().set_fit_request(sample_weight=True)
+            pipeline.set_params(linear=linear.set_score_request(sample_weight=True))
         pipeline.set_params(scale=StandardScaler().set_fit_request(sample_weight=False))
         quietly(pipeline.fit, X, y, sample_weight=weight)
         results = quietly(
@@ -278,8 +299,10 @@ def test_sample_weight_is_routed_through_a_pipeline(estimator, tables):
         )
     scaled = StandardScaler().fit_transform(X)
     direct = quietly(seeded(estimator).fit, scaled, y, sample_weight=weight)
+    if "linear" in pipeline.named_steps:
+        pipeline = pipeline[:-1]
     np.testing.assert_array_equal(
-        np.asarray(direct.predict(scaled)), np.asarray(pipeline.predict(X))
+        np.asarray(said(direct, scaled)), np.asarray(said(pipeline, X))
     )
     assert np.isfinite(results["test_score"]).all()
 
@@ -306,7 +329,7 @@ def test_a_frame_and_its_array_are_one_table(estimator, tables):
     assert list(framed.feature_names_in_) == list(X.columns)
     assert_same(answers(framed, X), answers(plain, X.to_numpy()))
     with pytest.raises(ValueError, match="feature names"):
-        framed.predict(X[X.columns[::-1]])
+        said(framed, X[X.columns[::-1]])
 
 
 @every_instance
@@ -339,7 +362,7 @@ def test_every_public_method_asks_for_a_fit_first(estimator, tables):
 @every_instance
 def test_silence(estimator, tables, capfd):
     X, y = table_for(estimator, tables)
-    quietly(seeded(estimator).fit, X, y).predict(X)
+    said(quietly(seeded(estimator).fit, X, y), X)
     assert capfd.readouterr() == ("", "")
 
 
@@ -386,7 +409,7 @@ def test_callbacks_reach_the_fit_and_can_stop_it(estimator, tables):
     assert watched.begun >= 1 and watched.ended >= 1 and watched.torn_down == 1
     assert_same(answers(model, X), answers(quietly(seeded(estimator).fit, X, y), X))
     if watched.ended > 2:
-        quietly(seeded(estimator).set_callbacks(stopped).fit, X, y).predict(X)
+        said(quietly(seeded(estimator).set_callbacks(stopped).fit, X, y), X)
         assert stopped.ended < watched.ended
     buffer = io.BytesIO(pickle.dumps(model))
     assert_same(answers(pickle.load(buffer), X), answers(model, X))

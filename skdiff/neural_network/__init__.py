@@ -1,6 +1,9 @@
 """Classifiers and regressors that are networks."""
 
+from skdiff.neural_network._active_subspace import ActiveSubspaceTransformer
 from skdiff.neural_network._anyloss import AnyLossClassifier
+from skdiff.neural_network._gbnn import GBNNClassifier, GBNNRegressor
+from skdiff.neural_network._grbf import GRBFClassifier, GRBFRegressor
 from skdiff.neural_network._lipschitz import (
     LipschitzMLPClassifier,
     LipschitzMLPRegressor,
@@ -9,8 +12,13 @@ from skdiff.neural_network._ssvi_classifier import SparseBayesianMLPClassifier
 from skdiff.neural_network._ssvi_regressor import SparseBayesianMLPRegressor
 
 __all__ = [
+    "ActiveSubspaceTransformer",
     "AnyLossClassifier",
     "ConfusionMetricLoss",
+    "GBNNClassifier",
+    "GBNNRegressor",
+    "GRBFClassifier",
+    "GRBFRegressor",
     "LipschitzMLPClassifier",
     "LipschitzMLPRegressor",
     "SparseBayesianMLPClassifier",

@@ -1,0 +1,727 @@
+"""Shallow networks grown by boosting and exported as plain ones."""
+
+import time
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skdiff._persistence import SaveMixin
+from skdiff._sklearn import Interval, fit_context
+from skdiff.neural_network import _gbnn_solver as solver
+from skdiff.neural_network._rows import (
+    Columns,
+    checked_table,
+    column_statistics,
+    merge_rows,
+)
+
+SMALLEST_HOLD_OUT = 10
+CHUNK = 8192  # rows whose hidden units are held at once
+
+
+class BaseGBNN(SaveMixin, BaseEstimator):
+    """What classifier and regressor share."""
+
+    _parameter_constraints = {
+        "n_hidden": [Interval(Integral, 1, None, closed="left")],
+        "units_per_step": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "subsample": [Interval(Real, 0, 1, closed="right")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def _fit_numbers(self, X, Y, s, loss, scale, centre):
+        """Grow on merged rows; outputs are ``scale`` times those of the loss."""
+        rng = check_random_state(self.random_state)
+        columns = column_statistics(X, s)
+        Z = np.column_stack([columns.standardised(X), np.ones(len(X))])
+        held = None
+        if self.n_iter_no_change is not None and (rows := self._split(Y, rng)):
+            train, out = rows
+            held = Z[out], Y[out], s[out] / s[out].sum()
+            Z, Y, s = Z[train], Y[train], s[train] / s[train].sum()
+        whole, rest = divmod(self.n_hidden, self.units_per_step)
+        limits = solver.Limits(
+            sizes=[self.units_per_step] * whole + [rest] * (rest > 0),
+            learning_rate=float(self.learning_rate),
+            subsample=float(self.subsample),
+            max_iter=self.max_iter,
+            alpha=float(self.alpha),
+            n_iter_no_change=self.n_iter_no_change,
+            tol=float(self.tol),
+            deadline=None
+            if self.time_limit is None
+            else time.monotonic() + self.time_limit,
+            verbose=bool(self.verbose),
+        )
+        growth = solver.grow(Z, Y, s, loss, limits, columns.scale > 0, held, rng)
+        network = solver.assemble(
+            growth, columns.mean, columns.divisor, scale, centre
+        )
+        kept = len(growth.steps)
+        if growth.held_loss:
+            kept = int(np.argmin(growth.held_loss)) + 1
+        self._take_over(
+            network,
+            kept,
+            np.array(growth.steps),
+            np.array(growth.train_loss),
+            np.array(growth.held_loss) if growth.held_loss else None,
+            growth.stopped,
+        )
+        if growth.stopped == "time":
+            warnings.warn(
+                f"{type(self).__name__} reached time_limit={self.time_limit} after "
+                f"{len(growth.steps)} steps of {len(limits.sizes)}.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    def _split(self, Y, rng):
+        """Rows to train on and to hold out, or None where there are too few."""
+        n_held = round(self.validation_fraction * len(Y))
+        if n_held < SMALLEST_HOLD_OUT or len(Y) - n_held < 2:
+            return None
+        return train_test_split(
+            np.arange(len(Y)),
+            test_size=n_held,
+            stratify=self._strata(Y, n_held),
+            random_state=rng.randint(2**31 - 1),
+        )
+
+    def _strata(self, Y, n_held):
+        return None
+
+    def _take_over(self, network, kept, steps, train, held, stopped):
+        """Assign the first ``kept`` steps, everything at once."""
+        end = network.ends[kept]
+        self._ends, self._shifts = network.ends[: kept + 1], network.shifts[: kept + 1]
+        self.coefs_ = [network.W[:, :end].copy(), network.V[:end].copy()]
+        self.intercepts_ = [network.b[:end].copy(), self._shifts[-1].copy()]
+        self.step_sizes_, self.train_score_ = steps[:kept], train[:kept]
+        self.validation_score_ = None if held is None else held[:kept]
+        self.n_iter_, self.n_hidden_ = kept, int(end)
+        self.stopped_ = stopped
+
+    # --- inference ------------------------------------------------------------------
+
+    def _network(self):
+        return solver.Network(
+            self.coefs_[0],
+            self.intercepts_[0],
+            self.coefs_[1],
+            self._shifts,
+            self._ends,
+        )
+
+    def _checked(self, X):
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=np.float64, order="C", reset=False)
+
+    def _output(self, X):
+        X, network = self._checked(X), self._network()
+        parts = [
+            solver.hidden(X[i : i + CHUNK], network) @ network.V + network.shifts[-1]
+            for i in range(0, len(X), CHUNK)
+        ]
+        return np.concatenate(parts)
+
+    def _staged(self, X, then):
+        """Generator of answers after each step; X is checked at once."""
+        X, network = self._checked(X), self._network()
+        H = solver.hidden(X, network)
+        return (then(F) for F in solver.stages(H, network))
+
+    def prune(self, k):
+        """Return the network as it was after its first steps.
+
+        Parameters
+        ----------
+        k : int
+            Number of steps to keep, from 1 to ``n_iter_``; with ``units_per_step=1``
+            this is the number of hidden units.
+
+        Returns
+        -------
+        model : estimator of the same class
+            A fitted copy; this one is left as it is.
+        """
+        check_is_fitted(self)
+        if not isinstance(k, Integral) or not 1 <= k <= self.n_iter_:
+            raise ValueError(
+                f"k={k!r} must be a whole number from 1 to the number of steps, "
+                f"{self.n_iter_}."
+            )
+        model = clone(self)
+        for name, value in vars(self).items():
+            if name not in vars(model):
+                setattr(model, name, value)
+        model._take_over(
+            self._network(),
+            int(k),
+            self.step_sizes_,
+            self.train_score_,
+            self.validation_score_,
+            self.stopped_,
+        )
+        return model
+
+    def _exported(self, mlp, y):
+        """Dress a scikit-learn network in these weights."""
+        with warnings.catch_warnings():
+            # one step on made-up rows sets everything but the weights up
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            mlp.fit(np.zeros((len(y), self.n_features_in_)), y)
+        mlp.coefs_ = [W.copy() for W in self.coefs_]
+        mlp.intercepts_ = [b.copy() for b in self.intercepts_]
+        mlp.n_iter_, mlp.loss_curve_ = self.n_iter_, self.train_score_.tolist()
+        mlp.loss_ = mlp.best_loss_ = float(self.train_score_[-1])
+        if hasattr(self, "feature_names_in_"):
+            mlp.feature_names_in_ = self.feature_names_in_
+        return mlp
+
+    def _check_exportable(self):
+        check_is_fitted(self)
+        if not self.n_iter_:
+            raise ValueError(
+                "The fitted model is a constant without hidden units; there is no "
+                "network to export."
+            )
+
+    def __sklearn_is_fitted__(self):
+        """Tell whether a fit has come to its end."""
+        return hasattr(self, "n_iter_")
+
+
+class GBNNRegressor(RegressorMixin, BaseGBNN):
+    """Grow a network with one hidden layer by boosting, to predict numbers.
+
+    Each step fits a few hidden units to what the network still gets wrong. The result
+    is one plain network that can be cut after any step: choose the size afterwards
+    with :meth:`staged_predict`, keep it with :meth:`prune`, hand it on with
+    :meth:`to_mlp`. Use it when a small network must be deployed or when the settings
+    of a network are not worth a search. For accuracy alone try gradient boosting of
+    trees first.
+
+    Parameters
+    ----------
+    n_hidden : int, default=200
+        Units of the hidden layer in the end.
+    units_per_step : int, default=1
+        Units fitted together in one step of boosting. More capture interactions that
+        single units miss, at more cost a step.
+    learning_rate : float, default=0.1
+        Shrinkage of each step, as in gradient boosting. 1 overfits regressions badly;
+        smaller needs more units.
+    subsample : float, default=0.5
+        Share of the distinct rows each step is fitted to, drawn without replacement.
+        Where fewer than 50 would be drawn, all rows are used.
+    max_iter : int, default=200
+        Iterations of L-BFGS for a step; most steps settle long before.
+    alpha : float, default=1e-4
+        L2 penalty: ``alpha / 2`` times the squared weights of a step's units, on
+        standardised columns and residuals.
+    n_iter_no_change : int, default=None
+        Hold out rows and stop when their loss has not improved for so many steps; the
+        steps up to the best are kept. None takes all steps.
+    validation_fraction : float, default=0.1
+        Share of the distinct rows held out with ``n_iter_no_change``; below ten rows
+        none are, and all steps are taken.
+    tol : float, default=1e-4
+        Share of the held-out loss that counts as an improvement.
+    time_limit : float, default=None
+        Seconds after which the steps so far are kept, with a warning.
+    verbose : bool, default=False
+        Print the loss of every step.
+    random_state : int, RandomState instance or None, default=None
+        Starts of the units, rows of each step, held-out rows.
+
+    Attributes
+    ----------
+    coefs_ : list of two ndarrays
+        Weights into the hidden units, of shape (n_features, n_units), and out of them,
+        of shape (n_units, n_outputs), for rows as they come.
+    intercepts_ : list of two ndarrays
+        Biases of the hidden units and of the outputs.
+    step_sizes_ : ndarray of shape (n_iter_,)
+        Step size of each block, shrinkage included.
+    train_score_ : ndarray of shape (n_iter_,)
+        Loss of the training rows after each step: the mean squared error.
+    validation_score_ : ndarray of shape (n_iter_,) or None
+        The same on the held-out rows, if there are any.
+    n_iter_ : int
+        Steps in the network.
+    n_hidden_ : int
+        Units in the network.
+    stopped_ : str
+        Why growth ended: ``"n_hidden"``, ``"converged"`` (on the hold-out),
+        ``"perfect"`` (nothing left to fit), ``"time"`` or ``"interrupted"``.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where X has names.
+
+    See Also
+    --------
+    GBNNClassifier : The same for labels.
+    sklearn.neural_network.MLPRegressor : A network trained all at once.
+    sklearn.ensemble.GradientBoostingRegressor : Boosted trees.
+
+    Notes
+    -----
+    The units of a step are fitted by L-BFGS while the output weights are solved for
+    (variable projection). Columns and targets are standardised inside and the scaling
+    is folded into the weights, so rows go in as they come. Equal rows are merged and
+    sorted first: neither the order of the rows nor the way a weight is written changes
+    the result. The authors' code neither scales nor shrinks (``learning_rate=1``),
+    which overfits regressions.
+
+    References
+    ----------
+    S. Emami and G. Martínez-Muñoz, "A Gradient Boosting Approach for Training
+    Convolutional and Deep Neural Networks" and "Sequential Training of Neural Networks
+    with Gradient Boosting", IEEE Access 11 (2023), arXiv 1909.12098.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skdiff.neural_network import GBNNRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = GBNNRegressor(n_hidden=30, random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.5
+    True
+    >>> mlp = model.to_mlp()
+    >>> bool(abs(mlp.predict(X) - model.predict(X)).max() < 1e-8)
+    True
+    >>> model.prune(10).n_hidden_
+    10
+    """
+
+    _target_checks = {"multi_output": True, "y_numeric": True}
+
+    def __init__(
+        self,
+        n_hidden=200,
+        *,
+        units_per_step=1,
+        learning_rate=0.1,
+        subsample=0.5,
+        max_iter=200,
+        alpha=1e-4,
+        n_iter_no_change=None,
+        validation_fraction=0.1,
+        tol=1e-4,
+        time_limit=None,
+        verbose=False,
+        random_state=None,
+    ):
+        self.n_hidden = n_hidden
+        self.units_per_step = units_per_step
+        self.learning_rate = learning_rate
+        self.subsample = subsample
+        self.max_iter = max_iter
+        self.alpha = alpha
+        self.n_iter_no_change = n_iter_no_change
+        self.validation_fraction = validation_fraction
+        self.tol = tol
+        self.time_limit = time_limit
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Grow the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Target values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. A row of weight two counts as the same row twice, one
+            of weight zero as absent.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        X, y, weight = checked_table(self, X, y, sample_weight, **self._target_checks)
+        Y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        X, Y, s = merge_rows(X, Y, weight)
+        target = column_statistics(Y, s)
+        Y = (Y - target.mean) / target.divisor
+        loss = solver.Squares(target.divisor)
+        self._fit_numbers(X, Y, s, loss, target.divisor, target.mean)
+        self._one_column = y.ndim == 1
+        return self
+
+    def _shaped(self, F):
+        return F[:, 0] if self._one_column else F
+
+    def predict(self, X):
+        """Predict the value of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Values in the units of the training targets.
+        """
+        F = self._output(X)
+        return self._shaped(F)
+
+    def staged_predict(self, X):
+        """Predict the value of each row after each step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        stages : generator of ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions of the networks of 1, 2, ... steps.
+        """
+        return self._staged(X, self._shaped)
+
+    def to_mlp(self):
+        """Return the network as one of scikit-learn's.
+
+        Returns
+        -------
+        mlp : sklearn.neural_network.MLPRegressor
+            A fitted network with one logistic hidden layer and the same predictions.
+        """
+        self._check_exportable()
+        mlp = MLPRegressor(
+            hidden_layer_sizes=(self.n_hidden_,),
+            activation="logistic",
+            max_iter=1,
+            random_state=0,
+        )
+        y = np.zeros((2, self.coefs_[1].shape[1]))
+        return self._exported(mlp, y[:, 0] if y.shape[1] == 1 else y)
+
+    def __sklearn_tags__(self):
+        """Say that several outputs are fine."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class GBNNClassifier(ClassifierMixin, BaseGBNN):
+    """Grow a network with one hidden layer by boosting, to predict labels.
+
+    Each step fits a few hidden units to the gradient of the log loss. The result is one
+    plain network that can be cut after any step: choose the size afterwards with
+    :meth:`staged_predict_proba`, keep it with :meth:`prune`, hand it on with
+    :meth:`to_mlp`. Use it when a small network must be deployed or when the settings of
+    a network are not worth a search. For accuracy alone try logistic regression and
+    gradient boosting of trees first.
+
+    Parameters
+    ----------
+    n_hidden : int, default=200
+        Units of the hidden layer in the end.
+    units_per_step : int, default=1
+        Units fitted together in one step of boosting. More capture interactions that
+        single units miss, at more cost a step.
+    learning_rate : float, default=0.1
+        Shrinkage of each step, as in gradient boosting. 1 overfits regressions badly;
+        smaller needs more units.
+    subsample : float, default=0.5
+        Share of the distinct rows each step is fitted to, drawn without replacement.
+        Where fewer than 50 would be drawn, all rows are used.
+    max_iter : int, default=200
+        Iterations of L-BFGS for a step; most steps settle long before.
+    alpha : float, default=1e-4
+        L2 penalty: ``alpha / 2`` times the squared weights of a step's units, on
+        standardised columns and residuals.
+    n_iter_no_change : int, default=None
+        Hold out rows and stop when their loss has not improved for so many steps; the
+        steps up to the best are kept. None takes all steps.
+    validation_fraction : float, default=0.1
+        Share of the distinct rows held out with ``n_iter_no_change``; below ten rows
+        none are, and all steps are taken.
+    tol : float, default=1e-4
+        Share of the held-out loss that counts as an improvement.
+    time_limit : float, default=None
+        Seconds after which the steps so far are kept, with a warning.
+    verbose : bool, default=False
+        Print the loss of every step.
+    random_state : int, RandomState instance or None, default=None
+        Starts of the units, rows of each step, held-out rows.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+    coefs_ : list of two ndarrays
+        Weights into the hidden units, of shape (n_features, n_units), and out of them,
+        of shape (n_units, n_outputs), for rows as they come.
+    intercepts_ : list of two ndarrays
+        Biases of the hidden units and of the outputs.
+    step_sizes_ : ndarray of shape (n_iter_,)
+        Step size of each block, shrinkage included.
+    train_score_ : ndarray of shape (n_iter_,)
+        Loss of the training rows after each step: the mean log loss.
+    validation_score_ : ndarray of shape (n_iter_,) or None
+        The same on the held-out rows, if there are any.
+    n_iter_ : int
+        Steps in the network.
+    n_hidden_ : int
+        Units in the network.
+    stopped_ : str
+        Why growth ended: ``"n_hidden"``, ``"converged"`` (on the hold-out),
+        ``"perfect"`` (nothing left to fit), ``"time"`` or ``"interrupted"``.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where X has names.
+
+    See Also
+    --------
+    GBNNRegressor : The same for numbers.
+    sklearn.neural_network.MLPClassifier : A network trained all at once.
+    sklearn.ensemble.GradientBoostingClassifier : Boosted trees.
+
+    Notes
+    -----
+    Two classes are fitted with one output and the loss ``log(1 + exp(-2 y F))`` for
+    labels of -1 and 1, more with one output a class and the softmax. The step size of a
+    block is Newton's along it, times ``learning_rate``. See :class:`GBNNRegressor` for
+    the rest.
+
+    References
+    ----------
+    S. Emami and G. Martínez-Muñoz, "A Gradient Boosting Approach for Training
+    Convolutional and Deep Neural Networks" and "Sequential Training of Neural Networks
+    with Gradient Boosting", IEEE Access 11 (2023), arXiv 1909.12098.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from skdiff.neural_network import GBNNClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = GBNNClassifier(n_hidden=20, random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.97
+    True
+    >>> mlp = model.to_mlp()
+    >>> bool(abs(mlp.predict_proba(X) - model.predict_proba(X)).max() < 1e-8)
+    True
+    """
+
+    def __init__(
+        self,
+        n_hidden=200,
+        *,
+        units_per_step=1,
+        learning_rate=0.1,
+        subsample=0.5,
+        max_iter=200,
+        alpha=1e-4,
+        n_iter_no_change=None,
+        validation_fraction=0.1,
+        tol=1e-4,
+        time_limit=None,
+        verbose=False,
+        random_state=None,
+    ):
+        self.n_hidden = n_hidden
+        self.units_per_step = units_per_step
+        self.learning_rate = learning_rate
+        self.subsample = subsample
+        self.max_iter = max_iter
+        self.alpha = alpha
+        self.n_iter_no_change = n_iter_no_change
+        self.validation_fraction = validation_fraction
+        self.tol = tol
+        self.time_limit = time_limit
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Grow the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,)
+            Labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. A row of weight two counts as the same row twice, one
+            of weight zero as absent.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        X, y, weight = checked_table(self, X, y, sample_weight)
+        check_classification_targets(y)
+        classes, codes = np.unique(y, return_inverse=True)
+        X, codes, s = merge_rows(X, codes[:, None].astype(np.float64), weight)
+        codes = codes[:, 0].astype(int)
+        if len(classes) == 2:
+            Y, loss, scale = 2.0 * codes[:, None] - 1.0, solver.TwoClasses(), 2.0
+        elif len(classes) > 2:
+            Y, loss, scale = np.eye(len(classes))[codes], solver.ManyClasses(), 1.0
+        else:  # nothing to learn but a constant
+            Y, loss, scale = np.zeros((len(X), 1)), solver.Squares(np.ones(1)), 1.0
+        self._fit_numbers(X, Y, s, loss, scale, 0.0)
+        self.classes_ = classes
+        return self
+
+    def _strata(self, Y, n_held):
+        codes = Y[:, 0] if Y.shape[1] == 1 else Y.argmax(axis=1)
+        counts = np.unique(codes, return_counts=True)[1]
+        return codes if counts.min() >= 2 and n_held >= len(counts) else None
+
+    def _decision(self, F):
+        return F[:, 0] if F.shape[1] == 1 else F
+
+    def _probabilities(self, F):
+        if len(self.classes_) == 1:
+            return np.ones((len(F), 1))
+        if F.shape[1] == 1:
+            return np.column_stack([expit(-F[:, 0]), expit(F[:, 0])])
+        return softmax(F, axis=1)
+
+    def _labels(self, F):
+        if F.shape[1] > 1:
+            return self.classes_[F.argmax(axis=1)]
+        return self.classes_[(F[:, 0] > 0).astype(int) * (len(self.classes_) > 1)]
+
+    def decision_function(self, X):
+        """Return the margin of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Log odds of ``classes_[1]``, or one logit a class for three and more.
+        """
+        return self._decision(self._output(X))
+
+    def predict_proba(self, X):
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Rows sum to one; columns follow ``classes_``.
+        """
+        F = self._output(X)
+        return self._probabilities(F)
+
+    def predict(self, X):
+        """Predict the class of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels, of the kind given to ``fit``.
+        """
+        F = self._output(X)
+        return self._labels(F)
+
+    def staged_decision_function(self, X):
+        """Return the margin of each row after each step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        stages : generator of ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Margins of the networks of 1, 2, ... steps.
+        """
+        return self._staged(X, self._decision)
+
+    def staged_predict_proba(self, X):
+        """Return the probability of each class after each step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        stages : generator of ndarray of shape (n_samples, n_classes)
+            Probabilities by the networks of 1, 2, ... steps.
+        """
+        return self._staged(X, self._probabilities)
+
+    def staged_predict(self, X):
+        """Predict the class of each row after each step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        stages : generator of ndarray of shape (n_samples,)
+            Labels by the networks of 1, 2, ... steps.
+        """
+        return self._staged(X, self._labels)
+
+    def to_mlp(self):
+        """Return the network as one of scikit-learn's.
+
+        Returns
+        -------
+        mlp : sklearn.neural_network.MLPClassifier
+            A fitted network with one logistic hidden layer and the same probabilities.
+        """
+        self._check_exportable()
+        mlp = MLPClassifier(
+            hidden_layer_sizes=(self.n_hidden_,),
+            activation="logistic",
+            max_iter=1,
+            random_state=0,
+        )
+        return self._exported(mlp, self.classes_)

@@ -1,0 +1,307 @@
+"""What regressor and classifier of radial bases share: the shell around the solver."""
+
+import time
+import warnings
+from dataclasses import replace
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skdiff._persistence import SaveMixin
+from skdiff._sklearn import Interval, StrOptions
+from skdiff.neural_network import _grbf_solver as solver
+from skdiff.neural_network._rows import Columns, column_statistics, merge_rows
+
+ADAM_BEYOND = 20_000  # rows
+BATCH, LEARNING_RATE = 256, 0.01
+CHUNK = 16_384  # rows whose kernel values are held at once
+
+
+class BaseGRBF(
+    SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    """What regressor and classifier share."""
+
+    _parameter_constraints = {
+        "n_centers": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "rank": [Interval(Integral, 1, None, closed="left"), None],
+        "learn_centers": ["boolean"],
+        "alpha_precision": [Interval(Real, 0, None, closed="left")],
+        "alpha_weights": [Interval(Real, 0, None, closed="left")],
+        "alpha_centers": [Interval(Real, 0, None, closed="left")],
+        "covariance_type": [StrOptions({"full", "diag", "spherical"})],
+        "centers_init": [StrOptions({"kmeans", "random"}), "array-like"],
+        "solver": [StrOptions({"auto", "lbfgs", "adam"})],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "importance": [StrOptions({"spectral", "diag", "gradient"})],
+        "standardize": ["boolean"],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def _fit_numbers(self, X, Y, weight, loss):
+        """Fit to checked rows; ``Y`` holds one column an output.
+
+        Nothing is assigned before the end: an interrupted fit leaves nothing half done.
+        """
+        limits = solver.Limits(
+            self.max_iter,
+            self.tol,
+            None if self.time_limit is None else time.monotonic() + self.time_limit,
+            bool(self.verbose),
+        )
+        d = X.shape[1]
+        if self.rank is not None and self.rank > d:
+            raise ValueError(
+                f"rank={self.rank} must be at most the number of features, {d}."
+            )
+        X, Y, s = merge_rows(X, Y, weight)
+        columns, target_columns = column_statistics(X, s), self._target_columns(Y, s)
+        alive = columns.scale > 0
+        if not self.standardize:
+            columns = Columns(np.zeros(d), np.ones(d))
+        given = self._given_centers(d)
+        X = columns.standardised(X)
+        objective = solver.Objective(
+            loss=loss,
+            X=X,
+            Y=(Y - target_columns.mean) / target_columns.divisor,
+            s=s,
+            anchors=X[:1],
+            rank=d if self.rank is None or self.covariance_type != "full" else self.rank,
+            shape=self.covariance_type,
+            learn_centers=self.learn_centers,
+            alpha_precision=float(self.alpha_precision),
+            alpha_weights=float(self.alpha_weights),
+            alpha_centers=float(self.alpha_centers),
+        )
+        run = self._best_run(objective, columns, given, alive, limits)
+        self._take_over(run, objective, columns, target_columns)
+        if run.stopped in ("max_iter", "time"):
+            warnings.warn(
+                f"{type(self).__name__} stopped at its limit ({run.stopped}) after "
+                f"{run.n_iter} iterations, before the objective settled. Increase "
+                "max_iter or time_limit, or loosen tol.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return self
+
+    def _target_columns(self, Y, s):
+        """Centre and scale of the targets; labels are left alone."""
+        return Columns(np.zeros(Y.shape[1]), np.ones(Y.shape[1]))
+
+    def _given_centers(self, d):
+        """Centres given by the user, in input units, or None."""
+        if isinstance(self.centers_init, str):
+            return None
+        C = check_array(self.centers_init, dtype=np.float64, input_name="centers_init")
+        if C.shape[1] != d:
+            raise ValueError(
+                f"centers_init has {C.shape[1]} columns, but X has {d} features."
+            )
+        if self.n_centers not in ("auto", len(C)):
+            raise ValueError(
+                f"centers_init has {len(C)} rows, but n_centers={self.n_centers}."
+            )
+        return C
+
+    def _best_run(self, objective, columns, given, alive, limits):
+        """The lowest of ``n_init`` runs; the first starts without noise."""
+        rng = check_random_state(self.random_state)
+        n = len(objective.X)
+        n_centers = self.n_centers
+        if n_centers == "auto":
+            n_centers = max(1, min(32, n // 4))
+        by_adam = self.solver == "adam" or (
+            self.solver == "auto" and n > ADAM_BEYOND
+        )
+        best = None
+        for attempt in range(self.n_init):
+            if given is not None:
+                C = columns.standardised(given)
+            else:
+                C = solver.choose_centers(
+                    objective.X, objective.s, n_centers, self.centers_init, rng
+                )
+            self._anchor(objective, C)
+            scale = solver.starting_scale(objective.X, objective.s, C)
+            if attempt:
+                scale *= np.exp(0.5 * rng.standard_normal())
+            U = solver.starting_factor(objective, scale, alive, limits)
+            if attempt:
+                U = solver.shaken(objective, U, scale, alive, rng)
+            start = solver.with_weights(objective, U, C)
+            if by_adam:
+                run = solver.minimise_by_adam(
+                    objective,
+                    start,
+                    limits,
+                    batch_size=BATCH,
+                    learning_rate=LEARNING_RATE,
+                    rng=rng,
+                )
+            elif given is None and self.centers_init == "kmeans" and limits.max_iter > 4:
+                run = self._in_two_stages(objective, start, n_centers, limits, rng)
+            else:
+                run = solver.minimise(objective, start, limits)
+            if best is None or run.objective < best.objective:
+                best = run
+            if run.stopped in ("time", "interrupted"):
+                break
+        return best
+
+    def _anchor(self, objective, C):
+        """Set the centres, and whether their weights are solved for or stepped."""
+        objective.anchors = C
+        size = (len(C) + 1) * objective.Y.shape[1]
+        cross_entropy = isinstance(objective.loss, solver.CrossEntropy)
+        objective.joint = cross_entropy and size > solver.NEWTON_UP_TO
+
+    def _in_two_stages(self, objective, start, n_centers, limits, rng):
+        """Cluster anew in the metric that the first stage finds.
+
+        Means of clusters in all columns lie near the middle of the few directions that
+        matter, and leave their ends uncovered.
+        """
+        few = limits._replace(max_iter=limits.max_iter // 4)
+        fixed = replace(objective, learn_centers=False)
+        first = solver.minimise(fixed, start, few)
+        if first.stopped in ("time", "interrupted"):
+            return first
+        U = first.point.U
+        C = solver.choose_centers(
+            objective.X, objective.s, n_centers, "kmeans", rng, U
+        )
+        self._anchor(objective, C)
+        rest = limits._replace(max_iter=limits.max_iter - first.n_iter)
+        run = solver.minimise(objective, solver.with_weights(objective, U, C), rest)
+        if run.objective > first.objective:  # rare: the first clusters were better
+            self._anchor(objective, start.C)
+            run = solver.minimise(objective, first.point, rest)
+        run.loss_curve = first.loss_curve + run.loss_curve
+        run.n_iter += first.n_iter
+        return run
+
+    def _take_over(self, run, objective, columns, target_columns):
+        """Assign everything at once."""
+        U, C, W, b = run.point
+        values, vectors = solver.spectrum(U)
+        scale = target_columns.divisor
+        self._state = {"U": U.copy(), "C": C.copy(), "W": W * scale}
+        self._state["b"] = b * scale + target_columns.mean
+        self.mean_, self.scale_ = columns.mean, columns.divisor
+        self.centers_ = C * columns.divisor + columns.mean
+        self.eigenvalues_, self.components_ = values, vectors
+        self.precision_factor_ = vectors.T * np.sqrt(values)
+        self.precision_ = U @ U.T
+        total = values.sum()
+        self.explained_precision_ratio_ = (
+            values / total if total > 0 else np.full(len(values), 1 / len(values))
+        )
+
+        def slopes():
+            gradient = np.abs(solver.function_gradient(objective.X, run.point))
+            return np.einsum("i,ikj->j", objective.s, gradient)
+
+        self.feature_importances_ = solver.importances(self.importance, U, slopes)
+        self.n_iter_, self.loss_curve_ = run.n_iter, run.loss_curve
+        self.objective_, self.stopped_ = float(run.objective), run.stopped
+        self._n_features_out = len(values)
+
+    # --- inference ------------------------------------------------------------------
+
+    def _standardised(self, X):
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        return Columns(self.mean_, self.scale_).standardised(X)
+
+    def _output(self, X):
+        """Outputs (n, K) in the units of the targets."""
+        Z, state = self._standardised(X), self._state
+        parts = [
+            solver.kernel_features(Z[i : i + CHUNK], state["U"], state["C"])[0]
+            @ state["W"]
+            + state["b"]
+            for i in range(0, len(Z), CHUNK)
+        ]
+        return np.concatenate(parts)
+
+    def kernel_features(self, X):
+        """Return the value of each radial basis function at each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_centers)
+            Values in (0, 1]; the model is linear in them, with ``coef_`` and
+            ``intercept_``.
+        """
+        Z = self._standardised(X)
+        return solver.kernel_features(Z, self._state["U"], self._state["C"])[0]
+
+    def gradient(self, X):
+        """Return the slope of the model at each row, in input units.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        gradient : ndarray of shape (n_samples, n_features) or \
+(n_samples, n_outputs, n_features)
+            Derivative of ``predict`` (regression) or ``decision_function``
+            (classification) by each column. With several outputs the second axis
+            tells them apart.
+        """
+        Z, state = self._standardised(X), self._state
+        point = solver.Point(state["U"], state["C"], state["W"], state["b"])
+        gradient = solver.function_gradient(Z, point) / self.scale_
+        return gradient[:, 0] if gradient.shape[1] == 1 else gradient
+
+    def transform(self, X, n_components=None):
+        """Project rows on the leading directions of the precision matrix.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        n_components : int, default=None
+            Number of directions; all of them if None.
+
+        Returns
+        -------
+        projection : ndarray of shape (n_samples, n_components)
+            Standardised rows times ``components_``.
+        """
+        Z = self._standardised(X)
+        V = self.components_
+        if n_components is not None:
+            if not 1 <= n_components <= len(V):
+                raise ValueError(
+                    f"n_components={n_components} must be between 1 and the number "
+                    f"of directions, {len(V)}."
+                )
+            V = V[:n_components]
+        return Z @ V.T
+
+    def __sklearn_is_fitted__(self):
+        """Tell whether a fit has come to its end."""
+        return hasattr(self, "_state")

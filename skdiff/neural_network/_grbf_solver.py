@@ -1,0 +1,544 @@
+"""Gaussian radial bases with one learnable precision matrix: the numbers.
+
+``f(x) = b + sum_m w_m exp(-|U'(x - c_m)|^2 / 2)`` with ``P = U U'``. For given U and
+centres the weights w solve a convex problem; what is left is a function of U (and the
+centres) whose gradient, by the envelope theorem, is the partial gradient at those
+weights (variable projection). Weights of rows sum to one throughout.
+"""
+
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, softmax
+from sklearn.cluster import kmeans_plusplus
+
+from skdiff._convex._losses import Array
+from skdiff._convex._newton import spd_solve
+
+MEMORY = 20  # pairs of vectors L-BFGS keeps
+NEWTON_UP_TO = 400  # weights beyond which a Hessian costs more than it saves
+WARM_STEPS = 15  # full-rank steps before a lower rank is cut out
+LLOYD_STEPS = 50
+SCALE_ROWS = 20_000  # rows that tell the typical distance
+
+
+class Point(NamedTuple):
+    """Factor of the precision, centres, weights (M, K) and intercepts (K,)."""
+
+    U: Array
+    C: Array
+    W: Array
+    b: Array
+
+
+@dataclass
+class Run:
+    """What a minimisation leaves behind."""
+
+    point: Point
+    objective: float
+    n_iter: int = 0
+    loss_curve: list[float] = field(default_factory=list)
+    stopped: str = "max_iter"
+
+
+class Limits(NamedTuple):
+    """When to stop."""
+
+    max_iter: int
+    tol: float
+    deadline: float | None
+    verbose: bool
+
+
+# --- features -----------------------------------------------------------------------
+
+
+def half_distances(Z: Array, Q: Array) -> Array:
+    """Minus half the squared distances between the rows of Z and of Q."""
+    D = Z @ Q.T
+    D -= (Z**2).sum(axis=1)[:, None] / 2.0
+    D -= (Q**2).sum(axis=1) / 2.0
+    # rounding can make a squared distance negative
+    return np.minimum(D, 0.0, out=D)
+
+
+def kernel_features(X: Array, U: Array, C: Array) -> tuple[Array, Array, Array]:
+    """Return ``exp(-|U'(x - c)|^2 / 2)`` (n, M), and ``X U`` and ``C U``."""
+    Z, Q = X @ U, C @ U
+    Phi = half_distances(Z, Q)
+    np.exp(Phi, out=Phi)
+    return Phi, Z, Q
+
+
+def pull_back(
+    A: Array, X: Array, C: Array, Z: Array, Q: Array, U: Array
+) -> tuple[Array, Array]:
+    """Gradients in U and C, from ``A = dg/dPhi * Phi``."""
+    dZ = A @ Q
+    dZ -= A.sum(axis=1)[:, None] * Z
+    dQ = A.T @ Z
+    dQ -= A.sum(axis=0)[:, None] * Q
+    return X.T @ dZ + C.T @ dQ, dQ @ U.T
+
+
+# --- losses -------------------------------------------------------------------------
+
+
+class Squares:
+    """Weighted mean of squared errors, summed over outputs."""
+
+    name = "squares"
+
+    def loss(self, F: Array, Y: Array, s: Array) -> tuple[float, Array]:
+        """Value and its gradient in F."""
+        R = F - Y
+        G = s[:, None] * R
+        return float(np.vdot(G, R)), 2.0 * G
+
+    def solve(
+        self, Phi: Array, Y: Array, s: Array, penalty: float, start: Point
+    ) -> tuple[Array, Array]:
+        """The weights: a ridge regression with a free intercept."""
+        phi_mean, y_mean = s @ Phi, s @ Y
+        centred = Phi - phi_mean
+        weighted = s[:, None] * centred
+        H = weighted.T @ centred
+        H.flat[:: len(H) + 1] += penalty
+        W = spd_solve(H, weighted.T @ (Y - y_mean))
+        return W, y_mean - phi_mean @ W
+
+
+class CrossEntropy:
+    """Weighted mean of the log loss; one logit for two classes, else one a class."""
+
+    name = "cross-entropy"
+
+    def probabilities(self, F: Array) -> Array:
+        """Of the second class, or of each."""
+        return expit(F) if F.shape[1] == 1 else softmax(F, axis=1)
+
+    def loss(self, F: Array, Y: Array, s: Array) -> tuple[float, Array]:
+        """Value and its gradient in F, for Y of zeros and ones."""
+        if F.shape[1] == 1:
+            value = np.logaddexp(0.0, F) - Y * F
+            return float(s @ value[:, 0]), s[:, None] * (expit(F) - Y)
+        top = F.max(axis=1, keepdims=True)
+        E = np.exp(F - top)
+        total = E.sum(axis=1, keepdims=True)
+        value = (np.log(total) + top)[:, 0] - (Y * F).sum(axis=1)
+        E /= total
+        E -= Y
+        E *= s[:, None]
+        return float(s @ value), E
+
+    def solve(
+        self, Phi: Array, Y: Array, s: Array, penalty: float, start: Point
+    ) -> tuple[Array, Array]:
+        """The weights, by damped Newton steps from those of ``start``."""
+        T = np.column_stack([Phi, np.ones(len(Phi))])
+        V = np.vstack([start.W, start.b])
+        ridge = np.full(V.shape, 2.0 * penalty)
+        ridge[-1] = 0.0
+
+        def value_at(V: Array) -> tuple[float, Array, Array]:
+            F = T @ V
+            value, G = self.loss(F, Y, s)
+            return value + float(np.sum(ridge * V**2)) / 2.0, F, G
+
+        value, F, G = value_at(V)
+        for _ in range(50):
+            gradient = T.T @ G + ridge * V
+            H = self._hessian(T, F, s)
+            H.flat[:: len(H) + 1] += ridge.T.ravel()
+            step = -spd_solve(H, gradient.T.ravel()).reshape(V.shape[::-1]).T
+            decrement = -float(np.vdot(gradient, step))
+            t, allowed = 1.0, 1e-14 * max(abs(value), 1.0)
+            for _ in range(30):
+                found = value_at(V + t * step)
+                if found[0] <= value - 1e-4 * t * decrement + allowed:
+                    break
+                t /= 2.0
+            else:
+                break
+            V, (value, F, G) = V + t * step, found
+            # the step taken squares the error that the decrement measures
+            if decrement <= 1e-11:
+                break
+        return V[:-1], V[-1]
+
+    def _hessian(self, T: Array, F: Array, s: Array) -> Array:
+        """Of the mean loss, outputs outermost."""
+        p, m = self.probabilities(F), T.shape[1]
+        if p.shape[1] == 1:
+            curvature = s * (p * (1.0 - p))[:, 0]
+            return (T * curvature[:, None]).T @ T
+        k = p.shape[1]
+        H = np.empty((k, m, k, m))
+        for i in range(k):
+            for j in range(i, k):
+                slope = s * p[:, i] * ((i == j) - p[:, j])
+                H[i, :, j] = (T * slope[:, None]).T @ T
+                H[j, :, i] = H[i, :, j]
+            # intercepts are free up to a common shift; this fixes their sum
+        H[:, -1, :, -1] += 1.0
+        return H.reshape(k * m, k * m)
+
+
+Loss = Squares | CrossEntropy
+
+
+# --- the reduced objective ----------------------------------------------------------
+
+
+@dataclass
+class Objective:
+    """The penalised loss as a function of one flat vector.
+
+    ``joint`` puts the weights into the vector too, where solving for them is dear.
+    """
+
+    loss: Loss
+    X: Array
+    Y: Array
+    s: Array
+    anchors: Array
+    rank: int
+    shape: str
+    learn_centers: bool
+    alpha_precision: float
+    alpha_weights: float
+    alpha_centers: float
+    joint: bool = False
+
+    def pack(self, point: Point) -> Array:
+        """The free numbers of a point."""
+        parts = [self._free(point.U)]
+        if self.learn_centers:
+            parts.append(point.C.ravel())
+        if self.joint:
+            parts += [point.W.ravel(), point.b]
+        return np.concatenate(parts)
+
+    def unpack(self, theta: Array, last: Point) -> Point:
+        """The point of a vector; what the vector leaves out is taken from ``last``."""
+        d, size = self.X.shape[1], self._n_free()
+        head = theta[:size]
+        if self.shape == "full":
+            U = head.reshape(d, self.rank)
+        else:
+            U = np.diag(np.broadcast_to(head, (d,)))
+        C, W, b = self.anchors, last.W, last.b
+        if self.learn_centers:
+            C = theta[size : size + C.size].reshape(C.shape)
+            size += C.size
+        if self.joint:
+            W = theta[size : size + W.size].reshape(W.shape)
+            b = theta[size + W.size :]
+        return Point(U, C, W, b)
+
+    def _n_free(self) -> int:
+        d = self.X.shape[1]
+        return {"full": d * self.rank, "diag": d, "spherical": 1}[self.shape]
+
+    def _free(self, U: Array) -> Array:
+        if self.shape == "full":
+            return U.ravel()
+        diagonal = np.diag(U)
+        return diagonal.copy() if self.shape == "diag" else diagonal[:1].copy()
+
+    def evaluate(self, theta: Array, last: Point) -> tuple[float, Array, Point]:
+        """Value, gradient and the point with its weights."""
+        U, C, W, b = self.unpack(theta, last)
+        Phi, Z, Q = kernel_features(self.X, U, C)
+        if not self.joint:
+            W, b = self.loss.solve(Phi, self.Y, self.s, self.alpha_weights, last)
+        value, G = self.loss.loss(Phi @ W + b, self.Y, self.s)
+        value += self.alpha_weights * float(np.vdot(W, W))
+        value += self.alpha_precision * float(np.vdot(U, U))
+        gradient = []
+        A = G @ W.T
+        A *= Phi
+        dU, dC = pull_back(A, self.X, C, Z, Q, U)
+        dU += 2.0 * self.alpha_precision * U
+        if self.shape == "spherical":
+            gradient.append(np.array([np.trace(dU)]))
+        else:
+            gradient.append(self._free(dU))
+        if self.learn_centers:
+            moved = C - self.anchors
+            value += self.alpha_centers * float(np.vdot(moved, moved))
+            gradient.append((dC + 2.0 * self.alpha_centers * moved).ravel())
+        if self.joint:
+            dW = Phi.T @ G + 2.0 * self.alpha_weights * W
+            gradient += [dW.ravel(), G.sum(axis=0)]
+        return value, np.concatenate(gradient), Point(U, C, W, b)
+
+
+# --- starting points ----------------------------------------------------------------
+
+
+def choose_centers(
+    X: Array,
+    s: Array,
+    n_centers: int,
+    how: str,
+    rng: np.random.RandomState,
+    U: Array | None = None,
+) -> Array:
+    """Rows drawn at random, or means of clusters (in the metric of U, where given)."""
+    rows, place = np.unique(X, axis=0, return_inverse=True)
+    mass = np.bincount(place.ravel(), weights=s, minlength=len(rows))
+    if n_centers >= len(rows):
+        return rows
+    if how == "random":
+        chosen = rng.choice(len(rows), n_centers, replace=False, p=mass / mass.sum())
+        return rows[np.sort(chosen)]
+    seen = rows if U is None else rows @ U
+    C, _ = kmeans_plusplus(seen, n_centers, sample_weight=mass, random_state=rng)
+    nearest = np.full(len(rows), -1)
+    # Lloyd's steps written out: scikit-learn's sum in an order that threads decide
+    for _ in range(LLOYD_STEPS):
+        before, nearest = nearest, half_distances(seen, C).argmax(axis=1)
+        if np.array_equal(before, nearest):
+            break
+        member = np.zeros((len(rows), n_centers))
+        member[np.arange(len(rows)), nearest] = mass
+        total = member.sum(axis=0)
+        member, C = member[:, total > 0] / total[total > 0], C[total > 0]
+        n_centers = len(C)
+        C = member.T @ seen
+    return np.asarray(member.T @ rows)
+
+
+def starting_scale(X: Array, s: Array, C: Array) -> float:
+    """One over the root of the median squared distance to a centre."""
+    D = -2.0 * half_distances(X[:SCALE_ROWS], C)
+    order = np.argsort(D, axis=None, kind="stable")
+    mass = np.repeat(s[: len(D)], D.shape[1])[order].cumsum()
+    median = D.ravel()[order[np.searchsorted(mass, mass[-1] / 2.0)]]
+    return float(1.0 / np.sqrt(median)) if median > 1e-12 else 1.0
+
+
+def starting_factor(
+    objective: Objective, scale: float, alive: Array, limits: Limits
+) -> Array:
+    """A multiple of the identity, or its best part of lower rank after a few steps."""
+    d = objective.X.shape[1]
+    U = scale * np.diag(alive.astype(float))
+    if objective.shape != "full" or objective.rank == d:
+        return U if objective.shape != "spherical" else scale * np.eye(d)
+    wide = replace(objective, rank=d, learn_centers=False)
+    few = limits._replace(max_iter=WARM_STEPS, verbose=False)
+    run = minimise(wide, with_weights(wide, U, wide.anchors), few)
+    left, size, _ = np.linalg.svd(run.point.U)
+    return left[:, : objective.rank] * size[: objective.rank]
+
+
+def shaken(
+    objective: Objective,
+    U: Array,
+    scale: float,
+    alive: Array,
+    rng: np.random.RandomState,
+) -> Array:
+    """The factor with noise, for another start."""
+    if objective.shape == "spherical":
+        return U
+    noise = 0.3 * scale * rng.standard_normal(U.shape) * alive[:, None]
+    return U + (noise if objective.shape == "full" else np.diag(np.diag(noise)))
+
+
+def with_weights(objective: Objective, U: Array, C: Array) -> Point:
+    """The point with weights of zero and intercepts at the means."""
+    k = objective.Y.shape[1]
+    b = np.zeros(k)
+    if isinstance(objective.loss, CrossEntropy):
+        share = np.clip(objective.s @ objective.Y, 1e-12, 1 - 1e-12)
+        b = np.log(share / (1 - share)) if k == 1 else np.log(share)
+        b = b - (0.0 if k == 1 else b.mean())
+    return Point(U, C, np.zeros((len(C), k)), b)
+
+
+# --- minimisers ---------------------------------------------------------------------
+
+
+def minimise(objective: Objective, start: Point, limits: Limits) -> Run:
+    """L-BFGS on the reduced objective; the best point met is kept."""
+    value, _, point = objective.evaluate(objective.pack(start), start)
+    run = Run(point, value)
+    last = {"point": point}
+
+    def oracle(theta: Array) -> tuple[float, Array]:
+        found = objective.evaluate(theta.copy(), last["point"])
+        value, gradient, last["point"] = found
+        if not np.isfinite(value):  # a line search that went too far
+            return 1e300, np.zeros_like(theta)
+        if value < run.objective:
+            run.objective, run.point = value, last["point"]
+        return value, gradient
+
+    def note(intermediate_result: Any) -> None:
+        before = run.loss_curve[-1] if run.loss_curve else np.inf
+        now = float(intermediate_result.fun)
+        run.loss_curve.append(now)
+        run.n_iter += 1
+        if limits.verbose:
+            sys.stdout.write(f"Iteration {run.n_iter}, loss = {now:.8f}\n")
+        if before - now <= limits.tol * abs(now):
+            run.stopped = "converged"
+        elif limits.deadline is not None and time.monotonic() > limits.deadline:
+            run.stopped = "time"
+        if run.stopped != "max_iter":
+            raise StopIteration
+
+    def go() -> None:
+        options = {
+            "maxcor": MEMORY,
+            "maxiter": limits.max_iter,
+            "maxfun": 20 * limits.max_iter + 20,
+            "ftol": 0.0,
+            "gtol": 1e-12,
+        }
+        found = minimize(
+            oracle,
+            objective.pack(start),
+            jac=True,
+            method="L-BFGS-B",
+            options=options,
+            callback=note,
+        )
+        if run.stopped == "max_iter" and run.n_iter < limits.max_iter:
+            # no slope left, or none that rounding lets the line search see
+            run.stopped = "converged" if found.nfev < options["maxfun"] else "max_iter"
+
+    _guarded(go, run)
+    return _finished(run)
+
+
+def _guarded(go: Callable[[], None], run: Run) -> None:
+    """Keep the best state of an interrupted fit, if there is one."""
+    try:
+        go()
+    except KeyboardInterrupt:
+        if not run.loss_curve:
+            raise
+        run.stopped = "interrupted"
+        warnings.warn("The fit was interrupted; its best state is kept.", stacklevel=2)
+
+
+def _finished(run: Run) -> Run:
+    if not run.loss_curve:
+        run.loss_curve.append(run.objective)
+    run.n_iter = max(run.n_iter, 1)
+    return run
+
+
+def minimise_by_adam(
+    objective: Objective,
+    start: Point,
+    limits: Limits,
+    *,
+    batch_size: int,
+    learning_rate: float,
+    rng: np.random.RandomState,
+) -> Run:
+    """Adam over mini-batches; after each epoch the weights are solved for exactly."""
+    joint = replace(objective, joint=True)
+    value, _, point = objective.evaluate(objective.pack(start), start)
+    run = Run(point, value)
+    theta = joint.pack(point)
+    first, second, step = np.zeros_like(theta), np.zeros_like(theta), 0
+    n, n_weights = len(objective.X), point.W.size + point.b.size
+
+    def epoch() -> float:
+        nonlocal theta, step
+        order = rng.permutation(n)
+        for begin in range(0, n, batch_size):
+            rows = np.sort(order[begin : begin + batch_size])
+            s = joint.s[rows]
+            # the factor makes a batch's sum an unbiased guess of the table's
+            batch = replace(
+                joint, X=joint.X[rows], Y=joint.Y[rows], s=s * (n / len(rows))
+            )
+            _, g, _ = batch.evaluate(theta, run.point)
+            step += 1
+            np.multiply(first, 0.9, out=first)
+            first.__iadd__(0.1 * g)
+            np.multiply(second, 0.999, out=second)
+            second.__iadd__(0.001 * g * g)
+            size = learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+            theta = theta - size * first / (np.sqrt(second) + 1e-8)
+        here = joint.unpack(theta, run.point)
+        value, _, point = objective.evaluate(objective.pack(here), here)
+        theta = joint.pack(point)
+        first[-n_weights:] = 0.0
+        if value < run.objective:
+            run.objective, run.point = value, point
+        return value
+
+    def go() -> None:
+        best, stale = np.inf, 0
+        for _ in range(limits.max_iter):
+            value = epoch()
+            run.loss_curve.append(value)
+            run.n_iter += 1
+            if limits.verbose:
+                sys.stdout.write(f"Epoch {run.n_iter}, loss = {value:.8f}\n")
+            stale = 0 if value < best - limits.tol * abs(value) else stale + 1
+            best = min(best, value)
+            if stale >= 10:
+                run.stopped = "converged"
+            elif limits.deadline is not None and time.monotonic() > limits.deadline:
+                run.stopped = "time"
+            if run.stopped != "max_iter":
+                break
+
+    _guarded(go, run)
+    return _finished(run)
+
+
+# --- reading the result -------------------------------------------------------------
+
+
+class Spectrum(NamedTuple):
+    """Eigenvalues of P, descending, and eigenvectors as rows."""
+
+    values: Array
+    vectors: Array
+
+
+def spectrum(U: Array) -> Spectrum:
+    """Eigen-decomposition of ``U U'``; the largest entry of a vector is positive."""
+    left, size, _ = np.linalg.svd(U, full_matrices=False)
+    vectors = left.T
+    largest = np.abs(vectors).argmax(axis=1)
+    sign = np.sign(vectors[np.arange(len(vectors)), largest])
+    return Spectrum(size**2, vectors * np.where(sign == 0, 1.0, sign)[:, None])
+
+
+def function_gradient(X: Array, point: Point) -> Array:
+    """Gradients (n, K, d) of the outputs: ``-P sum_m w_m phi_m(x) (x - c_m)``."""
+    U, C, W, _ = point
+    Phi, Z, Q = kernel_features(X, U, C)
+    gradients = [(Phi * w) @ Q - (Phi @ w)[:, None] * Z for w in W.T]
+    return np.stack(gradients, axis=1) @ U.T
+
+
+def importances(how: str, U: Array, gradient: Callable[[], Array]) -> Array:
+    """Shares of the columns in the precision or in the slope of the function."""
+    values, vectors = spectrum(U)
+    if how == "spectral":
+        raw = values @ np.abs(vectors)
+    elif how == "diag":
+        raw = values @ vectors**2
+    else:
+        raw = gradient()
+    total = raw.sum()
+    return raw / total if total > 0 else np.full(len(raw), 1.0 / len(raw))

@@ -1,0 +1,113 @@
+"""Rows and columns in a form that does not depend on how the user wrote them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import validate_data
+
+from skdiff._convex._losses import Array
+from skdiff._sklearn import check_sample_weight
+from skdiff._validation import refuse_dates
+
+LARGEST = 1e100  # standardised values are cut here, so that their squares are finite
+
+
+class Columns(NamedTuple):
+    """Centre and scale of columns; a constant column has the scale zero."""
+
+    mean: Array
+    scale: Array
+
+    @property
+    def divisor(self) -> Array:
+        """The scale, one for a constant column."""
+        return np.where(self.scale > 0, self.scale, 1.0)
+
+    def standardised(self, X: Array) -> Array:
+        """Centre and scale, without overflow even for absurd values."""
+        divisor = self.divisor
+        with np.errstate(over="ignore"):
+            Z = X / divisor
+            Z -= self.mean / divisor
+        np.clip(Z, -LARGEST, LARGEST, out=Z)
+        return Z
+
+
+def merge_rows(X: Array, Y: Array, weight: Array | None) -> tuple[Array, Array, Array]:
+    """Drop rows of weight zero, merge equal ones, and sort; weights sum to one.
+
+    What is fitted to the result cannot depend on the order of the rows, and a row of
+    weight two is, to the last bit, the same row twice.
+    """
+    if weight is None:
+        weight = np.ones(len(X))
+    kept = weight > 0
+    # the sum with zero turns -0.0 into 0.0
+    table = np.column_stack([X[kept], Y[kept]]) + 0.0
+    rows, place = np.unique(table, axis=0, return_inverse=True)
+    merged = np.bincount(place.ravel(), weights=weight[kept], minlength=len(rows))
+    d = X.shape[1]
+    return (
+        np.ascontiguousarray(rows[:, :d]),
+        np.ascontiguousarray(rows[:, d:]),
+        merged / merged.sum(),
+    )
+
+
+def column_statistics(X: Array, weight: Array) -> Columns:
+    """Weighted mean and standard deviation of columns of any size."""
+    largest = np.abs(X).max(axis=0)
+    unit = np.where(largest > 0, largest, 1.0)
+    scaled = X / unit
+    mean = weight @ scaled
+    spread = np.sqrt(weight @ (scaled - mean) ** 2)
+    # rounding leaves a constant column a spread of this order
+    constant = spread <= 1e-14 * len(X) ** 0.5 * np.abs(mean)
+    constant |= X.max(axis=0) == X.min(axis=0)
+    mean = np.where(constant, scaled[0], mean)
+    return Columns(mean * unit, np.where(constant, 0.0, spread * unit))
+
+
+def checked_table(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, **checks: Any
+) -> tuple[Array, Any, Array | None]:
+    """X in float64, the targets, and the weights or None, all of them checked.
+
+    Rows of weight zero are gone.
+    """
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but "
+            "the target y is None."
+        )
+    refuse_dates(X)
+    X, y = validate_data(estimator, X, y, dtype=np.float64, order="C", **checks)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    if sample_weight is None:
+        return X, y, None
+    return _without_zeros(X, y, check_sample_weight(sample_weight, X))
+
+
+def class_weighted(
+    X: Array, y: Any, weight: Array | None, class_weight: Any
+) -> tuple[Array, Any, Array | None]:
+    """The same table, its weights times those of the classes."""
+    if class_weight is None:
+        return X, y, weight
+    if class_weight == "balanced":
+        # as scikit-learn's, but a row of weight two counts twice
+        classes, codes = np.unique(y, return_inverse=True)
+        mass = np.bincount(codes, weights=weight)
+        factors = (mass.sum() / (len(classes) * mass))[codes]
+    else:
+        factors = compute_sample_weight(class_weight, y)
+    weight = factors if weight is None else weight * factors
+    return _without_zeros(X, y, check_sample_weight(weight, X))
+
+
+def _without_zeros(X: Array, y: Any, weight: Array) -> tuple[Array, Any, Array]:
+    kept = weight > 0
+    return (X, y, weight) if kept.all() else (X[kept], y[kept], weight[kept])
