@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.calibration import calibration_curve
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -68,14 +68,14 @@ class CalibratedProbabilityClassifier(NeuralClassifierMixin, BaseNeural):
         fitted on the held-out rows' forecasts and applied to those of the training
         rows. ``"train"`` is the paper's: on small tables it teaches the network the
         over-confidence it already has. ``"cross_fit"``: ``target_map`` is fitted on
-        out-of-fold forecasts of networks trained on ``cv`` folds, which costs ``cv``
-        more fits.
+        out-of-fold forecasts of networks trained on ``n_folds`` folds, which costs
+        as many more fits.
     discrimination_epochs : int, default=1
         Epochs on the labels after each epoch on targets. The paper's code has 5.
     target_map : {"platt", "bin", "isotonic"}, default="platt"
         Map from forecasts to frequencies, for held-out targets.
-    cv : int, cross-validation generator or iterable, default=5
-        Folds of the training rows for ``target_source="cross_fit"``.
+    n_folds : int, default=5
+        Folds of ``target_source="cross_fit"``.
     multiclass : {"one_vs_rest", "top_label"}, default="one_vs_rest"
         Targets of three and more classes: each class against the rest, normalised, or
         the likeliest class alone with the rest in proportion.
@@ -213,7 +213,7 @@ default="relu"
         "target_source": [StrOptions({"validation", "train", "cross_fit"})],
         "discrimination_epochs": [Interval(Integral, 0, None, closed="left")],
         "target_map": [StrOptions(set(MAPS))],
-        "cv": ["cv_object"],
+        "n_folds": [Interval(Integral, 2, None, closed="left")],
         "multiclass": [StrOptions({"one_vs_rest", "top_label"})],
         "finetune_iter": [Interval(Integral, 0, None, closed="left")],
         "finetune_learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -234,7 +234,7 @@ default="relu"
         target_source="validation",
         discrimination_epochs=1,
         target_map="platt",
-        cv=5,
+        n_folds=5,
         multiclass="one_vs_rest",
         finetune_iter=50,
         finetune_learning_rate=1e-4,
@@ -265,7 +265,7 @@ default="relu"
         self.target_source = target_source
         self.discrimination_epochs = discrimination_epochs
         self.target_map = target_map
-        self.cv = cv
+        self.n_folds = n_folds
         self.multiclass = multiclass
         self.finetune_iter = finetune_iter
         self.finetune_learning_rate = finetune_learning_rate
@@ -464,13 +464,12 @@ default="relu"
         """Forecasts of every training row by a network that has not seen it."""
         X, k = self._fitting.X[rows], len(self._fitting.encoding["classes_"])
         rng = check_random_state(self._fitting.seed)
-        folds = self.cv
-        if isinstance(folds, Integral):
-            counts = np.bincount(codes)
-            kind = StratifiedKFold if counts[counts > 0].min() >= folds else KFold
-            folds = kind(min(folds, len(X)), shuffle=True, random_state=rng)
+        counts = np.bincount(codes)
+        enough = counts[counts > 0].min() >= self.n_folds
+        kind = StratifiedKFold if enough else KFold
+        folds = kind(min(self.n_folds, len(X)), shuffle=True, random_state=rng)
         proba = np.zeros((len(X), k))
-        for train, out in check_cv(folds, codes, classifier=True).split(X, codes):
+        for train, out in folds.split(X, codes):
             seed = rng.randint(2**31 - 1)
             if self._given() is None:
                 settings = self.get_params(deep=False)

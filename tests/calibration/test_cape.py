@@ -120,7 +120,7 @@ def test_bin_targets_of_the_network_keep_the_mean(table):
 @pytest.mark.parametrize("source", ["validation", "cross_fit"])
 def test_targets_of_other_rows(table, source, target_map):
     X, y, p = table
-    fitted = model(target_source=source, target_map=target_map, cv=3).fit(X, y)
+    fitted = model(target_source=source, target_map=target_map, n_folds=3).fit(X, y)
     targets = fitted.empirical_targets_
     assert ((targets > 0) & (targets < 1)).all()
     truth = p[fitted.train_indices_]
@@ -134,7 +134,7 @@ def test_three_classes(multiclass, source):
     X, y = load_iris(return_X_y=True)
     names = np.array(["a", "b", "c"])[y]
     fitted = model(
-        multiclass=multiclass, target_source=source, final_platt=True, cv=3
+        multiclass=multiclass, target_source=source, final_platt=True, n_folds=3
     ).fit(scale(X), names)
     assert fitted.empirical_targets_.shape == (120, 3)
     np.testing.assert_allclose(fitted.empirical_targets_.sum(axis=1), 1)
@@ -207,7 +207,7 @@ def test_a_fitted_network_is_taken_as_it_is(table, start, tmp_path):
 def test_an_unfitted_network_is_fitted_on_the_training_rows(table):
     X, y, _ = table
     network = AnyLossClassifier(bce_weight=1.0, warmup_iter=0, hidden_layer_sizes=(8,))
-    fitted = model(estimator=network, target_source="cross_fit", cv=3).fit(X, y)
+    fitted = model(estimator=network, target_source="cross_fit", n_folds=3).fit(X, y)
     assert not hasattr(network, "n_iter_")
     assert fitted.score(X, y) > 0.65
     assert np.isfinite(cross_val_score(fitted, X, y, cv=2, error_score="raise")).all()
