@@ -339,8 +339,8 @@ class EmpiricalResidualCalibrator(
         needed, n = residuals.rows_needed(coverage), len(self.residuals_)
         if self.finite_sample and n < needed:
             warnings.warn(
-                f"A coverage of {coverage:g} needs {needed} calibration rows, and there "
-                f"are {n}: the interval spans all residuals and may cover less.",
+                f"A coverage of {coverage:g} needs {needed} calibration rows; there "
+                f"are {n}. The interval spans all residuals and may cover less.",
                 UserWarning,
                 stacklevel=2,
             )

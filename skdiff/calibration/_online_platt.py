@@ -326,6 +326,8 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
 
     def _forecasts(self, X, *, reset):
         """Probabilities of shape (n_rows, n_forecasters), and what the input was."""
+        flat = self.estimator is None and _is_flat(X)
+        X = np.asarray(X) if flat else X
         refuse_dates(X)
         if self.estimator is not None:
             check_is_fitted(self.estimator)
@@ -337,9 +339,8 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
                     "classification is supported."
                 )
             return proba[:, 1:], ("probability", True)
-        flat = _is_flat(X)
         if flat and (reset or self.n_features_in_ == 1):
-            X = np.asarray(X).reshape(-1, 1)
+            X = X.reshape(-1, 1)
         X = validate_data(self, X, dtype=np.float64, reset=reset)
         kind = self._kind(X, flat) if reset else (self.input_, self._pair)
         if kind[0] == "decision":
