@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests._discovery import quick_instances
+from tests._discovery import all_estimators, quick_instances
 
+CLASSES = {cls.__name__: cls for cls in all_estimators()}
 CONFIGURATIONS = []
 _seen = Counter()
 for _estimator in quick_instances():
@@ -29,7 +30,8 @@ def test_battery(name, index):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     results = [json.loads(line) for line in done.stdout.splitlines() if line]
-    # fewer for an estimator that can only predict than for one that also transforms
-    assert len(results) >= 65
+    # nine of the cases are about weights, for those whose fit takes them
+    weighted = "sample_weight" in CLASSES[name].fit.__code__.co_varnames
+    assert len(results) >= (75 if weighted else 66)
     bad = {case: complaint for case, complaint in results if complaint}
     assert not bad, json.dumps(bad, indent=1)

@@ -1,0 +1,7 @@
+QUICK = {
+    "OnlinePlattCalibrator": [
+        {},
+        {"method": "beta", "calibeating": "tracking"},
+        {"calibeating": "hedging"},
+    ],
+}
