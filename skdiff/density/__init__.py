@@ -1,0 +1,10 @@
+"""Joint distributions of tables: who interacts with whom, conditionals, sampling."""
+
+from skdiff.density._displays import InteractionGraphDisplay
+from skdiff.density._interaction import InteractionScreening, InteractionScreeningCV
+
+__all__ = [
+    "InteractionScreening",
+    "InteractionScreeningCV",
+    "InteractionGraphDisplay",
+]
