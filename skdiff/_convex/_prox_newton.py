@@ -17,8 +17,8 @@ from skdiff._convex._newton import spd_solve
 from skdiff._convex._solve import Solution
 
 _SWEEPS = 1000
-# a Gram matrix grows with the square of the working set
-_JOIN_AT_ONCE = 1000
+# coefficients; a Gram matrix grows with the square of the working set
+_JOIN_AT_ONCE = 500
 
 
 class Composite:
@@ -129,7 +129,7 @@ def prox_newton(
             return Solution(w, total, gap, n_iter, True)
         if n_iter == max_iter:
             break
-        active = _working_set(problem.lengths(w) > 0, off)
+        active = _working_set(problem, problem.lengths(w) > 0, off)
         # inexact early steps, exact late ones: the model is only as good as the step
         step = _model_step(problem, w, gradient, second, active, min(0.1, gap) * gap)
         moved = _line_search(problem, w, gradient, step, value, total)
@@ -140,12 +140,15 @@ def prox_newton(
     return Solution(w, total, gap, n_iter, gap <= 100 * tol)
 
 
-def _working_set(support: Any, off: Array) -> Any:
+def _working_set(problem: Composite, support: Any, off: Array) -> Any:
     """Groups to move: the support and, of those that want to join, the most eager."""
     joining = np.flatnonzero(~support & (off > 0))
-    if len(joining) > _JOIN_AT_ONCE:
-        eager = np.argpartition(-off[joining], _JOIN_AT_ONCE)[:_JOIN_AT_ONCE]
-        joining = joining[eager]
+    joining = joining[np.argsort(-off[joining], kind="stable")]
+    if problem.groups is None:
+        joining = joining[:_JOIN_AT_ONCE]
+    elif len(joining):
+        widths = np.cumsum([len(problem.groups[k]) for k in joining])
+        joining = joining[: max(1, int(np.sum(widths <= _JOIN_AT_ONCE)))]
     return np.union1d(np.flatnonzero(support), joining)
 
 

@@ -78,12 +78,12 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
         return getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
 
     def _learn(self, X, sample_weight):
-        """Numbers, codes and weights of the rows that count, and what was learned."""
+        """Which rows count, their codes and weights, and what was learned of them."""
         given, X = X, self._read(X, reset=True)
         weight = check_sample_weight(sample_weight, X)
         table = given if hasattr(given, "columns") else X
         exact = split_columns(table, self.categorical_features)
-        counted = np.flatnonzero(weight > 0)
+        counted = weight > 0
         X, weight = X[counted], weight[counted]
         names = self._names()
         coding = learn_coding(
@@ -102,7 +102,7 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
         return layout([len(labels) for labels in self.categories_])
 
     def _coding(self):
-        return Coding(self.categories_, self.bin_edges_)
+        return Coding(self.categories_, self.bin_edges_, self._members)
 
     def _codes(self, X):
         """Codes of new rows, -1 where a cell is missing."""

@@ -15,10 +15,15 @@ _TEXT, _NUMBER = "text", "number"
 
 
 class Coding(NamedTuple):
-    """What was learned about a table: labels a column, and cuts where it was binned."""
+    """What was learned about a table, a place a column.
+
+    ``edges`` are the cuts of a binned column, ``members`` the labels and codes of one
+    whose rare labels share a category; otherwise None.
+    """
 
     categories: list[Any]
     edges: list[Any]
+    members: list[Any]
 
 
 def read_column(values: Any, name: Any) -> tuple[Any, Any]:
@@ -65,23 +70,44 @@ def learn_coding(
     max_categories: int,
     n_bins: int,
 ) -> Coding:
-    """Find the categories of each column; cut numbers of many values at quantiles."""
-    categories, edges = [], []
+    """Find the categories of each column.
+
+    Numbers with fractions, or of many values, are cut at quantiles; rare strings
+    beyond ``max_categories`` share one category.
+    """
+    coding = Coding([], [], [])
     for j, name in enumerate(names):
         known, missing = read_column(X[:, j], name)
         if not len(known):
             raise ValueError(f"Column {name} of X has nothing but missing values.")
-        labels, cuts = np.unique(known), None
-        numeric = labels.dtype.kind in "iuf"
-        if numeric and not exact[j]:
-            if len(labels) > max_categories:
-                labels, cuts = _bins(known, weight[~missing], n_bins)
-            elif np.any(labels != np.floor(labels)):
-                # measurements, not codes: a new number belongs to the nearest
-                cuts = labels[:-1] + np.diff(labels) / 2
-        categories.append(labels)
-        edges.append(cuts)
-    return Coding(categories, edges)
+        labels, cuts, members = np.unique(known), None, None
+        many = len(labels) > max_categories
+        if exact[j] or labels.dtype.kind == "b":
+            pass
+        elif labels.dtype == object:
+            if many:
+                labels, members = _merge(
+                    known, labels, weight[~missing], max_categories
+                )
+        elif np.any(labels != np.floor(labels)) and len(labels) <= n_bins:
+            # measurements: a new number belongs to the nearest
+            cuts = labels[:-1] + np.diff(labels) / 2
+        elif many or np.any(labels != np.floor(labels)):
+            labels, cuts = _bins(known, weight[~missing], n_bins)
+        coding.categories.append(labels)
+        coding.edges.append(cuts)
+        coding.members.append(members)
+    return coding
+
+
+def _merge(known: Any, labels: Any, weight: Any, most: int) -> tuple[Any, Any]:
+    """Keep the most frequent labels; the rest share a code, named by its commonest."""
+    place = np.searchsorted(labels, known)
+    order = np.argsort(-np.bincount(place, weight), kind="stable")
+    kept = np.sort(order[: most - 1])
+    codes = np.full(len(labels), most - 1)
+    codes[kept] = np.arange(most - 1)
+    return np.r_[labels[kept], labels[order[most - 1]]], (labels, codes)
 
 
 def _bins(values: Any, weight: Any, n_bins: int) -> tuple[Any, Any]:
@@ -111,7 +137,7 @@ def encode(
 ) -> Any:
     """Codes of every cell, of shape (n_rows, n_columns)."""
     codes = np.full(X.shape, MISSING, dtype=np.int64)
-    for j, (labels, cuts) in enumerate(zip(*coding, strict=True)):
+    for j, (labels, cuts, members) in enumerate(zip(*coding, strict=True)):
         known, missing = read_column(X[:, j], names[j])
         if not len(known):
             continue
@@ -124,6 +150,9 @@ def encode(
         if cuts is not None:
             codes[~missing, j] = np.searchsorted(cuts, known, side="left")
             continue
+        merged = None
+        if members is not None:
+            labels, merged = members
         found = np.searchsorted(labels, known)
         found[found == len(labels)] = 0
         unknown = labels[found] != known
@@ -133,6 +162,7 @@ def encode(
                 f"Column {names[j]} of X holds categories that were not seen in fit: "
                 f"{some}. handle_unknown='missing' treats them as missing cells."
             )
+        found = found if merged is None else merged[found]
         codes[~missing, j] = np.where(unknown, MISSING, found)
     return codes
 

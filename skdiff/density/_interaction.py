@@ -207,6 +207,7 @@ class BaseScreening(BaseInteractions):
         return {
             "categories_": coding.categories,
             "bin_edges_": coding.edges,
+            "_members": coding.members,
             "marginals_": marginals,
             "coef_": coef,
             "intercept_": intercept,
@@ -335,11 +336,13 @@ class InteractionScreening(BaseScreening):
         Columns whose every value is a category, however many: a mask, numbers or
         names; "from_dtype" takes those of a categorical dtype. Strings and booleans
         always are.
-    max_categories : int, default=12
-        Other columns of numbers are categories, too, up to this many distinct values.
-        If some are no whole numbers, a new number belongs to the nearest of them.
+    max_categories : int, default=30
+        Other columns of strings have at most this many categories: the rarest share
+        one, which goes by the name of its commonest member. Other columns of whole
+        numbers with more distinct values are binned.
     n_bins : int, default=4
-        Columns of more distinct numbers are cut into this many bins at quantiles.
+        Bins of a column of numbers that holds fractions, or too many distinct values:
+        cut at quantiles, so that each holds about as many rows.
     handle_unknown : {"error", "missing"}, default="error"
         Whether a category that was not there in fit is refused or taken as missing.
     n_imputations : int, default=5
@@ -355,7 +358,8 @@ class InteractionScreening(BaseScreening):
     Attributes
     ----------
     categories_ : list of ndarray
-        Categories of each column, sorted; for a binned column the medians of bins.
+        Categories of each column, sorted; for a binned column the medians of bins. A
+        category that rare strings share comes last.
     bin_edges_ : list of ndarray or None
         Upper ends of the bins but the last; None for a column that is not binned.
     marginals_ : list of ndarray
@@ -454,7 +458,7 @@ class InteractionScreening(BaseScreening):
         tol=1e-8,
         max_iter=50,
         categorical_features="from_dtype",
-        max_categories=12,
+        max_categories=30,
         n_bins=4,
         handle_unknown="error",
         n_imputations=5,
@@ -591,7 +595,7 @@ class InteractionScreeningCV(BaseScreening):
         tol=1e-8,
         max_iter=50,
         categorical_features="from_dtype",
-        max_categories=12,
+        max_categories=30,
         n_bins=4,
         handle_unknown="error",
         n_imputations=5,
@@ -640,8 +644,7 @@ class InteractionScreeningCV(BaseScreening):
         alphas = self._grid()
         counted, codes, weight, coding, marginals = self._learn(X, sample_weight)
         # folds are made of all rows, then those without weight are passed over
-        place = np.full(len(X) if isinstance(X, list) else X.shape[0], -1)
-        place[counted] = np.arange(len(counted))
+        place = np.where(counted, np.cumsum(counted) - 1, -1)
         splits = [
             [part[part >= 0] for part in (place[train], place[test])]
             for train, test in check_cv(self.cv).split(np.empty((len(place), 1)))
