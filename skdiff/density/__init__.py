@@ -2,9 +2,11 @@
 
 from skdiff.density._displays import InteractionGraphDisplay
 from skdiff.density._interaction import InteractionScreening, InteractionScreeningCV
+from skdiff.density._neural_interaction import NeuralInteractionScreening
 
 __all__ = [
     "InteractionScreening",
     "InteractionScreeningCV",
+    "NeuralInteractionScreening",
     "InteractionGraphDisplay",
 ]

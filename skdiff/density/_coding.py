@@ -107,7 +107,8 @@ def _merge(known: Any, labels: Any, weight: Any, most: int) -> tuple[Any, Any]:
     kept = np.sort(order[: most - 1])
     codes = np.full(len(labels), most - 1)
     codes[kept] = np.arange(most - 1)
-    return np.r_[labels[kept], labels[order[most - 1]]], (labels, codes)
+    named = np.concatenate([labels[kept], labels[order[most - 1 : most]]])
+    return named, (labels, codes)
 
 
 def _bins(values: Any, weight: Any, n_bins: int) -> tuple[Any, Any]:
