@@ -7,7 +7,6 @@ coordinate descent on the Gram matrix, over an active set, and then searches the
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -18,28 +17,28 @@ from skdiff._convex._newton import spd_solve
 from skdiff._convex._solve import Solution
 
 _SWEEPS = 1000
+# coefficients; a Gram matrix grows with the square of the working set
+_JOIN_AT_ONCE = 500
 
 
-@dataclass
-class Penalised:
-    """A problem; ``groups`` of None are single coefficients."""
+class Composite:
+    """A smooth convex function plus L1 or group penalties.
 
-    X: Array
-    y: Any
-    s: Array
-    loss: Loss
+    A subclass gives ``size``, ``lasso`` (a strength a group), ``groups`` (None: single
+    coefficients), :meth:`smooth` and :meth:`hessian`.
+    """
+
+    size: int
     lasso: Array
-    ridge: Array
-    groups: Sequence[Any] | None = None
+    groups: Sequence[Any] | None
 
-    def smooth(self, w: Array, order: int = 1) -> tuple[float, Array, Array]:
-        """Value and gradient of the smooth part, and second derivatives of the rows."""
-        parts = self.loss.evaluate(self.X @ w, self.y, order)
-        value = float(self.s @ parts[0] + self.ridge @ w**2 / 2)
-        if order == 0:
-            return value, w, w
-        gradient = self.X.T @ (self.s * parts[1]) + self.ridge * w
-        return value, gradient, self.s * parts[2] if order > 1 else w
+    def smooth(self, w: Array, order: int = 1) -> tuple[float, Array, Any]:
+        """Value and gradient of the smooth part, and what :meth:`hessian` needs."""
+        raise NotImplementedError
+
+    def hessian(self, second: Any, columns: Any) -> Array:
+        """Second derivatives of the smooth part in some of the coefficients."""
+        raise NotImplementedError
 
     def lengths(self, w: Array) -> Array:
         """Length of each group."""
@@ -66,8 +65,46 @@ class Penalised:
         return out
 
 
+class Penalised(Composite):
+    """Losses of rows of a linear predictor."""
+
+    def __init__(
+        self,
+        X: Array,
+        y: Any,
+        s: Array,
+        loss: Loss,
+        lasso: Array,
+        ridge: Array,
+        groups: Sequence[Any] | None = None,
+    ) -> None:
+        self.X, self.y, self.s, self.loss = X, y, s, loss
+        self.lasso, self.ridge, self.groups = lasso, ridge, groups
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        """Number of coefficients."""
+        return int(self.X.shape[1])
+
+    def smooth(self, w: Array, order: int = 1) -> tuple[float, Array, Array]:
+        """Value and gradient of the smooth part, and second derivatives of the rows."""
+        parts = self.loss.evaluate(self.X @ w, self.y, order)
+        value = float(self.s @ parts[0] + self.ridge @ w**2 / 2)
+        if order == 0:
+            return value, w, w
+        gradient = self.X.T @ (self.s * parts[1]) + self.ridge * w
+        return value, gradient, self.s * parts[2] if order > 1 else w
+
+    def hessian(self, second: Array, columns: Any) -> Array:
+        """Gram matrix of some columns under the second derivatives of the rows."""
+        X = self.X[:, columns]
+        H: Array = (X.T * second) @ X
+        H[np.diag_indices_from(H)] += self.ridge[columns]
+        return H
+
+
 def prox_newton(
-    problem: Penalised,
+    problem: Composite,
     w: Array | None = None,
     *,
     tol: float = 1e-8,
@@ -78,7 +115,7 @@ def prox_newton(
     It is relative to the largest gradient at zero, which makes it free of units. The
     start may be the answer of a neighbouring problem.
     """
-    d = problem.X.shape[1]
+    d = problem.size
     w = np.zeros(d) if w is None else w.copy()
     _, at_zero, _ = problem.smooth(np.zeros(d))
     scale = max(float(np.abs(at_zero).max(initial=0.0)), 1e-300)
@@ -92,7 +129,7 @@ def prox_newton(
             return Solution(w, total, gap, n_iter, True)
         if n_iter == max_iter:
             break
-        active = np.flatnonzero((problem.lengths(w) > 0) | (off > 0))
+        active = _working_set(problem, problem.lengths(w) > 0, off)
         # inexact early steps, exact late ones: the model is only as good as the step
         step = _model_step(problem, w, gradient, second, active, min(0.1, gap) * gap)
         moved = _line_search(problem, w, gradient, step, value, total)
@@ -103,11 +140,23 @@ def prox_newton(
     return Solution(w, total, gap, n_iter, gap <= 100 * tol)
 
 
+def _working_set(problem: Composite, support: Any, off: Array) -> Any:
+    """Groups to move: the support and, of those that want to join, the most eager."""
+    joining = np.flatnonzero(~support & (off > 0))
+    joining = joining[np.argsort(-off[joining], kind="stable")]
+    if problem.groups is None:
+        joining = joining[:_JOIN_AT_ONCE]
+    elif len(joining):
+        widths = np.cumsum([len(problem.groups[k]) for k in joining])
+        joining = joining[: max(1, int(np.sum(widths <= _JOIN_AT_ONCE)))]
+    return np.union1d(np.flatnonzero(support), joining)
+
+
 def _model_step(
-    problem: Penalised,
+    problem: Composite,
     w: Array,
     gradient: Array,
-    second: Array,
+    second: Any,
     active: Any,
     accuracy: float,
 ) -> Array:
@@ -118,9 +167,8 @@ def _model_step(
     ]
     columns = np.concatenate(blocks)
     starts = np.cumsum([0, *(len(b) for b in blocks)])
-    X = problem.X[:, columns]
-    H = (X.T * second) @ X
-    H[np.diag_indices_from(H)] += problem.ridge[columns] + 1e-12 * np.trace(H) / len(H)
+    H = problem.hessian(second, columns)
+    H[np.diag_indices_from(H)] += 1e-12 * np.trace(H) / len(H)
     lasso = problem.lasso[active]
     z, start, slope = w[columns].copy(), w[columns], gradient[columns].copy()
     if problem.groups is None:
@@ -189,8 +237,8 @@ def _descend_blocks(
     spans = [slice(a, b) for a, b in pairwise(starts)]
     curvature = [float(np.linalg.eigvalsh(H[span, span])[-1]) for span in spans]
     limit = accuracy * float(np.abs(slope).max(initial=0.0))
-    for _ in range(_SWEEPS):
-        largest = 0.0
+    for sweep in range(_SWEEPS):
+        largest, settled = 0.0, True
         for k, span in enumerate(spans):
             h = curvature[k]
             target = z[span] - slope[span] / h
@@ -199,15 +247,58 @@ def _descend_blocks(
             change = shrunk * target - z[span]
             size = float(np.abs(change).max())
             if size:
+                settled &= bool(shrunk) and bool(z[span].any())
                 slope += change @ H[span]
                 z[span] += change
                 largest = max(largest, size * h)
         if largest <= limit:
             break
+        if sweep % 5 == 4 and settled:
+            _solve_groups(z, slope, H, lasso, spans)
+
+
+def _solve_groups(
+    z: Array, slope: Array, H: Array, lasso: Array, spans: Sequence[slice]
+) -> None:
+    """Newton steps of the model over the groups that are not zero, while they help."""
+    kept = [k for k, span in enumerate(spans) if z[span].any()]
+    if not kept:
+        return
+    support = np.concatenate([np.arange(spans[k].start, spans[k].stop) for k in kept])
+    ends = np.cumsum([spans[k].stop - spans[k].start for k in kept])
+    parts = [slice(a, b) for a, b in pairwise([0, *ends])]
+    strength = lasso[kept]
+    inner = H[np.ix_(support, support)]
+
+    def lengths(x: Array) -> Array:
+        return np.array([np.linalg.norm(x[part]) for part in parts])
+
+    for _ in range(10):
+        x, curved, residual = z[support], inner.copy(), slope[support].copy()
+        for part, weight, size in zip(parts, strength, lengths(x), strict=True):
+            unit = x[part] / size
+            residual[part] += weight * unit
+            curved[part, part] += (
+                weight / size * (np.eye(len(unit)) - np.outer(unit, unit))
+            )
+        step = -spd_solve(curved, residual)
+        before, bend, t = strength @ lengths(x), step @ inner @ step, 1.0
+        tilt = float(slope[support] @ step)
+        while t > 1e-3:
+            penalty = strength @ lengths(x + t * step) - before
+            if t * tilt + t * t * bend / 2 + penalty <= 1e-4 * t * (residual @ step):
+                break
+            t /= 2
+        else:
+            return
+        z[support] += t * step
+        slope += t * step @ H[support]
+        if t < 1 or np.abs(step).max() <= 1e-6 * np.abs(x).max():
+            return
 
 
 def _line_search(
-    problem: Penalised,
+    problem: Composite,
     w: Array,
     gradient: Array,
     step: Array,

@@ -1,0 +1,708 @@
+"""Interaction screening of tables of categories, with its penalty given or chosen."""
+
+import sys
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import check_cv
+from sklearn.utils import check_random_state
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted
+
+from skdiff._convex._solve import warn_unless_converged
+from skdiff._sklearn import Interval, StrOptions, fit_context
+from skdiff.density._base import BaseInteractions
+from skdiff.density._coding import MISSING, histogram
+from skdiff.density._features import (
+    Energy,
+    design,
+    features,
+    gauge_block,
+    layout,
+    list_terms,
+)
+from skdiff.density._gibbs import (
+    cell_log_likelihood,
+    draw_shares,
+    expected_features,
+    redraw_missing,
+)
+from skdiff.density._graph import assemble, noise_scale, strengths
+from skdiff.density._interaction_solver import (
+    DEFAULT_ALPHA,
+    make_node,
+    penalty_strength,
+    solve_node,
+)
+
+# Beyond it a few rows carry a sum of exponentials, and no finite answer may exist.
+LARGEST_MARGIN = 6.0
+LARGEST_DESIGN = 4e9  # bytes
+IMPUTATION_ROUNDS, IMPUTATION_SWEEPS = 3, 3
+
+
+class BaseScreening(BaseInteractions):
+    """Interaction screening over given penalties."""
+
+    _parameter_constraints = {
+        **BaseInteractions._parameter_constraints,
+        "method": [StrOptions({"rise", "logrise", "pseudolikelihood"})],
+        "order": [Interval(Integral, 2, None, closed="left")],
+        "confidence": [Interval(Real, 0, 1, closed="neither")],
+        "penalty": [StrOptions({"l1", "group"})],
+        "symmetrize": [StrOptions({"mean", "min", "max"})],
+        "solver": [StrOptions({"auto", "direct", "cvxpy"})],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [None, Integral],
+    }
+
+    def _energies(self, F, u):
+        model = Energy(self._field, self._pairs, self._higher)
+        return model.at_node(F, u, self._layout())
+
+    def score_samples(self, X):
+        """Unnormalised log-probability of each row under the joint model.
+
+        Differences between rows are log-ratios of probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        log_probability : ndarray of shape (n_samples,)
+            Up to one constant.
+        """
+        check_is_fitted(self)
+        model = Energy(self._field, self._pairs, self._higher)
+        return model.joint(self._features(self._codes(X)), self._layout())
+
+    # --- fitting --------------------------------------------------------------------
+
+    def _screen(self, codes, weight, sizes, alphas, starts=None):
+        """Every node's solutions for decreasing alphas, and the strongest weights.
+
+        ``weight`` has a column for each node where cells were missing.
+        """
+        p = codes.shape[1]
+        if self.order > max(p, 2):
+            raise ValueError(
+                f"order={self.order} asks for interactions of more columns than the "
+                f"{p} there are."
+            )
+        rows, counts = histogram(codes, weight)
+        where = layout(sizes, redundant=self.penalty == "l1")
+        terms, width = list_terms(where, min(self.order, p) - 1)
+        if len(rows) * width * 8 > LARGEST_DESIGN:
+            raise ValueError(
+                f"order={self.order} makes {width} products of columns over "
+                f"{len(rows)} distinct rows, {len(rows) * width * 8 / 1e9:.1f} GB. "
+                "Lower the order or drop columns."
+            )
+        Z = design(features(rows, where), where, terms, width)
+
+        def solve(u):
+            s = counts if counts.ndim == 1 else counts[:, u]
+            total, kept = s.sum(), np.flatnonzero(s)
+            part = slice(None) if len(kept) == len(s) else kept
+            problem = make_node(
+                u,
+                rows[part],
+                s[part] / total,
+                Z[part],
+                where,
+                terms,
+                method=self.method,
+                penalty=self.penalty,
+            )
+            return solve_node(
+                problem,
+                [penalty_strength(a, self.confidence, p, total) for a in alphas],
+                solver="direct" if self.solver == "auto" else self.solver,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                start=None if starts is None else starts[u],
+            )
+
+        nodes = [u for u in range(p) if sizes[u] > 1]
+        parallel = Parallel(n_jobs=self.n_jobs, return_as="generator")
+        paths = [[] for _ in range(p)]
+        for u, path in zip(
+            nodes, parallel(delayed(solve)(u) for u in nodes), strict=True
+        ):
+            paths[u] = path
+            if self.verbose:
+                sys.stdout.write(
+                    f"column {u + 1} of {p}: {sum(s.n_iter for s in path)} iterations, "
+                    f"gap {max(s.gap for s in path):.1e}\n"
+                )
+        return paths, where, terms
+
+    def _fill(self, codes, weight, sizes, marginals, alpha, rng):
+        """Rows with their gaps drawn from the model, and a weight for each node.
+
+        An incomplete row becomes ``n_imputations`` rows that share its weight; a node
+        learns from the rows alone in which its own cell was known.
+        """
+        gaps = codes == MISSING
+        incomplete = gaps.any(axis=1)
+        again = np.flatnonzero(incomplete)
+        repeats = np.r_[np.flatnonzero(~incomplete), np.tile(again, self.n_imputations)]
+        share = np.where(incomplete, weight / self.n_imputations, weight)[repeats]
+        codes, gaps = codes[repeats], gaps[repeats]
+        for u in np.flatnonzero(gaps.any(axis=0)):
+            rows = np.flatnonzero(gaps[:, u])
+            codes[rows, u] = draw_shares(marginals[u], len(rows), rng)
+        weights = share[:, None] * ~gaps
+        where, starts = layout(sizes), None
+        holes = np.flatnonzero(gaps.any(axis=1))
+        for _ in range(IMPUTATION_ROUNDS):
+            paths, solved, terms = self._screen(codes, weights, sizes, [alpha], starts)
+            starts = [path[0].x if path else np.empty(0) for path in paths]
+            model, _ = assemble(starts, where, solved, terms, self.symmetrize)
+            codes[holes] = redraw_missing(
+                codes[holes],
+                gaps[holes],
+                lambda F, u, model=model: model.at_node(F, u, where),
+                where,
+                rng,
+                IMPUTATION_SWEEPS,
+            )
+        return codes, weights, starts
+
+    def _conclude(self, codes, weight, coding, marginals, alpha):
+        """Fit with one penalty; return the whole fitted state."""
+        sizes = [len(labels) for labels in coding.categories]
+        p, starts = len(sizes), None
+        total = float(weight.sum())
+        constant = [n for n, q in zip(self._names(), sizes, strict=True) if q == 1]
+        if (codes == MISSING).any():
+            rng = check_random_state(self.random_state)
+            codes, weight, starts = self._fill(
+                codes, weight, sizes, marginals, alpha, rng
+            )
+        paths, solved, terms = self._screen(codes, weight, sizes, [alpha], starts)
+        found = [path[0] if path else None for path in paths]
+        where = layout(sizes)
+        solutions = [np.empty(0) if s is None else s.x for s in found]
+        model, asymmetry = assemble(solutions, where, solved, terms, self.symmetrize)
+        strength = strengths(model, where)
+        penalty = penalty_strength(alpha, self.confidence, p, total)
+        # by Hoeffding, what a gradient of pure noise reaches at most
+        noise = penalty_strength(np.sqrt(2), self.confidence, p, total)
+        threshold, adjacency = self._cut(
+            strength,
+            sizes,
+            penalty=penalty,
+            noise=max(noise - penalty, penalty),
+            confidence=self.confidence,
+        )
+        self._warn(found, constant)
+        coef, intercept = _named_coefficients(model, sizes, where)
+        return {
+            "categories_": coding.categories,
+            "bin_edges_": coding.edges,
+            "_members": coding.members,
+            "marginals_": marginals,
+            "coef_": coef,
+            "intercept_": intercept,
+            "strength_": strength,
+            "asymmetry_": asymmetry,
+            "adjacency_": adjacency,
+            "threshold_": threshold,
+            "penalty_strength_": penalty,
+            "gap_": max((s.gap for s in found if s is not None), default=0.0),
+            "node_n_iter_": np.array([0 if s is None else s.n_iter for s in found]),
+            "n_iter_": max((s.n_iter for s in found if s is not None), default=1) or 1,
+            "_field": model.field,
+            "_pairs": model.pairs,
+            "_higher": model.higher,
+        }
+
+    def _warn(self, found, constant):
+        if constant:
+            warnings.warn(
+                f"Columns {', '.join(map(str, constant))} have one category: they take "
+                "no part in any interaction.",
+                UserWarning,
+                stacklevel=4,
+            )
+        solved = [s for s in found if s is not None]
+        names = [
+            str(name)
+            for name, s in zip(self._names(), found, strict=True)
+            if s is not None and s.stats["largest_margin"] > LARGEST_MARGIN
+        ]
+        if names:
+            warnings.warn(
+                f"Columns {', '.join(names)} are nearly determined by the others: "
+                "their coefficients grow without bound as the penalty falls, and rest "
+                "on few rows. Increase alpha, or drop columns that repeat others.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        for solution in solved:
+            if not solution.converged:
+                warn_unless_converged(self, solution)
+                break
+
+    def _list_interactions(self):
+        where, sizes = self._layout(), [len(c) for c in self.categories_]
+        scale = noise_scale(sizes, self.confidence)
+        p = len(sizes)
+        for i in range(p):
+            for j in range(i + 1, p):
+                block = self._pairs[where.spans[i], where.spans[j]]
+                if block.any():
+                    yield self._describe((i, j), block, scale)
+        for T, block in self._higher.items():
+            yield self._describe(T, block, scale)
+
+    def _describe(self, T, block, scale):
+        strength = float(np.linalg.norm(block))
+        coefficient = float(block.ravel()[0]) if block.size == 1 else np.nan
+        widest = max(scale[i, j] for i in T for j in T if i != j)
+        return T, strength, coefficient, strength > self.threshold_ * widest
+
+
+def _named_coefficients(model, sizes, where):
+    """Pairwise coefficients and fields: arrays of spins, or blocks of energies."""
+    p = len(sizes)
+    if max(sizes) <= 2:
+        alive = np.flatnonzero(np.array(sizes) == 2)
+        coef, intercept = np.zeros((p, p)), np.zeros(p)
+        coef[np.ix_(alive, alive)] = model.pairs
+        intercept[alive] = model.field
+        return coef, intercept
+    blocks = {}
+    for i in range(p):
+        for j in range(i + 1, p):
+            block = model.pairs[where.spans[i], where.spans[j]]
+            if block.any():
+                blocks[i, j] = gauge_block(block, (i, j), where)
+    fields = [basis @ model.field[span] for basis, span in zip(*where, strict=True)]
+    return blocks, fields
+
+
+class InteractionScreening(BaseScreening):
+    """Find which columns of a table of categories interact, and how.
+
+    From rows of categories it learns a graphical model, the discrete companion of
+    :class:`~sklearn.covariance.GraphicalLasso`: which columns depend on each other
+    directly, how strongly, and the distribution of each column given the others, which
+    completes missing cells, flags odd ones and draws new rows. Use it on survey items,
+    genotypes, presence and absence, states of machines. On numbers whose order and
+    distance matter, a Gaussian method uses what this one throws away.
+
+    Parameters
+    ----------
+    method : {"rise", "logrise", "pseudolikelihood"}, default="rise"
+        Objective of a node: the interaction screening objective, which needs the fewest
+        rows for the graph; its logarithm; or the penalised logistic regressions of the
+        pseudo-likelihood, whose conditionals predict a little better.
+    order : int, default=2
+        Largest number of columns in one interaction. Cost grows with the number of
+        products of ``order - 1`` columns.
+    alpha : float or "auto", default="auto"
+        Penalty in units of ``sqrt(log(n_features**2 / confidence) / n)``. "auto" is
+        0.4, 0.8 and 0.2 for the three methods, as their authors recommend. Larger
+        values remove more interactions and shrink the others.
+    confidence : float, default=0.05
+        The probability in the unit of ``alpha``.
+    penalty : {"group", "l1"}, default="group"
+        What is shrunk: the length of each interaction, or each of its energies. They
+        are the same between columns of two categories.
+    symmetrize : {"mean", "min", "max"}, default="mean"
+        How the estimates of an interaction by each of its columns are combined:
+        their mean, the shortest (all must agree) or the longest.
+    threshold : float or "auto", default="auto"
+        Strength above which a pair of columns is an edge. "auto" cuts where the
+        strengths above the level of noise fall most. Pairs with more than two
+        categories need more, in proportion to the noise of their blocks.
+    solver : {"auto", "direct", "cvxpy"}, default="auto"
+        "direct" is proximal Newton, "cvxpy" a general solver some hundred times slower
+        to check it by, "auto" the direct one.
+    tol : float, default=1e-8
+        Largest violation of the optimality conditions, relative to the gradient at
+        zero.
+    max_iter : int, default=50
+        Newton steps of a node.
+    categorical_features : array-like, "from_dtype" or None, default="from_dtype"
+        Columns whose every value is a category, however many: a mask, numbers or
+        names; "from_dtype" takes those of a categorical dtype. Strings and booleans
+        always are.
+    max_categories : int, default=30
+        Other columns of strings have at most this many categories: the rarest share
+        one, which goes by the name of its commonest member. Other columns of whole
+        numbers with more distinct values are binned.
+    n_bins : int, default=4
+        Bins of a column of numbers that holds fractions, or too many distinct values:
+        cut at quantiles, so that each holds about as many rows.
+    handle_unknown : {"error", "missing"}, default="error"
+        Whether a category that was not there in fit is refused or taken as missing.
+    n_imputations : int, default=5
+        Completions drawn of each training row with missing cells, which share its
+        weight.
+    n_jobs : int, default=None
+        Processes over columns.
+    verbose : int, default=0
+        Whether to print a line a column.
+    random_state : int, RandomState instance or None, default=None
+        For :meth:`sample`, and for the completions of missing cells in fit.
+
+    Attributes
+    ----------
+    categories_ : list of ndarray
+        Categories of each column, sorted; for a binned column the medians of bins. A
+        category that rare strings share comes last.
+    bin_edges_ : list of ndarray or None
+        Upper ends of the bins but the last; None for a column that is not binned.
+    marginals_ : list of ndarray
+        Weighted frequencies of the categories.
+    coef_ : ndarray of shape (n_features, n_features) or dict
+        Pairwise couplings when no column has more than two categories, the first of
+        which counts as -1 and the second as 1. Otherwise ``{(i, j): energies}`` with
+        arrays of shape ``(n_categories_i, n_categories_j)`` whose rows and columns sum
+        to zero.
+    intercept_ : ndarray of shape (n_features,) or list of ndarray
+        Fields: of the spins, or of each category.
+    strength_ : ndarray of shape (n_features, n_features)
+        Length of the strongest interaction of two columns: the absolute coupling of
+        two binary columns, half the Frobenius norm of the energies of a pair.
+    asymmetry_ : ndarray of shape (n_features, n_features)
+        Length of the difference between the two estimates of each pair.
+    adjacency_ : ndarray of bool of shape (n_features, n_features)
+        The graph.
+    threshold_ : float
+        Strength above which a pair of binary columns is an edge.
+    penalty_strength_ : float
+        Penalty on each interaction.
+    gap_ : float
+        Largest violation of the optimality conditions among the nodes.
+    n_iter_ : int
+        Newton steps of the slowest node.
+    node_n_iter_ : ndarray of shape (n_features,)
+        Newton steps of each node.
+    interactions_ : DataFrame
+        A row an interaction that is not zero: its columns, order, strength, signed
+        coefficient (of binary columns) and whether it is above the threshold.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, when all are strings.
+
+    See Also
+    --------
+    InteractionScreeningCV : Choose the penalty by cross-validation.
+    InteractionGraphDisplay : Draw the graph.
+    sklearn.covariance.GraphicalLasso : The same question for Gaussian columns.
+
+    Notes
+    -----
+    Node u minimises ``mean exp(-y' W z)`` plus the penalty, with y the contrasts of its
+    category and z those of the other columns; with two categories y and z are spins and
+    W is a row of couplings. The minimiser over infinitely many rows is the true model.
+    Rows are gathered in a histogram first. Columns with one category take no part, with
+    a warning. Columns that determine each other have no finite answer without a penalty
+    (``alpha=0``): the fit stops where nothing is left to gain and warns.
+
+    References
+    ----------
+    M. Vuffray, S. Misra, A. Y. Lokhov and M. Chertkov, "Interaction Screening:
+    Efficient and Sample-Optimal Learning of Ising Models", NeurIPS 2016, arXiv
+    1605.07252.
+    M. Vuffray, S. Misra and A. Y. Lokhov, "Efficient Learning of Discrete Graphical
+    Models", NeurIPS 2020, arXiv 1902.00600.
+    A. Y. Lokhov, M. Vuffray, S. Misra and M. Chertkov, "Optimal structure and parameter
+    learning of Ising models", Science Advances 4, 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiff.density import InteractionScreening
+    >>> rng = np.random.default_rng(0)
+    >>> a = rng.integers(0, 2, 2000)
+    >>> b = np.where(rng.uniform(size=2000) < 0.8, a, 1 - a)
+    >>> c = np.where(rng.uniform(size=2000) < 0.8, b, 1 - b)
+    >>> X = np.array(["no", "yes"], dtype=object)[np.column_stack([a, b, c])]
+    >>> model = InteractionScreening().fit(X)
+    >>> model.adjacency_.astype(int)
+    array([[0, 1, 0],
+           [1, 0, 1],
+           [0, 1, 0]])
+    >>> model.impute(np.array([["yes", None, "yes"]], dtype=object))
+    array([['yes', 'yes', 'yes']], dtype=object)
+    """
+
+    _parameter_constraints = {
+        **BaseScreening._parameter_constraints,
+        "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        method="rise",
+        *,
+        order=2,
+        alpha="auto",
+        confidence=0.05,
+        penalty="group",
+        symmetrize="mean",
+        threshold="auto",
+        solver="auto",
+        tol=1e-8,
+        max_iter=50,
+        categorical_features="from_dtype",
+        max_categories=30,
+        n_bins=4,
+        handle_unknown="error",
+        n_imputations=5,
+        n_jobs=None,
+        verbose=0,
+        random_state=None,
+    ):
+        self.method = method
+        self.order = order
+        self.alpha = alpha
+        self.confidence = confidence
+        self.penalty = penalty
+        self.symmetrize = symmetrize
+        self.threshold = threshold
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.n_bins = n_bins
+        self.handle_unknown = handle_unknown
+        self.n_imputations = n_imputations
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Find the interactions between the columns of a table.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of categories: strings, booleans, numbers. Cells may be missing.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. A row of weight two counts as the same row twice.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        alpha = DEFAULT_ALPHA[self.method] if self.alpha == "auto" else self.alpha
+        _, *table = self._learn(X, sample_weight)
+        state = self._conclude(*table, alpha)
+        vars(self).update(state)
+        return self
+
+
+class InteractionScreeningCV(BaseScreening):
+    """Interaction screening with the penalty chosen by cross-validation.
+
+    Each penalty is judged by the pseudo-likelihood of rows held out, which favours
+    good conditionals: for completing tables and scoring rows. It keeps more weak
+    interactions than a graph should show, and ``threshold`` removes them again.
+
+    Parameters
+    ----------
+    method : {"rise", "logrise", "pseudolikelihood"}, default="rise"
+        As in :class:`InteractionScreening`.
+    alphas : int or array-like, default=8
+        Penalties to try, or how many: then from 8 times the default of the method down
+        to a sixteenth of it.
+    cv : int, cross-validation generator or iterable, default=5
+        Folds; an int makes consecutive ones without shuffling.
+    order, confidence, penalty, symmetrize, threshold, solver, tol, max_iter : object
+        As in :class:`InteractionScreening`.
+    categorical_features, max_categories, n_bins, handle_unknown, n_imputations : object
+        As in :class:`InteractionScreening`.
+    n_jobs, verbose, random_state : object
+        As in :class:`InteractionScreening`.
+
+    Attributes
+    ----------
+    alpha_ : float
+        Penalty of the best held-out score; the largest where several tie.
+    cv_results_ : dict
+        Arrays ``alpha``, ``mean_test_score``, ``std_test_score``, ``rank_test_score``
+        and ``split0_test_score`` onwards, a place a penalty.
+    categories_, bin_edges_, marginals_, coef_, intercept_, strength_ : object
+        As in :class:`InteractionScreening`, fitted on all rows with ``alpha_``.
+    asymmetry_, adjacency_, threshold_, penalty_strength_, gap_, n_iter_ : object
+        As in :class:`InteractionScreening`.
+    node_n_iter_, interactions_, n_features_in_, feature_names_in_ : object
+        As in :class:`InteractionScreening`.
+
+    See Also
+    --------
+    InteractionScreening : With a penalty given.
+
+    Notes
+    -----
+    Within a fold all penalties are solved as one path, each started from the solution
+    of the last. Categories and bins are learned on all rows.
+
+    References
+    ----------
+    A. Y. Lokhov, M. Vuffray, S. Misra and M. Chertkov, "Optimal structure and parameter
+    learning of Ising models", Science Advances 4, 2018, arXiv 1612.05024.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiff.density import InteractionScreeningCV
+    >>> rng = np.random.default_rng(0)
+    >>> a = rng.integers(0, 2, 500)
+    >>> X = np.column_stack([a, a ^ (rng.uniform(size=500) < 0.1), 1 - a, a])
+    >>> X[:, 2:] = rng.integers(0, 2, (500, 2))
+    >>> model = InteractionScreeningCV(alphas=[0.1, 0.4, 1.6]).fit(X)
+    >>> len(model.cv_results_["mean_test_score"])
+    3
+    """
+
+    _parameter_constraints = {
+        **BaseScreening._parameter_constraints,
+        "alphas": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "cv": ["cv_object"],
+    }
+
+    def __init__(
+        self,
+        method="rise",
+        *,
+        alphas=8,
+        cv=5,
+        order=2,
+        confidence=0.05,
+        penalty="group",
+        symmetrize="mean",
+        threshold="auto",
+        solver="auto",
+        tol=1e-8,
+        max_iter=50,
+        categorical_features="from_dtype",
+        max_categories=30,
+        n_bins=4,
+        handle_unknown="error",
+        n_imputations=5,
+        n_jobs=None,
+        verbose=0,
+        random_state=None,
+    ):
+        self.method = method
+        self.alphas = alphas
+        self.cv = cv
+        self.order = order
+        self.confidence = confidence
+        self.penalty = penalty
+        self.symmetrize = symmetrize
+        self.threshold = threshold
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.categorical_features = categorical_features
+        self.max_categories = max_categories
+        self.n_bins = n_bins
+        self.handle_unknown = handle_unknown
+        self.n_imputations = n_imputations
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Choose the penalty and fit with it on all rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of categories; cells may be missing.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, in fitting and in scoring.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        alphas = self._grid()
+        counted, codes, weight, coding, marginals = self._learn(X, sample_weight)
+        # folds are made of all rows, then those without weight are passed over
+        place = np.where(counted, np.cumsum(counted) - 1, -1)
+        splits = [
+            [part[part >= 0] for part in (place[train], place[test])]
+            for train, test in check_cv(self.cv).split(np.empty((len(place), 1)))
+        ]
+        if not all(len(part) for split in splits for part in split):
+            raise ValueError("A fold of cv has no row of positive weight.")
+        scores = np.array(
+            [
+                self._score_path(codes, weight, coding, marginals, alphas, *split)
+                for split in splits
+            ]
+        )
+        mean = scores.mean(axis=0)
+        best = int(np.argmax(mean))
+        state = self._conclude(codes, weight, coding, marginals, alphas[best])
+        results = {
+            "alpha": alphas,
+            "mean_test_score": mean,
+            "std_test_score": scores.std(axis=0),
+            "rank_test_score": np.array([1 + int(np.sum(mean > m)) for m in mean]),
+        }
+        for k, row in enumerate(scores):
+            results[f"split{k}_test_score"] = row
+        vars(self).update(state, alpha_=float(alphas[best]), cv_results_=results)
+        return self
+
+    def _grid(self):
+        """Penalties, the largest first."""
+        if isinstance(self.alphas, Integral):
+            default = DEFAULT_ALPHA[self.method]
+            return np.geomspace(8 * default, default / 16, self.alphas)
+        alphas = np.asarray(self.alphas, dtype=np.float64)
+        fine = alphas.ndim == 1 and alphas.size and np.isfinite(alphas).all()
+        if not fine or (alphas < 0).any():
+            raise ValueError(
+                "alphas must be a number of penalties, or a list of finite penalties "
+                f"that are not negative. Got {self.alphas!r} instead."
+            )
+        return np.unique(alphas)[::-1]
+
+    def _score_path(self, codes, weight, coding, marginals, alphas, train, test):
+        """Held-out pseudo-log-likelihood of every penalty in one fold."""
+        sizes = [len(labels) for labels in coding.categories]
+        rows, mass = codes[train], weight[train]
+        if (rows == MISSING).any():
+            rng = check_random_state(self.random_state)
+            middle = DEFAULT_ALPHA[self.method]
+            rows, mass, _ = self._fill(rows, mass, sizes, marginals, middle, rng)
+        paths, solved, terms = self._screen(rows, mass, sizes, alphas)
+        where, scores = layout(sizes), []
+        for k in range(len(alphas)):
+            solutions = [path[k].x if path else np.empty(0) for path in paths]
+            model, _ = assemble(solutions, where, solved, terms, self.symmetrize)
+
+            def energies(F, u, model=model):
+                return model.at_node(F, u, where)
+
+            F = expected_features(codes[test], energies, where, marginals)
+            logs = cell_log_likelihood(codes[test], F, energies).sum(axis=1)
+            scores.append(np.average(logs, weights=weight[test]))
+        return scores

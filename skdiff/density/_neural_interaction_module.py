@@ -1,0 +1,334 @@
+"""Networks as conditionals or as an energy, trained by interaction screening.
+
+All parameters are one flat vector, so that L-BFGS and Adam see the same thing. torch is
+imported by whoever calls; inference needs numpy alone and is in ``_neural_inference``.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from skdiff._convex._losses import Array
+from skdiff._nn._modules import ACTIVATIONS
+from skdiff._nn._optim import FlatAdam
+from skdiff.density._features import Layout, features
+from skdiff.density._neural_inference import Shapes, unpack
+
+CHUNK_CELLS = 4_000_000  # activations of one layer that a pass may hold
+LARGEST_EXPONENT = 50.0  # a bad step is to be refused, not to end in infinity
+DECAY = 0.2 / 10_000  # inverse-time decay of Adam's step, as in the published code
+
+
+class Table(NamedTuple):
+    """A histogram as tensors: features, targets, weights.
+
+    ``weight`` has the shape (n_nodes, n_rows) or (1, n_rows), and sums to one a node.
+    """
+
+    F: Tensor
+    Y: Tensor
+    codes: Tensor
+    weight: Tensor
+
+
+def make_table(rows: Any, weight: Any, where: Layout, device: str) -> Table:
+    """Tensors of a histogram; ``weight`` is (n_rows,) or (n_rows, n_nodes)."""
+    F = features(rows, where)
+    widest = max((basis.shape[1] for basis in where.bases), default=0)
+    Y = np.zeros((len(where.spans), len(rows), widest))
+    for u, span in enumerate(where.spans):
+        Y[u, :, : span.stop - span.start] = F[:, span]
+    shares = np.atleast_2d(weight.T)
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    return Table(*(torch.as_tensor(a, device=device) for a in (F, Y, rows, shares)))
+
+
+class Screening:
+    """The screening objective as a function of the flat parameters."""
+
+    def __init__(
+        self,
+        shapes: Shapes,
+        where: Layout,
+        *,
+        variant: str,
+        activation: str,
+        alpha: float,
+        l1_input: float,
+        device: str,
+    ) -> None:
+        self.shapes, self.where, self.variant = shapes, where, variant
+        self.activation = ACTIVATIONS[activation]
+        self.alpha, self.l1_input = alpha, l1_input
+        mask = np.concatenate(
+            [np.full(int(np.prod(shape)), k % 2 == 0) for k, shape in enumerate(shapes)]
+        )
+        self.decayed = torch.as_tensor(mask, dtype=torch.float64, device=device)
+        own = np.ones((len(where.spans), where.width, 1))
+        for u, span in enumerate(where.spans):
+            own[u, span] = 0.0
+        self.mask = torch.as_tensor(own, device=device)
+        sizes = [len(basis) for basis in where.bases]
+        self.first = torch.as_tensor(np.cumsum([0, *sizes[:-1]]), device=device)
+        owner = np.repeat(np.arange(len(sizes)), sizes)
+        self.owner = torch.as_tensor(owner, device=device)
+        stacked = np.zeros((len(owner), where.width))
+        mean = np.zeros((len(owner), len(sizes)))
+        for u, (basis, span) in enumerate(zip(*where, strict=True)):
+            stacked[owner == u, span] = basis
+            mean[owner == u, u] = 1.0 / len(basis)
+        self.states = torch.as_tensor(stacked, device=device)
+        self.mean = torch.as_tensor(mean, device=device)
+        width = max(shape[-1] for shape in shapes)
+        copies = len(owner) if variant == "energy" else len(sizes)
+        self.rows = max(1, CHUNK_CELLS // (width * copies))
+
+    def data_loss(self, flat: Tensor, table: Table, part: slice) -> Tensor:
+        """``sum_u sum_k s_k exp(-margin_uk)`` over some rows."""
+        layers = unpack(flat, self.shapes)
+        weight = table.weight[:, part]
+        if self.variant == "energy":
+            margin = self._energy_margins(layers, table, part)
+        else:
+            margin = self._conditional_margins(layers, table, part)
+        return (weight * torch.exp((-margin).clamp(max=LARGEST_EXPONENT))).sum()
+
+    def _conditional_margins(
+        self, layers: list[Tensor], table: Table, part: slice
+    ) -> Tensor:
+        """All networks at once; the first layer is one matrix product."""
+        F = table.F[part]
+        W, b = layers[0] * self.mask, layers[1]
+        p, D, h = W.shape
+        Z = (F @ W.permute(1, 0, 2).reshape(D, p * h)).view(len(F), p, h)
+        Z = Z.permute(1, 0, 2) + b[:, None]
+        for W, b in zip(layers[2::2], layers[3::2], strict=True):
+            Z = torch.baddbmm(b[:, None], self.activation(Z), W)
+        return (Z * table.Y[:, part]).sum(dim=2)
+
+    def _energy_margins(
+        self, layers: list[Tensor], table: Table, part: slice
+    ) -> Tensor:
+        """Energies of all single changes; they differ in one column's input only."""
+        F, codes = table.F[part], table.codes[part]
+        W, b = layers[0], layers[1]
+        G = self.states @ W
+        own = G[codes + self.first]  # (n, p, h)
+        Z = (F @ W + b)[:, None] - own[:, self.owner] + G
+        for W, b in zip(layers[2::2], layers[3::2], strict=True):
+            Z = self.activation(Z) @ W + b
+        E = Z[..., 0]
+        here = torch.gather(E, 1, codes + self.first)
+        return (here - E @ self.mean).T
+
+    def penalty(self, flat: Tensor) -> Tensor:
+        """The L2 term, and L1 on the first layer."""
+        total = self.alpha / 2 * (self.decayed * flat * flat).sum()
+        if self.l1_input:
+            size = int(np.prod(self.shapes[0]))
+            total = total + self.l1_input * flat[:size].abs().sum()
+        return total
+
+    def chunks(self, n: int) -> list[slice]:
+        """Slices of rows that fit in memory."""
+        return [slice(i, min(i + self.rows, n)) for i in range(0, n, self.rows)]
+
+    def value(self, flat: Tensor, table: Table) -> float:
+        """The data term alone."""
+        with torch.no_grad():
+            parts = [self.data_loss(flat, table, c) for c in self.chunks(len(table.F))]
+        return float(sum(parts))
+
+
+class Progress:
+    """Iterations so far: the best state, when to stop, what to print."""
+
+    def __init__(
+        self,
+        validate: Callable[[Array], float] | None,
+        *,
+        patience: int,
+        tol: float,
+        time_limit: float | None,
+        write: Callable[[str], Any] | None,
+    ) -> None:
+        self.validate, self.patience, self.tol = validate, patience, tol
+        self.time_limit, self.write = time_limit, write
+        self.start = time.monotonic()
+        self.loss_curve: list[float] = []
+        self.scores: list[float] = []
+        self.best: Array | None = None
+        self.last: Array | None = None
+        self.stale = 0
+        self.stopped = "max_iter"
+
+    def note(self, flat: Array, loss: float) -> bool:
+        """Remember an iteration; return whether to stop."""
+        self.loss_curve.append(loss)
+        self.last = flat.copy()
+        if self.validate is not None:
+            score = self.validate(flat)
+            top = max(self.scores, default=-np.inf)
+            self.stale = 0 if score > top + self.tol else self.stale + 1
+            if score > top:
+                self.best = self.last
+            self.scores.append(score)
+        if self.write is not None:
+            line = f"Iteration {len(self.loss_curve)}, loss = {loss:.8f}"
+            if self.scores:
+                line += f", validation score = {self.scores[-1]:.6f}"
+            self.write(line + "\n")
+        if self.validate is not None and self.stale >= self.patience:
+            self.stopped = "converged"
+        elif (
+            self.time_limit is not None
+            and time.monotonic() - self.start > self.time_limit
+        ):
+            self.stopped = "time"
+        return self.stopped != "max_iter"
+
+    def answer(self, otherwise: Array) -> Array:
+        """The best state on held-out rows, or the last."""
+        if self.best is not None:
+            return self.best
+        return otherwise if self.last is None else self.last
+
+
+def fit_lbfgs(
+    screening: Screening,
+    table: Table,
+    flat: Array,
+    progress: Progress,
+    *,
+    max_iter: int,
+    tol: float,
+) -> Array:
+    """Full-batch L-BFGS; an L1 penalty is split into two signs with bounds at zero."""
+    size = int(np.prod(screening.shapes[0])) if screening.l1_input else 0
+    device = table.F.device
+    smooth = screening.alpha
+
+    def evaluate(x: Array) -> tuple[float, Array]:
+        whole = torch.as_tensor(x, device=device).requires_grad_(True)
+        total = 0.0
+        for part in screening.chunks(len(table.F)):
+            loss = screening.data_loss(whole, table, part)
+            loss.backward()
+            total += float(loss)
+        gradient = whole.grad.cpu().numpy() + smooth * decayed * x
+        return total + smooth / 2 * float(decayed @ x**2), gradient
+
+    decayed = screening.decayed.cpu().numpy()
+
+    def join(x: Array) -> Array:
+        return np.r_[x[:size] - x[size : 2 * size], x[2 * size :]] if size else x
+
+    def objective(x: Array) -> tuple[float, Array]:
+        value, gradient = evaluate(join(x))
+        if not size:
+            return value, gradient
+        value += screening.l1_input * float(x[: 2 * size].sum())
+        inner = gradient[:size]
+        return value, np.r_[
+            inner + screening.l1_input, screening.l1_input - inner, gradient[size:]
+        ]
+
+    def after(intermediate_result: Any) -> None:
+        if progress.note(join(intermediate_result.x), float(intermediate_result.fun)):
+            raise StopIteration
+
+    start, bounds = flat, None
+    if size:
+        start = np.r_[
+            np.maximum(flat[:size], 0), np.maximum(-flat[:size], 0), flat[size:]
+        ]
+        bounds = [(0.0, None)] * (2 * size) + [(None, None)] * (len(flat) - size)
+    found = minimize(
+        objective,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        callback=after,
+        options={
+            "maxiter": max_iter,
+            "maxfun": 20 * max_iter,
+            "ftol": tol,
+            "gtol": 0.0,
+            "maxcor": 20,
+        },
+    )
+    if progress.stopped == "max_iter" and found.nit < max_iter:
+        progress.stopped = "converged"
+    return progress.answer(join(found.x))
+
+
+def fit_adam(
+    screening: Screening,
+    table: Table,
+    flat: Array,
+    progress: Progress,
+    *,
+    max_iter: int,
+    learning_rate: float,
+    batch_size: int,
+    tol: float,
+    rng: Any,
+    memory: dict[str, Any] | None = None,
+) -> tuple[Array, dict[str, Any]]:
+    """Adam on batches of distinct rows, in random order, weights kept."""
+    device, n = table.F.device, len(table.F)
+    whole = torch.as_tensor(flat, device=device).requires_grad_(True)
+    optimizer = FlatAdam([whole], lr=learning_rate)
+    if memory is not None:
+        optimizer.set_memory(memory)
+    stale, lowest = 0, np.inf
+    for _ in range(max_iter):
+        order = torch.as_tensor(rng.permutation(n), device=device)
+        total = 0.0
+        for first in range(0, n, batch_size):
+            chosen = order[first : first + batch_size]
+            batch = Table(
+                table.F[chosen],
+                table.Y[:, chosen],
+                table.codes[chosen],
+                table.weight[:, chosen] * (n / len(chosen)),
+            )
+            optimizer.zero_grad()
+            loss = torch.zeros(())
+            for part in screening.chunks(len(chosen)):
+                loss = screening.data_loss(whole, batch, part)
+                loss.backward()
+                total += float(loss) * len(chosen) / n
+            screening.penalty(whole).backward()
+            step = float(optimizer.n_steps)
+            optimizer.param_groups[0]["lr"] = learning_rate / (1 + DECAY * step)
+            optimizer.step()
+        current = whole.detach().cpu().numpy().copy()
+        loss_now = total + float(screening.penalty(whole.detach()))
+        if not np.isfinite(loss_now):
+            progress.stopped = "diverged"
+            break
+        stale = 0 if loss_now < lowest - tol else stale + 1
+        lowest = min(lowest, loss_now)
+        if progress.note(current, loss_now):
+            break
+        if progress.validate is None and stale >= progress.patience:
+            progress.stopped = "converged"
+            break
+    return progress.answer(flat), optimizer.get_memory()
+
+
+def initial(shapes: Shapes, rng: Any, *, zero_input: bool) -> Array:
+    """Glorot's uniform start; the first layer is zero where it is to be selected."""
+    parts = []
+    for k, shape in enumerate(shapes):
+        bound = np.sqrt(6.0 / (shapes[k - k % 2][-1] + shapes[k - k % 2][-2]))
+        values = rng.uniform(-bound, bound, size=shape)
+        parts.append(np.zeros(shape) if zero_input and k == 0 else values)
+    return np.concatenate([part.ravel() for part in parts])
