@@ -29,6 +29,6 @@ def test_battery(name, index):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     results = [json.loads(line) for line in done.stdout.splitlines() if line]
-    assert len(results) >= 75
+    assert len(results) >= 65  # fewer for regressors without weights of their own
     bad = {case: complaint for case, complaint in results if complaint}
     assert not bad, json.dumps(bad, indent=1)

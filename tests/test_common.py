@@ -155,7 +155,8 @@ sys.stdout.buffer.write(pickle.dumps(estimator.fit(X, y).predict(X)))
 
 @every_instance
 def test_a_fresh_process_gives_the_same_answer(estimator, tables):
-    X, y = table_for(estimator, tables)
+    # through pickle here too: the memory layout decides the last bit of a product
+    X, y = pickle.loads(pickle.dumps(table_for(estimator, tables)))
     here = quietly(seeded(estimator).fit, X, y).predict(X)
     done = subprocess.run(
         [sys.executable, "-c", FRESH],
@@ -330,7 +331,11 @@ def test_every_public_method_asks_for_a_fit_first(estimator, tables):
         ours = method.__func__.__module__.startswith("skdiff.")
         private = name.startswith("_")
         if ours and inference and not private and name not in ("fit", "get_params"):
-            if name in ("get_metadata_routing", "get_feature_names_out"):
+            if name in (
+                "get_metadata_routing",
+                "get_feature_names_out",
+                "get_schedule",  # a plan, which parameters alone may settle
+            ):
                 continue
             with pytest.raises(NotFittedError):
                 method(*[X] * len(required))
