@@ -196,12 +196,12 @@ class ConformalQuantileSearchCV(BaseSampledSearchCV):
 
     def __getstate__(self):
         state = super().__getstate__()
-        state.pop("_surrogate", None)  # boosters, built again from the observations
+        state.pop("_surrogate", None)  # boosters, fitted again where they are asked
         return state
 
     @property
     def surrogate_(self):
-        """The model of scores after the last result."""
+        """The model of scores after the last result, fitted when first asked for."""
         check_is_fitted(self)
         if not hasattr(self, "_surrogate"):
             self._surrogate = self._model(*self._observed)
@@ -282,7 +282,7 @@ class ConformalQuantileSearchCV(BaseSampledSearchCV):
         attributes = {
             "n_candidates_": len(tried),
             "_observed": observed,
-            "_surrogate": self._model(*observed),
         }
+        self.__dict__.pop("_surrogate", None)  # the one of another fit
         rows = list(zip(tried, outs, strict=True))
         return rows, {"proposed": proposed}, attributes

@@ -7,10 +7,10 @@ from copy import deepcopy
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import clone, is_classifier
+from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
-from sklearn.utils import column_or_1d, get_tags, indexable
+from sklearn.utils import assert_all_finite, column_or_1d, get_tags, indexable
 from sklearn.utils.parallel import Parallel, delayed
 
 from skdiff._persistence import SaveMixin
@@ -27,6 +27,10 @@ from skdiff._sklearn import (
 )
 from skdiff._validation import refuse_dates
 from skdiff.model_selection._training import Training, train_and_score
+
+
+class NoScoreError(ValueError):
+    """Every score of a search is NaN."""
 
 
 class Run:
@@ -107,12 +111,38 @@ class Run:
         self.outs += outs
         flat = [out for one in self.outs for out in one]
         if all(out["fit_error"] is not None for out in flat):
-            report_failed_fits(flat, search.error_score)  # raises
+            self._raise_failure(jobs[0], budget, flat)
         self._settle_metric(flat)
         self._report(jobs, outs)
         if batch.call_on_fit_task_end(estimator=search):
             self.stopped = True
         return outs, models
+
+    def _raise_failure(self, job, budget, flat):
+        """No training has ended well: let one fail in the open."""
+        try:
+            train_and_score(
+                self.estimator,
+                self.training,
+                job[0],
+                None,
+                0,
+                budget,
+                self.X,
+                self.y,
+                0,
+                self.splits[0],
+                scorers=self.scorers,
+                fit_params=self.fit_params,
+                score_params=self.score_params,
+                error_score="raise",
+                return_train_score=False,
+                keep=False,
+            )
+        except Exception as error:
+            error.add_note(f"All {len(flat)} trainings so far failed; this is one.")
+            raise
+        report_failed_fits(flat, self.search.error_score)  # raises
 
     def mean_scores(self, outs):
         """Mean score over the folds of each setting, by the metric that decides."""
@@ -200,6 +230,9 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
                 f"This {type(self).__name__} estimator requires y to be passed, but "
                 "the target y is None."
             )
+        supervised = is_classifier(self.estimator) or is_regressor(self.estimator)
+        if supervised and getattr(getattr(y, "dtype", None), "kind", "") == "f":
+            assert_all_finite(y, input_name="y")
         column = getattr(y, "ndim", 1) == 2 and y.shape[1] == 1
         if column and not (tags.multi_output or tags.two_d_labels):
             y = column_or_1d(y, warn=True)
@@ -272,15 +305,17 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         """Build results, choose, refit; then assign everything at once."""
         rows, columns, attributes = found
         flat = [out for _, outs in rows for out in outs]
-        report_failed_fits([o for one in run.outs for o in one], self.error_score)
-        results = self._format_results(
-            [params for params, _ in rows],
-            len(run.splits),
-            [dict(out) for out in flat],
-            columns,
-        )
-        results.pop("fit_error", None)
-        best = self._best_index(results, run.metric)
+        with warnings.catch_warnings(record=True) as about_scores:
+            warnings.simplefilter("always")
+            results = self._format_results(
+                [params for params, _ in rows], len(run.splits), flat, columns
+            )
+        try:
+            best = self._best_index(results, run.metric)
+        except NoScoreError:
+            if self.refit:  # where a setting can be trained at all, or says why not
+                self._refit(run, results["params"][0], results, 0, root, fit_params)
+            raise
         params = results["params"][best]
         state = {
             "cv_results_": results,
@@ -294,10 +329,25 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         }
         if self.refit:
             state |= self._refit(run, params, results, best, root, fit_params)
+        for warning in about_scores:
+            warnings.warn(str(warning.message), warning.category, stacklevel=4)
+        self._warn_of_failures([out for outs in run.outs for out in outs])
         for name in ("best_estimator_", "refit_time_", "feature_names_in_"):
             self.__dict__.pop(name, None)
         for name, value in state.items():
             setattr(self, name, value)
+
+    def _warn_of_failures(self, flat):
+        """Tell, once the last training has not raised it, what failed."""
+        report_failed_fits(flat, self.error_score)
+        troubles = [out["score_error"] for out in flat if out["score_error"]]
+        if troubles:
+            warnings.warn(
+                f"Scoring failed in {len(troubles)} of {len(flat)} evaluations. Their "
+                f"score is {self.error_score}. The first error:\n{troubles[0]}",
+                UserWarning,
+                stacklevel=5,
+            )
 
     def _best_index(self, results, metric):
         """Place of the best row; a score that is not a number is never the best."""
@@ -307,7 +357,7 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             self._eligible(results, metric), results[f"mean_test_{metric}"], np.nan
         )
         if np.isnan(scores).all():
-            raise ValueError(
+            raise NoScoreError(
                 f"No setting has a score: every mean_test_{metric} is NaN. Try "
                 "error_score='raise' to see why."
             )

@@ -195,7 +195,7 @@ def train_and_score(
             raise
         failed = format_exc()
     fitted = time.perf_counter()
-    result = {"fit_error": failed, "n_test_samples": len(test)}
+    result = {"fit_error": failed, "score_error": None, "n_test_samples": len(test)}
     for part, rows in (("test", test), ("train", train)):
         if part == "train" and not return_train_score:
             continue
@@ -204,9 +204,10 @@ def train_and_score(
             continue
         given = check_method_params(X, params=score_params, indices=rows)
         data = (X_test, y_test) if part == "test" else (X_train, y_train)
-        result[f"{part}_scores"] = score_fitted(
-            model, *data, scorers, given, error_score
+        result[f"{part}_scores"], trouble = scores_of(
+            model, data, scorers, given, error_score
         )
+        result["score_error"] = trouble or result["score_error"]
         if part == "test":
             result["score_time"] = time.perf_counter() - fitted
     result.setdefault("score_time", 0.0)
@@ -214,6 +215,20 @@ def train_and_score(
     if context is not None:
         context.call_on_fit_task_end(estimator=caller)
     return result, model if keep and failed is None else None
+
+
+def scores_of(model, data, scorers, score_params, error_score):
+    """Return scores, and what went wrong with them.
+
+    A warning waits for the end of the search, where the last training may raise what is
+    really wrong. Several metrics are told apart, and warned of, by scikit-learn.
+    """
+    if error_score == "raise" or hasattr(scorers, "_scorers"):
+        return score_fitted(model, *data, scorers, score_params, error_score), None
+    try:
+        return score_fitted(model, *data, scorers, score_params, "raise"), None
+    except Exception:
+        return error_score, format_exc()
 
 
 def failed_scores(scorers, error_score):

@@ -1,4 +1,4 @@
-from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
+from sklearn.linear_model import LogisticRegression, Ridge, SGDRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -11,7 +11,7 @@ QUICK = {
             "brackets": 1,
         },
         {
-            "estimator": SGDClassifier(random_state=0),
+            "estimator": SGDRegressor(random_state=0),
             "param_distributions": {"alpha": [1e-4, 1e-3, 1e-2]},
             "resource": "partial_fit",
             "max_resource": 4,

@@ -7,8 +7,8 @@ QUICK = {
         {
             "estimator": Ridge(),
             "param_distributions": {"alpha": [0.01, 0.1, 1.0, 10.0]},
-            "n_iter": 4,
-            "n_initial": 3,
+            "n_iter": 3,
+            "n_initial": 2,
             **_SMALL,
         },
         {
