@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.multiclass import type_of_target
 
-from skdiff._sklearn import Interval, StrOptions
+from skdiff._sklearn import Interval, StrOptions, routing_enabled
 from skdiff.model_selection._quantile_surrogate import (
     QuantileSurrogate,
     SettingEncoder,
@@ -313,7 +313,7 @@ class HyperbandSearchCV(BaseSampledSearchCV):
 
     def _get_routed_params_for_fit(self, params):
         routed = super()._get_routed_params_for_fit(params)
-        if self._callee not in routed.estimator:  # without routing all goes to fit
+        if not routing_enabled():  # then everything is meant for the training
             routed.estimator[self._callee] = routed.estimator.fit
         return routed
 
