@@ -215,6 +215,9 @@ def _encode(value, arrays, where):
             for k, v in value.items()
         ]
         return {"t": "dict", "v": pairs}
+    if isinstance(value, np.ma.MaskedArray):  # parameters in a table of results
+        parts = (np.asarray(value.data), np.ma.getmaskarray(value))
+        return {"t": "masked", "v": [_encode_array(p, arrays, where) for p in parts]}
     if isinstance(value, np.ndarray):
         return _encode_array(value, arrays, where)
     if isinstance(value, np.generic) and value.dtype.kind in _PLAIN_KINDS:
@@ -407,6 +410,8 @@ def _check_node(node, arrays, depth=0):
             _check_shape(node["shape"], len(value))
     elif kind == "dict":
         _check_pairs(value, arrays, depth)
+    elif kind == "masked":
+        _check_masked(value, arrays, depth)
     elif kind in ("array", "scalar"):
         if not isinstance(value, str) or value not in arrays:
             raise ValueError(f"The header names an array {value!r} it does not list.")
@@ -429,6 +434,23 @@ def _check_pairs(pairs, arrays, depth):
             raise ValueError("The header holds a dict with a key of no known form.")
         for item in pair:
             _check_node(item, arrays, depth + 1)
+
+
+def _check_masked(parts, arrays, depth):
+    shapes = []
+    if not isinstance(parts, list) or len(parts) != 2:
+        raise ValueError("The header holds a malformed masked array.")
+    for part in parts:
+        _check_node(part, arrays, depth + 1)
+        kind = part.get("t") if isinstance(part, dict) else None
+        if kind not in ("array", "objects"):
+            raise ValueError("The header holds a malformed masked array.")
+        declared = part if kind == "objects" else arrays[part["v"]]
+        if not isinstance(declared, dict):
+            raise ValueError("The header holds a malformed masked array.")
+        shapes.append(declared.get("shape"))
+    if declared.get("dtype") != "|b1" or shapes[0] != shapes[1]:
+        raise ValueError("The header holds a masked array whose mask does not fit.")
 
 
 def _check_shape(shape, size):
@@ -494,6 +516,9 @@ def _decode(node, arrays):
         return _decode_type(kind, value)
     if kind == "dict":
         return {_decode(k, arrays): _decode(v, arrays) for k, v in value}
+    if kind == "masked":
+        data, mask = (_decode(part, arrays) for part in value)
+        return np.ma.MaskedArray(data, mask=mask)
     items = [_decode(item, arrays) for item in value]
     if kind == "objects":
         array = np.empty(len(items), dtype=object)

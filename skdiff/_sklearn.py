@@ -4,9 +4,18 @@ When scikit-learn moves one of these names, this file changes and no other does.
 """
 
 import inspect
+from contextlib import nullcontext
 
 import numpy as np
 from sklearn.base import _fit_context as fit_context
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.model_selection._validation import (
+    _insert_error_scores as insert_error_scores,
+)
+from sklearn.model_selection._validation import _score as score_fitted
+from sklearn.model_selection._validation import (
+    _warn_or_raise_about_fit_failures as report_failed_fits,
+)
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -17,6 +26,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
 )
 from sklearn.utils.metadata_routing import _routing_enabled as routing_enabled
+from sklearn.utils.metaestimators import _safe_split as safe_split
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from sklearn.utils.validation import _check_method_params as check_method_params
 from sklearn.utils.validation import _check_sample_weight
@@ -38,7 +48,7 @@ except ImportError:  # scikit-learn < 1.9
             return False
 
         def propagate_callback_context(self, sub_estimator):
-            return None
+            return nullcontext()
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stand-in for scikit-learn's mixin where there are no callbacks yet."""
@@ -48,6 +58,7 @@ except ImportError:  # scikit-learn < 1.9
 
 
 __all__ = [
+    "BaseSearchCV",
     "CallbackSupportMixin",
     "HasMethods",
     "Interval",
@@ -60,8 +71,12 @@ __all__ = [
     "check_sample_weight",
     "fit_context",
     "has_callbacks",
+    "insert_error_scores",
+    "report_failed_fits",
     "routing_enabled",
     "safe_indexing",
+    "safe_split",
+    "score_fitted",
 ]
 
 _WEIGHT_ARGUMENTS = inspect.signature(_check_sample_weight).parameters

@@ -170,7 +170,8 @@ sys.stdout.buffer.write(pickle.dumps(said))
 
 @every_instance
 def test_a_fresh_process_gives_the_same_answer(estimator, tables):
-    X, y = table_for(estimator, tables)
+    # through pickle here too: the memory layout decides the last bit of a product
+    X, y = pickle.loads(pickle.dumps(table_for(estimator, tables)))
     here = said(quietly(seeded(estimator).fit, X, y), X)
     done = subprocess.run(
         [sys.executable, "-c", FRESH],
@@ -354,7 +355,11 @@ def test_every_public_method_asks_for_a_fit_first(estimator, tables):
         private = name.startswith("_")
         fits = name in ("fit", "partial_fit", "get_params")
         if ours and inference and not private and not fits:
-            if name in ("get_metadata_routing", "get_feature_names_out"):
+            if name in (
+                "get_metadata_routing",
+                "get_feature_names_out",
+                "get_schedule",  # a plan, which parameters alone may settle
+            ):
                 continue
             with pytest.raises(NotFittedError):
                 method(*[X] * len(required))

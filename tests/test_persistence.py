@@ -119,6 +119,19 @@ def test_values_keep_their_types(tmp_path):
             assert again[key] == value and type(again[key]) is type(value)
 
 
+def test_masks_survive(tmp_path):
+    words = np.ma.MaskedArray(
+        np.array(["a", None, 3], dtype=object), mask=[False, True, False]
+    )
+    values = {"n": np.ma.MaskedArray([1.0, 2.0], mask=[True, False]), "w": words}
+    skdiff.save(StandardScaler(copy=values), tmp_path / "masked.npz")
+    again = skdiff.load(tmp_path / "masked.npz").copy
+    for name, value in values.items():
+        assert isinstance(again[name], np.ma.MaskedArray)
+        np.testing.assert_array_equal(again[name].mask, value.mask)
+        np.testing.assert_array_equal(again[name].compressed(), value.compressed())
+
+
 @pytest.mark.parametrize(
     ("estimator", "word"),
     [
@@ -205,6 +218,13 @@ def deep(header):
     header["root"]["state"]["steps"] = node
 
 
+FIRST = {"t": "array", "v": "a0"}
+
+
+def put(header, node):
+    header["root"]["state"].update(a_=node)
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -221,6 +241,9 @@ def deep(header):
         (lambda h: h["root"]["state"].update(a_={"t": "array", "v": "z"}), "not list"),
         (lambda h: h["root"]["state"].update(a_={"t": "dtype", "v": "O"}), "dtype"),
         (lambda h: h["root"]["state"].update(a_={"t": "float", "v": "1"}), "float"),
+        (lambda h: put(h, {"t": "masked", "v": [1]}), "malformed masked"),
+        (lambda h: put(h, {"t": "masked", "v": [1, 2]}), "malformed masked"),
+        (lambda h: put(h, {"t": "masked", "v": 2 * [FIRST]}), "does not fit"),
         (lambda h: h["root"].update(requests={"fit": {"w": 3}}), "requests"),
         (lambda h: h["root"].update(requests={"predict": {"w": True}}), "requests"),
         (deep, "deeply"),

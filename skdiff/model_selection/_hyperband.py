@@ -1,0 +1,607 @@
+"""Hyperband: random search that stops poor settings early and can be deepened."""
+
+from numbers import Integral
+
+import joblib
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_random_state
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
+from sklearn.utils.multiclass import type_of_target
+
+from skdiff._sklearn import Interval, StrOptions, routing_enabled
+from skdiff.model_selection._quantile_surrogate import (
+    QuantileSurrogate,
+    SettingEncoder,
+    propose,
+)
+from skdiff.model_selection._sampled_search import BaseSampledSearchCV
+from skdiff.model_selection._sampling import SettingSampler, check_space, setting_key
+from skdiff.model_selection._schedule import (
+    bracket_numbers,
+    hyperband_schedule,
+    most_halvings,
+    promote,
+    rung_budget,
+    rung_sizes,
+)
+from skdiff.model_selection._training import (
+    CountTraining,
+    EpochTraining,
+    SampleTraining,
+    nested_order,
+    warm_start_of,
+)
+
+# the surrogate of sampler="conformal": as ConformalQuantileSearchCV by default
+_QUANTILES, _MIN_CONFORMAL, _CANDIDATES, _MIN_OBSERVED = 5, 32, 2000, 10
+# what must not change between a search and its deepening
+_SETTLED = (
+    "estimator", "param_distributions", "resource", "min_resource", "factor",
+    "brackets", "sampler", "scoring", "cv", "error_score", "return_train_score",
+)  # fmt: skip
+
+
+class HyperbandSearchCV(BaseSampledSearchCV):
+    """Random search that spends its time on promising settings, at several paces.
+
+    Many settings start with little of a resource (rows, epochs, trees); the best third
+    goes on with three times as much, and so on. Brackets differ in how early they dare
+    to stop. Training continues from rung to rung instead of starting again, and a
+    finished search can be deepened later without repeating work. On small tables one
+    aggressive bracket (``brackets=1``) is often enough.
+
+    Parameters
+    ----------
+    estimator : estimator object
+        What is tuned. It is cloned and left as it was.
+    param_distributions : dict or list of dicts
+        Lists of values, or distributions with a method ``rvs``, by parameter name, as
+        for :class:`~sklearn.model_selection.RandomizedSearchCV`.
+    resource : str, default="n_samples"
+        ``"n_samples"``: training rows of a fold, in nested stratified samples.
+        ``"partial_fit"``: epochs, one call of ``partial_fit`` each. Otherwise the name
+        of a parameter that counts (``"n_estimators"``, ``"mlp__max_iter"``). The step
+        that owns it continues its training where it has ``warm_start``.
+    max_resource : int or "auto", default="auto"
+        Resource of a full training. ``"auto"`` is the rows of the smallest training
+        fold; other resources need a number.
+    min_resource : int or "auto", default="auto"
+        Resource of the first rung. ``"auto"`` is what
+        :class:`~sklearn.model_selection.HalvingRandomSearchCV` uses for rows (twice the
+        folds, times the classes), and 1 for everything else.
+    factor : int, default=3
+        One setting in ``factor`` goes on to ``factor`` times the resource.
+    brackets : int or "all", default="all"
+        How many brackets to run, the most explorative first. 1 is one aggressive
+        successive halving.
+    promotion : {"efficient", "preserve", "discard"}, default="efficient"
+        When a search is deepened, who fills the new places on a rung: the best settings
+        that are not there yet; the best of all even where that takes more places than
+        are free; or only settings the earlier search did not leave behind.
+    sampler : {"random", "conformal"}, default="random"
+        Whether brackets start from random settings, or after the first from settings
+        that a conformal quantile model of the scores so far proposes (see
+        :class:`ConformalQuantileSearchCV`).
+    select : {"max_resource", "any"}, default="max_resource"
+        Whether the best is sought at the full resource, or on every rung; the second
+        where more of the resource can do harm.
+    scoring : str, callable, list, tuple or dict, default=None
+        As in :class:`~sklearn.model_selection.GridSearchCV`. With several metrics
+        ``refit`` names the one that decides.
+    cv : int, splitter or iterable, default=5
+        Folds. Every rung is scored on all of them; they are drawn once.
+    refit : bool, str or callable, default=True
+        Train the best setting afresh on all rows.
+    error_score : "raise" or number, default=np.nan
+        Score of a training that fails. NaN ranks last and is never promoted.
+    n_jobs : int, default=None
+        Trainings at the same time, through joblib. Where one machine is not enough:
+        ``joblib.parallel_config(backend="dask")``.
+    random_state : int, RandomState instance or None, default=None
+        Draws settings and samples of rows.
+    verbose : int, default=0
+        1 prints a line a rung, 2 the score of each setting too.
+    warm_start : bool, default=False
+        Keep partly trained models, so that ``set_params(max_resource=...)`` with the
+        old value times a power of ``factor`` and another ``fit`` on the same rows
+        deepens the search.
+    return_train_score : bool, default=False
+        Whether training scores are computed.
+
+    Attributes
+    ----------
+    schedule_ : list of tuples (bracket, rung, n, budget)
+        The rungs in their order: how many settings, and how much of the resource.
+    cv_results_ : dict of arrays
+        One row for every setting on every rung: ``bracket``, ``iter`` (the rung),
+        ``resource``, ``promoted``, and what
+        :class:`~sklearn.model_selection.RandomizedSearchCV` has. ``rank_test_score``
+        ranks all rows; scores at different resources compare trainings, not settings.
+    best_estimator_ : estimator
+        The best setting, trained on all rows. Only with ``refit``.
+    best_params_ : dict
+        The best setting, with the resource where that is a parameter.
+    best_score_ : float
+        Its mean score over the folds.
+    best_index_ : int
+        Its row in ``cv_results_``.
+    n_candidates_ : int
+        Number of settings drawn.
+    resource_used_ : int
+        Resource spent on a fold, over all settings and rungs; what a training continued
+        from counts once.
+    max_resource_ : int
+        Resource of a full training.
+    min_resource_ : int
+        Resource of the first rung of the most explorative bracket, at least.
+    n_splits_ : int
+        Number of folds.
+    multimetric_ : bool
+        Whether there are several metrics.
+    scorer_ : callable or dict
+        The scorers.
+    refit_time_ : float
+        Seconds of the last training. Only with ``refit``.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels of the refitted classifier.
+    n_features_in_ : int
+        Number of columns seen by the refitted estimator.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if X had names.
+
+    See Also
+    --------
+    ConformalQuantileSearchCV : Full trainings, with settings learnt from the scores.
+    sklearn.model_selection.HalvingRandomSearchCV : One bracket that trains afresh.
+
+    Notes
+    -----
+    With R the full resource over the smallest and s_max the largest s with
+    ``factor**s <= R``, bracket s starts ``ceil((s_max + 1) factor**s / (s + 1))``
+    settings (algorithm 1 of the paper; its table 1 rounds ``(s_max + 1) / (s + 1)``
+    down first). All of it is in integers: a floor of logarithms is one bracket short
+    for exact powers.
+
+    A warm start of a scikit-learn, skorch or skdiff estimator with ``max_iter`` or
+    ``max_epochs`` runs that many iterations more, so that it is given the difference;
+    ``n_estimators``, the ``max_iter`` of histogram boosting and counts of other
+    libraries are given the total. Such a warm start may reset the state of an
+    optimiser; ``"partial_fit"`` keeps it.
+
+    Bracket s of a search is bracket s + 1 of the deepened one: the same budgets, more
+    places. The paper on deepening describes its three rules in words; the rules in
+    ``promotion`` are ours to the letter.
+
+    References
+    ----------
+    L. Li, K. Jamieson, G. DeSalvo, A. Rostamizadeh and A. Talwalkar, "Hyperband: A
+    Novel Bandit-Based Approach to Hyperparameter Optimization", JMLR 18(185), 2018,
+    arXiv 1603.06560.
+
+    J. Brandt, M. Wever, D. Iliadis, V. Bengs and E. Hüllermeier, "Iterative Deepening
+    Hyperband", 2023, arXiv 2302.00511.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import SGDClassifier
+    >>> from skdiff.model_selection import HyperbandSearchCV
+    >>> X, y = load_iris(return_X_y=True)
+    >>> search = HyperbandSearchCV(
+    ...     SGDClassifier(random_state=0),
+    ...     {"alpha": [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0], "average": [True, False]},
+    ...     resource="partial_fit",
+    ...     max_resource=9,
+    ...     cv=3,
+    ...     random_state=0,
+    ... ).fit(X, y)
+    >>> search.schedule_
+    [(2, 0, 9, 1), (2, 1, 3, 3), (2, 2, 1, 9), (1, 0, 5, 3), (1, 1, 1, 9), (0, 0, 3, 9)]
+    >>> search.best_score_ > 0.9
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **BaseSampledSearchCV._parameter_constraints,
+        "resource": [str],
+        "max_resource": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "min_resource": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "factor": [Interval(Integral, 2, None, closed="left")],
+        "brackets": [Interval(Integral, 1, None, closed="left"), StrOptions({"all"})],
+        "promotion": [StrOptions({"efficient", "preserve", "discard"})],
+        "sampler": [StrOptions({"random", "conformal"})],
+        "select": [StrOptions({"max_resource", "any"})],
+        "warm_start": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        param_distributions,
+        *,
+        resource="n_samples",
+        max_resource="auto",
+        min_resource="auto",
+        factor=3,
+        brackets="all",
+        promotion="efficient",
+        sampler="random",
+        select="max_resource",
+        scoring=None,
+        cv=5,
+        refit=True,
+        error_score=np.nan,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+        warm_start=False,
+        return_train_score=False,
+    ):
+        self.estimator = estimator
+        self.param_distributions = param_distributions
+        self.resource = resource
+        self.max_resource = max_resource
+        self.min_resource = min_resource
+        self.factor = factor
+        self.brackets = brackets
+        self.promotion = promotion
+        self.sampler = sampler
+        self.select = select
+        self.scoring = scoring
+        self.cv = cv
+        self.refit = refit
+        self.error_score = error_score
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.return_train_score = return_train_score
+
+    def get_schedule(self):
+        """Return the rungs that a fit would run.
+
+        Returns
+        -------
+        schedule : list of tuples (bracket, rung, n, budget)
+            Brackets from the most explorative on; each rung has n settings that are
+            trained up to ``budget``. What is ``"auto"`` depends on the rows and is
+            known after a fit only.
+        """
+        given = {"max_resource": self.max_resource, "min_resource": self.min_resource}
+        if self.resource != "n_samples" and given["min_resource"] == "auto":
+            given["min_resource"] = 1
+        for name, value in given.items():
+            if value == "auto":
+                given[name] = getattr(self, f"{name}_", None)
+                if given[name] is None:
+                    raise NotFittedError(
+                        f"{name}='auto' depends on the rows: give a number, or call "
+                        "fit and ask again."
+                    )
+        return hyperband_schedule(*given.values(), self.factor, self.brackets)
+
+    @property
+    def _callee(self):
+        return "partial_fit" if self.resource == "partial_fit" else "fit"
+
+    def get_metadata_routing(self):
+        """Return how metadata goes to estimator, scorer and splitter.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            ``fit`` goes to the estimator's ``partial_fit`` where that is the resource.
+        """
+        if self.resource != "partial_fit":
+            return super().get_metadata_routing()
+        router = MetadataRouter(owner=self)
+        fitting = MethodMapping().add(caller="fit", callee="partial_fit")
+        router.add(estimator=self.estimator, method_mapping=fitting)
+        scoring = MethodMapping().add(caller="score", callee="score")
+        scoring.add(caller="fit", callee="score")
+        router.add(scorer=self._get_scorers()[0], method_mapping=scoring)
+        splitting = MethodMapping().add(caller="fit", callee="split")
+        return router.add(splitter=self.cv, method_mapping=splitting)
+
+    def _get_routed_params_for_fit(self, params):
+        routed = super()._get_routed_params_for_fit(params)
+        if not routing_enabled():  # then everything is meant for the training
+            routed.estimator[self._callee] = routed.estimator.fit
+        return routed
+
+    def _expects_early_stops(self):
+        return self.resource not in ("n_samples", "partial_fit")
+
+    def _check_search(self):
+        spaces = check_space(self.param_distributions)
+        resource, estimator = self.resource, type(self.estimator).__name__
+        if any(resource in one for one in spaces):
+            raise ValueError(
+                f"{resource!r} is the resource and cannot be in param_distributions."
+            )
+        if resource == "partial_fit":
+            if not hasattr(self.estimator, "partial_fit"):
+                raise ValueError(
+                    f"resource='partial_fit' needs an estimator with that method, and "
+                    f"{estimator} has none. Name a parameter that counts, or "
+                    "'n_samples'."
+                )
+        elif resource != "n_samples" and resource not in self.estimator.get_params():
+            raise ValueError(
+                f"resource must be 'n_samples', 'partial_fit' or a parameter of "
+                f"{estimator}. Got {resource!r} instead."
+            )
+        if resource != "n_samples" and self.max_resource == "auto":
+            raise ValueError(
+                f"max_resource='auto' is the number of rows. For resource={resource!r} "
+                "give a number."
+            )
+        given = (self.min_resource, self.max_resource)
+        if "auto" not in given and given[0] > given[1]:
+            raise ValueError(
+                f"min_resource={given[0]} is larger than max_resource={given[1]}."
+            )
+
+    def _limits(self, run):
+        """Largest and smallest resource, in numbers."""
+        if self.resource != "n_samples":
+            least = 1 if self.min_resource == "auto" else int(self.min_resource)
+            return int(self.max_resource), least
+        most = self.max_resource
+        rows = min(len(train) for train, _ in run.splits)
+        if most == "auto":
+            most = rows
+        n_samples = run.X.shape[0] if hasattr(run.X, "shape") else len(run.X)
+        if most > n_samples:
+            raise ValueError(
+                f"max_resource={most} is more than the {n_samples} rows there are."
+            )
+        least = self.min_resource
+        if least == "auto":
+            least = 2 * len(run.splits)
+            if is_classifier(self.estimator):
+                least *= len(np.unique(np.asarray(run.y)))
+            least = min(least, most)
+        if least > most:
+            raise ValueError(
+                f"min_resource={least} is more than the {most} rows a fold trains on."
+            )
+        return int(most), int(least)
+
+    def _training(self, run, race):
+        if self.resource == "n_samples":
+            return SampleTraining(race["orders"])
+        if self.resource == "partial_fit":
+            classes = np.unique(run.y) if is_classifier(self.estimator) else None
+            return EpochTraining(classes)
+        continues = warm_start_of(self.resource) in self.estimator.get_params()
+        return CountTraining(self.resource, continues)
+
+    def _start_race(self, run):
+        """A new race, or the last one to be deepened."""
+        most, least = self._limits(run)
+        s_max = most_halvings(most, least, self.factor)
+        kept = getattr(self, "_race", None)
+        settled = {}
+        if self.warm_start:
+            settled = {name: _digest(getattr(self, name)) for name in _SETTLED}
+            settled["X"], settled["y"] = _digest(run.X), _digest(run.y)
+        if kept is not None and self.warm_start:
+            race = _deepened(kept, settled, most, s_max, self.factor)
+            run.splits, run.metric = race["splits"], race["metric"]
+        else:
+            rng = check_random_state(self.random_state)
+            race = {
+                "settled": settled,
+                "splits": run.splits,
+                "orders": None,
+                "settings": [],
+                "reached": [],
+                "models": {},
+                "brackets": {},
+                "rows": {},
+                "used": 0,
+            }
+            if self.resource == "n_samples":
+                race["orders"] = self._orders(run, rng)
+            # one stream for settings, whether the race goes on at once or later
+            seed = rng.randint(2**31 - 1)
+            race["stream"] = np.random.RandomState(seed).get_state()
+        race["most"], race["least"], race["s_max"] = most, least, s_max
+        self.__dict__.pop("_race", None)  # its models change from here on
+        return race
+
+    def _orders(self, run, rng):
+        kinds = ("binary", "multiclass")
+        stratify = is_classifier(self.estimator) and type_of_target(run.y) in kinds
+        return [
+            nested_order(run.y, train, rng, stratify=stratify)
+            for train, _ in run.splits
+        ]
+
+    def _search(self, run):
+        race = self._start_race(run)
+        run.training = self._training(run, race)
+        stream = np.random.RandomState()
+        stream.set_state(race["stream"])
+        sampler = SettingSampler(self.param_distributions, stream)
+        sampler.take(race["settings"])
+        for s in bracket_numbers(race["s_max"], self.brackets):
+            self._run_bracket(run, race, sampler, s)
+            if run.stopped:
+                break
+        race["stream"], race["metric"] = stream.get_state(), run.metric
+        rows, columns = self._table(run, race)
+        attributes = {
+            "schedule_": hyperband_schedule(
+                race["most"], race["least"], self.factor, self.brackets
+            ),
+            "n_candidates_": len(race["settings"]),
+            "resource_used_": race["used"],
+            "max_resource_": race["most"],
+            "min_resource_": race["least"],
+        }
+        if self.warm_start:
+            attributes["_race"] = race
+        return rows, columns, attributes
+
+    def _run_bracket(self, run, race, sampler, s):
+        """Run one bracket, or what a deeper schedule adds to it."""
+        sizes = rung_sizes(race["s_max"], self.factor, s)
+        earlier = race["brackets"].get(s, [])
+        rungs = [list(r) for r in earlier] + [[] for _ in range(s + 1 - len(earlier))]
+        race["brackets"][s] = rungs
+        missing = max(sizes[0] - len(rungs[0]), 0)
+        joining = self._new_settings(run, race, sampler, missing)
+        for rung in range(s + 1):
+            rungs[rung] += joining
+            self._evaluate(run, race, joining, s, rung)
+            if run.stopped or rung == s:
+                break
+            members = rungs[rung]
+            left_behind = set()
+            if rung + 1 < len(earlier) and earlier[rung + 1]:
+                left_behind = set(earlier[rung]) - set(earlier[rung + 1])
+            joining = promote(
+                members,
+                run.mean_scores([race["rows"][s, rung, m] for m in members]),
+                sizes[rung + 1],
+                settled=rungs[rung + 1],
+                eliminated=left_behind,
+                rule=self.promotion,
+            )
+            if not self.warm_start:
+                for m in set(members) - set(joining):
+                    race["models"].pop(m, None)
+
+    def _evaluate(self, run, race, joining, s, rung):
+        """Bring settings up to the budget of a rung and score them there."""
+        if not joining:
+            return
+        budget = rung_budget(race["most"], self.factor, s, rung)
+        models, reached = race["models"], race["reached"]
+        jobs = []
+        for m in joining:
+            done = reached[m] if models.get(m) is not None else 0
+            race["used"] += budget - done
+            params = race["settings"][m]
+            jobs.append((params, models.pop(m, None), done))
+        outs, trained = run.evaluate(
+            jobs,
+            budget,
+            f"bracket {s}, rung {rung}, {self.resource} = {budget}",
+            keep=run.training.continues and (self.warm_start or rung < s),
+        )
+        for m, out, kept in zip(joining, outs, trained, strict=True):
+            race["rows"][s, rung, m] = out
+            reached[m] = budget
+            if all(model is not None for model in kept):
+                models[m] = kept
+
+    def _new_settings(self, run, race, sampler, n):
+        """Draw settings for the first rung; return their numbers."""
+        found = []
+        if self.sampler == "conformal" and n:
+            found = self._proposed(run, race, sampler, n)
+        if len(found) < n:
+            sampler.take(found)
+            found += sampler.draw(n - len(found))
+        if len(found) < n:
+            # a small grid has run out: settings of other brackets serve again
+            taken, sampler.taken = sampler.taken, {setting_key(s) for s in found}
+            found += sampler.draw(n - len(found))
+            sampler.taken |= taken
+        sampler.take(found)
+        first = len(race["settings"])
+        race["settings"] += found
+        race["reached"] += [0] * len(found)
+        return list(range(first, first + len(found)))
+
+    def _proposed(self, run, race, sampler, n):
+        """Settings that a model of the scores so far proposes."""
+        last = {}
+        for (_, rung, m), outs in race["rows"].items():
+            if m not in last or rung > last[m][0]:
+                last[m] = rung, outs
+        scores = run.mean_scores([outs for _, outs in last.values()])
+        usable = np.isfinite(scores)
+        if usable.sum() < _MIN_OBSERVED:
+            return []
+        encoder = SettingEncoder(sampler.spaces)
+        X = encoder.encode([race["settings"][m] for m in last])
+        seed = sampler.rng.randint(2**31 - 1)
+        surrogate = QuantileSurrogate(_QUANTILES, _MIN_CONFORMAL, seed)
+        surrogate.fit(X[usable], scores[usable])
+        return propose(surrogate, encoder, sampler, n, _CANDIDATES, sampler.rng)
+
+    def _table(self, run, race):
+        """Rows of ``cv_results_`` and its columns beyond scikit-learn's."""
+        rows, columns = [], {"bracket": [], "iter": [], "resource": [], "promoted": []}
+        for s in sorted(race["brackets"], reverse=True):
+            rungs = race["brackets"][s]
+            for rung, members in enumerate(rungs):
+                budget = rung_budget(race["most"], self.factor, s, rung)
+                beyond = set(rungs[rung + 1]) if rung < s else set()
+                for m in members:
+                    setting = race["settings"][m]
+                    params = {**setting, **run.training.parameters(budget)}
+                    rows.append((params, race["rows"][s, rung, m]))
+                    for name, value in zip(
+                        columns, (s, rung, budget, m in beyond), strict=True
+                    ):
+                        columns[name].append(value)
+        return rows, columns
+
+    def _eligible(self, results, metric):
+        if self.select == "any":
+            return super()._eligible(results, metric)
+        scored = ~np.isnan(results[f"mean_test_{metric}"])
+        resource = results["resource"]
+        return scored & (resource == np.max(resource[scored], initial=0))
+
+    def _refit_budget(self, results, best):
+        return int(results["resource"][best])
+
+    def _refit(self, run, params, results, best, root, fit_params):
+        if self.resource == "n_samples":
+            run.training.orders = None  # the last training has every row
+        return super()._refit(run, params, results, best, root, fit_params)
+
+
+def _digest(value):
+    """A digest of a parameter or table, to tell whether it changed."""
+    try:
+        return joblib.hash(value)
+    except Exception:  # a lambda, say, cannot be pickled
+        return repr(value)
+
+
+def _deepened(race, settled, most, s_max, factor):
+    """The race in the numbering of a deeper schedule."""
+    changed = [k for k, v in settled.items() if race["settled"].get(k) != v]
+    if changed:
+        raise ValueError(
+            f"warm_start=True deepens the search on the same rows with the same "
+            f"parameters, and these have changed: {', '.join(changed)}. Clone the "
+            "search to start afresh."
+        )
+    shift, grown = 0, race["most"]
+    while grown < most:
+        shift, grown = shift + 1, grown * factor
+    if grown != most:
+        raise ValueError(
+            f"max_resource={most} does not deepen a search with "
+            f"max_resource={race['most']}: take a power of factor={factor} times that."
+        )
+    shift = s_max - race["s_max"]
+    race["brackets"] = {s + shift: rungs for s, rungs in race["brackets"].items()}
+    race["rows"] = {(s + shift, *key): out for (s, *key), out in race["rows"].items()}
+    return race

@@ -1,0 +1,392 @@
+"""What searches that decide as they go share: folds, evaluations, results, the refit."""
+
+import sys
+import time
+import warnings
+from copy import deepcopy
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import check_cv
+from sklearn.utils import assert_all_finite, column_or_1d, get_tags, indexable
+from sklearn.utils.parallel import Parallel, delayed
+
+from skdiff._persistence import SaveMixin
+from skdiff._sklearn import (
+    BaseSearchCV,
+    CallbackSupportMixin,
+    HasMethods,
+    StrOptions,
+    check_method_params,
+    fit_context,
+    has_callbacks,
+    insert_error_scores,
+    report_failed_fits,
+)
+from skdiff._validation import refuse_dates
+from skdiff.model_selection._training import Training, train_and_score
+
+
+class NoScoreError(ValueError):
+    """Every score of a search is NaN."""
+
+
+class Run:
+    """One fit of a search: its data, its folds, and every evaluation so far."""
+
+    def __init__(self, search, X, y, *, scorers, metric, splits, params, context):
+        self.search, self.X, self.y = search, X, y
+        self.scorers, self.metric, self.splits = scorers, metric, splits
+        self.fit_params, self.score_params = params
+        self.context = context
+        self.estimator = clone(search.estimator)
+        self.training = Training()
+        self.outs = []
+        self.stopped = False
+
+    def evaluate(self, jobs, budget, label, *, keep=False):
+        """Train and score settings on every fold, in one flat parallel loop.
+
+        Parameters
+        ----------
+        jobs : list of (params, models, done)
+            Settings, the models of each fold to continue from (or None), and how much
+            of the resource those have had.
+        budget : int or None
+            How much of the resource to give each.
+        label : str
+            What is printed.
+        keep : bool
+            Whether models come back.
+
+        Returns
+        -------
+        outs : list of (list of dict)
+            For every setting, the result on each fold.
+        models : list of (list of estimator) or None
+            For every setting, the model of each fold.
+        """
+        search, n_splits = self.search, len(self.splits)
+        search._print(f"{label}: {len(jobs)} settings on {n_splits} folds")
+        batch = self.context.subcontext(
+            task_name="evaluations", max_subtasks=None, sequential_subtasks=False
+        )
+        batch.call_on_fit_task_begin(estimator=search, X=self.X, y=self.y)
+        contexts = [None] * (len(jobs) * n_splits)
+        if has_callbacks(search):
+            contexts = [
+                batch.subcontext(task_name="candidate-split-evaluation", task_id=i)
+                for i in range(len(contexts))
+            ]
+        pairs = [(job, fold) for job in jobs for fold in range(n_splits)]
+        found = self.parallel(
+            delayed(train_and_score)(
+                self.estimator,
+                self.training,
+                params,
+                None if models is None else models[fold],
+                done,
+                budget,
+                self.X,
+                self.y,
+                fold,
+                self.splits[fold],
+                scorers=self.scorers,
+                fit_params=self.fit_params,
+                score_params=self.score_params,
+                error_score=search.error_score,
+                return_train_score=search.return_train_score,
+                keep=keep,
+                caller=None if context is None else search,
+                context=context,
+            )
+            for ((params, models, done), fold), context in zip(
+                pairs, contexts, strict=True
+            )
+        )
+        outs = [[out for out, _ in one] for one in chunks(found, n_splits)]
+        models = [[model for _, model in one] for one in chunks(found, n_splits)]
+        self.outs += outs
+        flat = [out for one in self.outs for out in one]
+        if all(out["fit_error"] is not None for out in flat):
+            self._raise_failure(jobs[0], budget, flat)
+        self._settle_metric(flat)
+        self._report(jobs, outs)
+        if batch.call_on_fit_task_end(estimator=search):
+            self.stopped = True
+        return outs, models
+
+    def _raise_failure(self, job, budget, flat):
+        """No training has ended well: let one fail in the open."""
+        try:
+            train_and_score(
+                self.estimator,
+                self.training,
+                job[0],
+                None,
+                0,
+                budget,
+                self.X,
+                self.y,
+                0,
+                self.splits[0],
+                scorers=self.scorers,
+                fit_params=self.fit_params,
+                score_params=self.score_params,
+                error_score="raise",
+                return_train_score=False,
+                keep=False,
+            )
+        except Exception as error:
+            error.add_note(f"All {len(flat)} trainings so far failed; this is one.")
+            raise
+        report_failed_fits(flat, self.search.error_score)  # raises
+
+    def mean_scores(self, outs):
+        """Mean score over the folds of each setting, by the metric that decides."""
+
+        def of(out):
+            scores = out["test_scores"]
+            return scores[self.metric] if isinstance(scores, dict) else scores
+
+        return np.array(
+            [np.mean([of(out) for out in one], dtype=np.float64) for one in outs]
+        )
+
+    def _settle_metric(self, flat):
+        """A callable scoring tells only now whether it has several metrics."""
+        if not callable(self.search.scoring):
+            return
+        insert_error_scores(flat, self.search.error_score)
+        scores = next(o["test_scores"] for o in flat if o["fit_error"] is None)
+        if isinstance(scores, dict):
+            self.search._check_refit_for_multimetric(scores)
+            self.metric = self.search._deciding_metric(self.search.refit)
+
+    def _report(self, jobs, outs):
+        if self.search.verbose > 1:
+            for (params, _, _), score in zip(jobs, self.mean_scores(outs), strict=True):
+                self.search._print(f"  score = {score:.6g}, {params}")
+
+
+class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
+    """A cross-validated search over drawn settings, as scikit-learn's searches are."""
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit"])],
+        "param_distributions": [dict, list],
+        "scoring": BaseSearchCV._parameter_constraints["scoring"],
+        "cv": ["cv_object"],
+        "refit": ["boolean", str, callable],
+        "error_score": [StrOptions({"raise"}), Real],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "return_train_score": ["boolean"],
+    }
+    _callee = "fit"  # the method of the estimator that metadata for fit goes to
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.input_tags = deepcopy(inner.input_tags)
+        tags.target_tags = deepcopy(inner.target_tags)
+        return tags
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if not callable(self.scoring) and not isinstance(self.scoring, dict):
+            state.pop("scorer_", None)  # built again from its name
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if "cv_results_" in state and "scorer_" not in state:
+            self.scorer_ = self._named_scorers()
+
+    def _named_scorers(self):
+        scorers, _ = self._get_scorers()
+        return getattr(scorers, "_scorers", scorers)
+
+    def _print(self, line):
+        if self.verbose:
+            sys.stdout.write(line + "\n")
+
+    def _deciding_metric(self, metric):
+        if not isinstance(metric, str):
+            raise ValueError(
+                f"{type(self).__name__} decides by one metric as it goes: with several "
+                f"in scoring, refit must name it. Got refit={self.refit!r}."
+            )
+        return metric
+
+    def _check_target(self, y):
+        """A target where one is needed, in the shape the estimator takes."""
+        tags = get_tags(self.estimator).target_tags
+        if y is None and tags.required:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but "
+                "the target y is None."
+            )
+        supervised = is_classifier(self.estimator) or is_regressor(self.estimator)
+        if supervised and getattr(getattr(y, "dtype", None), "kind", "") == "f":
+            assert_all_finite(y, input_name="y")
+        column = getattr(y, "ndim", 1) == 2 and y.shape[1] == 1
+        if column and not (tags.multi_output or tags.two_d_labels):
+            y = column_or_1d(y, warn=True)
+        return y
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None, **params):
+        """Search, and train the best setting on all rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, in whatever form the estimator takes them.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Labels or target values.
+        **params : dict
+            ``groups`` for the splitter, and what else estimator, scorer and splitter
+            ask for by metadata routing (``sample_weight``, say). Without routing all
+            but ``groups`` goes to the estimator's fit, cut to the rows of the fold.
+
+        Returns
+        -------
+        self : object
+            The fitted search.
+        """
+        refuse_dates(X)
+        scorers, metric = self._get_scorers()
+        metric = self._deciding_metric(metric)
+        self._check_search()
+        X, y = indexable(X, self._check_target(y))
+        params = check_method_params(X, params=params)
+        routed = self._get_routed_params_for_fit(params)
+        root = self._init_callback_context(max_subtasks=1 + (self.refit is not False))
+        root.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+        # drawn once: every setting is judged on the same folds
+        splits = list(cv.split(X, y, **routed.splitter.split))
+        if not splits:
+            raise ValueError("cv yields no split.")
+        search = root.subcontext(task_name="search", max_subtasks=None)
+        search.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        fit_params = routed.estimator[self._callee]
+        run = Run(
+            self,
+            X,
+            y,
+            scorers=scorers,
+            metric=metric,
+            splits=splits,
+            params=(fit_params, routed.scorer.score),
+            context=search,
+        )
+        with warnings.catch_warnings(), Parallel(self.n_jobs) as run.parallel:
+            if self._expects_early_stops():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+            found = self._search(run)
+        search.call_on_fit_task_end(estimator=self)
+        self._finish(run, found, root, fit_params)
+        root.call_on_fit_task_end(estimator=self)
+        return self
+
+    def _check_search(self):
+        """Refuse what parameters cannot say together, before any work."""
+
+    def _expects_early_stops(self):
+        """Whether stopping before convergence is the point rather than news."""
+        return False
+
+    def _finish(self, run, found, root, fit_params):
+        """Build results, choose, refit; then assign everything at once."""
+        rows, columns, attributes = found
+        flat = [out for _, outs in rows for out in outs]
+        with warnings.catch_warnings(record=True) as about_scores:
+            warnings.simplefilter("always")
+            results = self._format_results(
+                [params for params, _ in rows], len(run.splits), flat, columns
+            )
+        try:
+            best = self._best_index(results, run.metric)
+        except NoScoreError:
+            if self.refit:  # where a setting can be trained at all, or says why not
+                self._refit(run, results["params"][0], results, 0, root, fit_params)
+            raise
+        params = results["params"][best]
+        state = {
+            "cv_results_": results,
+            "n_splits_": len(run.splits),
+            "multimetric_": isinstance(flat[0]["test_scores"], dict),
+            "scorer_": getattr(run.scorers, "_scorers", run.scorers),
+            "best_index_": best,
+            "best_params_": params,
+            "best_score_": results[f"mean_test_{run.metric}"][best],
+            **attributes,
+        }
+        if self.refit:
+            state |= self._refit(run, params, results, best, root, fit_params)
+        for warning in about_scores:
+            warnings.warn(str(warning.message), warning.category, stacklevel=4)
+        self._warn_of_failures([out for outs in run.outs for out in outs])
+        for name in ("best_estimator_", "refit_time_", "feature_names_in_"):
+            self.__dict__.pop(name, None)
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def _warn_of_failures(self, flat):
+        """Tell, once the last training has not raised it, what failed."""
+        report_failed_fits(flat, self.error_score)
+        troubles = [out["score_error"] for out in flat if out["score_error"]]
+        if troubles:
+            warnings.warn(
+                f"Scoring failed in {len(troubles)} of {len(flat)} evaluations. Their "
+                f"score is {self.error_score}. The first error:\n{troubles[0]}",
+                UserWarning,
+                stacklevel=5,
+            )
+
+    def _best_index(self, results, metric):
+        """Place of the best row; a score that is not a number is never the best."""
+        if callable(self.refit):
+            return self._select_best_index(self.refit, metric, results)
+        scores = np.where(
+            self._eligible(results, metric), results[f"mean_test_{metric}"], np.nan
+        )
+        if np.isnan(scores).all():
+            raise NoScoreError(
+                f"No setting has a score: every mean_test_{metric} is NaN. Try "
+                "error_score='raise' to see why."
+            )
+        return int(np.nanargmax(scores))
+
+    def _eligible(self, results, metric):
+        return np.ones(len(results["params"]), dtype=bool)
+
+    def _refit(self, run, params, results, best, root, fit_params):
+        """Train the best setting afresh on every row."""
+        training, budget = run.training, self._refit_budget(results, best)
+        model = clone(run.estimator).set_params(**clone(params, safe=False))
+        context = root.subcontext(task_name="refit-with-best-params")
+        watched = context.propagate_callback_context(model)
+        context.call_on_fit_task_begin(estimator=self, X=run.X, y=run.y)
+        start = time.perf_counter()
+        with watched:
+            training.advance(model, 0, budget, run.X, run.y, fit_params)
+        elapsed = time.perf_counter() - start
+        context.call_on_fit_task_end(estimator=self)
+        state = {"best_estimator_": model, "refit_time_": elapsed}
+        if hasattr(model, "feature_names_in_"):
+            state["feature_names_in_"] = model.feature_names_in_
+        return state
+
+    def _refit_budget(self, results, best):
+        return None
+
+
+def chunks(items, size):
+    """Cut a list into lists of one size."""
+    return [items[i : i + size] for i in range(0, len(items), size)]
