@@ -4,9 +4,11 @@ When scikit-learn moves one of these names, this file changes and no other does.
 """
 
 import inspect
+from contextlib import nullcontext
 
 import numpy as np
 from sklearn.base import _fit_context as fit_context
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -37,7 +39,7 @@ except ImportError:  # scikit-learn < 1.9
             return False
 
         def propagate_callback_context(self, sub_estimator):
-            return None
+            return nullcontext()
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stand-in for scikit-learn's mixin where there are no callbacks yet."""
@@ -47,6 +49,7 @@ except ImportError:  # scikit-learn < 1.9
 
 
 __all__ = [
+    "BaseSearchCV",
     "CallbackSupportMixin",
     "HasMethods",
     "Interval",
