@@ -1,14 +1,26 @@
 """Choosing hyperparameters and models."""
 
+from skdiff.model_selection import _inner_kernel as _inner_kernel
+from skdiff.model_selection import _inner_network as _inner_network
+from skdiff.model_selection._check_hypergradient import check_hypergradient
+from skdiff.model_selection._gradient_display import GradientSearchDisplay
 from skdiff.model_selection._gradient_search import GradientSearchCV
 from skdiff.model_selection._inner import InnerProblem, inner_problem
-from skdiff.model_selection import (
-    _inner_kernel,
-    _inner_lasso,
-    _inner_linear,
-    _inner_network,
-    _inner_squared,
-)
 from skdiff.model_selection._space import Continuous
+from skdiff.model_selection._weighted import (
+    WeightedElasticNet,
+    WeightedLogisticRegression,
+    WeightedRidge,
+)
 
-__all__ = ["Continuous", "GradientSearchCV", "InnerProblem", "inner_problem"]
+__all__ = [
+    "Continuous",
+    "GradientSearchCV",
+    "GradientSearchDisplay",
+    "InnerProblem",
+    "WeightedElasticNet",
+    "WeightedLogisticRegression",
+    "WeightedRidge",
+    "check_hypergradient",
+    "inner_problem",
+]

@@ -54,6 +54,14 @@ def squared_hinge(y: Array, raw: Array, weight: Array | None = None) -> Any:
     return float(share @ value.sum(axis=1)), share[:, None] * first
 
 
+def reported_log_loss(y: Array, raw: Array, weight: Array | None = None) -> float:
+    """Log loss as scikit-learn reports it: probabilities are cut off at epsilon."""
+    share = _shares(weight, len(y))
+    loss: Any = Logistic() if raw.ndim == 1 else Multinomial()
+    value = loss.evaluate(raw, y, 0)[0]
+    return float(share @ np.minimum(value, -np.log(np.finfo(float).eps)))
+
+
 CRITERIA: dict[str, Criterion] = {
     "squared_error": squared_error,
     "huber": huber,

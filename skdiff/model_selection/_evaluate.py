@@ -11,7 +11,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from skdiff.model_selection._bilevel import error_bound
 from skdiff.model_selection._bounds import constants, criterion_smoothness
-from skdiff.model_selection._criteria import CRITERIA
+from skdiff.model_selection._criteria import CRITERIA, reported_log_loss
 from skdiff.model_selection._folds import fold_model
 from skdiff.model_selection._inner import Point
 
@@ -71,6 +71,14 @@ class Evaluator:
         weight = None if weight is None else np.asarray(weight, dtype=float)
         return CRITERIA[self.criterion](fold.code_test, raw, weight)
 
+    def reported(self, fold, raw, value):
+        """Criterion as a scorer of that name would report it."""
+        if self.criterion != "log_loss":
+            return value
+        weight = fold.score_params.get("sample_weight")
+        weight = None if weight is None else np.asarray(weight, dtype=float)
+        return reported_log_loss(fold.code_test, raw, weight)
+
     def _one_fold(self, fold, values):
         start = time.perf_counter()
         theta = self.fold_values(values, fold)
@@ -86,7 +94,10 @@ class Evaluator:
             np.add.at(full, fold.train, gradients["sample_weight"])
             gradients = {**gradients, "sample_weight": full}
         middle = time.perf_counter()
-        score = -value if self.scorer is None else self.scorer(fold, values, point)
+        if self.scorer is not None:
+            score = self.scorer(fold, values, point)
+        else:
+            score = -self.reported(fold, point.raw, value)
         spent = middle - start, time.perf_counter() - middle
         return value, gradients, score, point.n_iter, *spent
 

@@ -80,7 +80,8 @@ def check_target(y: Any, last: Any, name: str) -> Target:
 
 def check_rows(X: Any) -> Any:
     """Check what the last step will see; sparse rows stay sparse."""
-    X = check_array(X, accept_sparse=["csr", "csc", "coo"], dtype=np.float64)
+    # one memory order: the last bits of a product depend on it
+    X = check_array(X, accept_sparse=["csr", "csc", "coo"], dtype=np.float64, order="C")
     return sparse.csr_array(X) if sparse.issparse(X) else X
 
 
@@ -180,10 +181,11 @@ def _check_classes(target, codes, weight, index):
         seen = codes if weight is None else codes[weight > 0]
         missing = sorted(set(range(len(target.classes))) - set(seen.tolist()))
         if missing:
-            label = target.classes[missing[0]]
+            trimmed = " with a positive sample_weight" if weight is not None else ""
             raise ValueError(
-                f"Class {label!r} is missing from the training rows of fold {index}. "
-                "Use fewer or stratified folds, or gather more rows of that class."
+                f"The class {target.classes[missing].tolist()[0]!r} is missing from the "
+                f"training rows of fold {index}{trimmed}. Use fewer or stratified folds, "
+                "or gather more rows of that class."
             )
 
 

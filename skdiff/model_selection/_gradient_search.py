@@ -315,6 +315,19 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         self : object
             The fitted search.
         """
+        problem = self._read(X, y, params)
+        X, y, data = problem["X"], problem["y"], problem["data"]
+        context = None
+        if has_callbacks(self):
+            context = self._init_callback_context(max_subtasks=None)
+            context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        found = self._search(problem, context)
+        results = self._results(found, len(data.splits))
+        self._finish(X, y, found, results, problem, context)
+        return self
+
+    def _read(self, X, y, params):
+        """Check everything that can be checked before any work."""
         parts = take_apart(self.estimator)
         inner_problem(parts.last)  # without one, say so before any work
         intervals, choices = self._read_distributions(parts)
@@ -338,14 +351,26 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             dict(routed.estimator.fit),
             dict(routed.scorer.score),
         )
-        context = None
-        if has_callbacks(self):
-            context = self._init_callback_context(max_subtasks=None)
-            context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        found = self._search(data, intervals, choices, criterion, scorers, context)
-        results = self._results(found, len(splits))
-        self._finish(X, y, found, results, refit_metric, routed, len(splits), context)
-        return self
+        return {
+            "X": X,
+            "y": y,
+            "data": data,
+            "routed": routed,
+            "intervals": intervals,
+            "choices": choices,
+            "criterion": criterion,
+            "scorers": scorers,
+            "refit_metric": refit_metric,
+        }
+
+    def _prepare(self, X, y, best):
+        """Return the task of one combination: that of ``best``, or the first."""
+        problem = self._read(X, y, {})
+        chosen = {
+            key: values[0] if best is None else best[key]
+            for key, values in problem["choices"].items()
+        }
+        return Task(self, chosen, problem, None)
 
     def _read_distributions(self, parts):
         """Split the dictionary into intervals and lists; check the names."""
@@ -388,19 +413,14 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
 
     # --- search -----------------------------------------------------------------------
 
-    def _search(self, data, intervals, choices, criterion, scorers, context):
+    def _search(self, problem, context):
         """One search for each combination of the lists."""
-        found = []
+        found, choices = [], problem["choices"]
         rng = check_random_state(self.random_state)
         try:
             for combination in product(*choices.values()):
                 chosen = dict(zip(choices, combination, strict=True))
-                estimator = clone(self.estimator).set_params(
-                    **clone(chosen, safe=False)
-                )
-                task = Task(
-                    self, estimator, chosen, data, intervals, criterion, scorers, context
-                )
+                task = Task(self, chosen, problem, context)
                 found.append(task)
                 task.run(rng)
         except StopSearch:
@@ -487,15 +507,14 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             return int(np.argmin([row.objective for row in rows]))
         return int(self._select_best_index(self.refit, refit_metric, results))
 
-    def _finish(
-        self, X, y, found, results, refit_metric, routed, n_splits, context
-    ):
+    def _finish(self, X, y, found, results, problem, context):
         """Choose, fit on all rows, and take over the results at once."""
+        refit_metric, routed = problem["refit_metric"], problem["routed"]
         rows = [(task, row) for task in found for row in task.evaluator.rows.values()]
         several = "mean_test_score" not in results
         fitted = {
             "cv_results_": results,
-            "n_splits_": n_splits,
+            "n_splits_": len(problem["data"].splits),
             "multimetric_": several,
             "n_iter_": len(rows),
             "converged_": all(task.converged for task in found),

@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from skdiff._nn._estimators import BaseNeural
 from skdiff.model_selection._inner import InnerProblem, Point, inner_problem
+from skdiff.model_selection._smooth import pcg
 
 
 def neumann(product, b, *, largest, n_terms):
@@ -71,7 +72,11 @@ class NetworkProblem(InnerProblem):
         return Point(model, self.predict(model, self.X_val), n_iter)
 
     def hypergradient(self, theta, point, gradient, tol):
-        """Return ``-alpha' w . q`` with q by the Neumann series."""
+        """Return ``-w . q``; q by conjugate gradients, or by the Neumann series.
+
+        Away from a minimum the Hessian may have negative curvature, at which conjugate
+        gradients stop short; the damped series is used then.
+        """
         model = point.w
         if model._state is None:  # a constant: nothing depends on the decay
             return {"alpha": 0.0}
@@ -82,8 +87,11 @@ class NetworkProblem(InnerProblem):
         def product(v):
             return derivatives.hessian_product(v) + alpha * derivatives.decayed * v
 
-        largest = largest_eigenvalue(product, len(rhs))
-        q = neumann(product, rhs, largest=largest, n_terms=self.n_terms)
+        q, _ = pcg(product, rhs, lambda r: r, 1e-4, max_iter=2 * self.n_terms)
+        left = np.linalg.norm(product(q) - rhs)
+        if left > 1e-2 * np.linalg.norm(rhs):
+            largest = largest_eigenvalue(product, len(rhs))
+            q = neumann(product, rhs, largest=largest, n_terms=self.n_terms)
         return {"alpha": -float((derivatives.decayed * derivatives.weights) @ q)}
 
 

@@ -80,7 +80,8 @@ def settle(
         missing = (sign == 0) & (np.abs(off) > a + slack) & (a > 0)
         if not flipped.any() and not missing.any():
             inside = np.abs(off[S] - (a * sign)[S])
-            return new, bool(inside.max(initial=0.0) <= max(slack, 1e-9 * np.abs(c).max()))
+            near = max(slack, 1e-9 * float(np.abs(c).max(initial=0.0)))
+            return new, bool(inside.max(initial=0.0) <= near)
         sign = np.where(flipped, 0.0, np.where(missing, np.sign(off), sign))
         key = sign.tobytes()
         if key in seen:  # going in circles: coordinate descent decides

@@ -9,8 +9,8 @@ from scipy.optimize import minimize
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Slope = Callable[[float], tuple[float, float]]
 Objective = Callable[[Array], tuple[float, Array]]
-# a slope this small a share of tol * C is zero: C is then flat to second order
-_FLAT = 1e-2
+# slopes this small a share of tol * C are zero: of one variable, and of a vector
+_ZERO, _FLAT = 1e-6, 1e-2
 
 
 class Outcome(NamedTuple):
@@ -78,7 +78,7 @@ def _close(
     last, side = best, 0.0
     while len(seen) < max_iter:
         (value, slope), (_, beyond) = seen[best], seen[other]
-        if abs(slope) <= _FLAT * tol * abs(value) or abs(other - best) < tol:
+        if abs(slope) <= _ZERO * tol * abs(value) or abs(other - best) < tol:
             return Outcome(best, len(seen), True)
         stalled = len(widths) > 2 and widths[-1] > widths[-3] / 2
         if slope * beyond < 0 and not stalled:

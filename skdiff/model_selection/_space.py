@@ -147,18 +147,22 @@ class Continuous:
         share = expit(theta)
         return (self.high - self.low) * share * (1 - share)
 
+    def invert(self, value: Any) -> Array:
+        """Outer variable of a hyperparameter."""
+        value = np.asarray(value, dtype=float)
+        if self.scale == "log":
+            return np.log(value)
+        share = (value - self.low) / (self.high - self.low)
+        if self.scale == "linear":
+            return share
+        low, high = self.bounds
+        share = np.clip(share, expit(low), expit(high))
+        return np.log(share / (1 - share))
+
     def start(self) -> float:
         """Outer variable where a search begins."""
         low, high = self.bounds
-        if self.init is None:
-            return (low + high) / 2
-        if self.scale == "log":
-            return float(np.log(self.init))
-        share = (float(self.init) - self.low) / (self.high - self.low)
-        if self.scale == "linear":
-            return share
-        share = np.clip(share, expit(low), expit(high))
-        return float(np.log(share / (1 - share)))
+        return (low + high) / 2 if self.init is None else float(self.invert(self.init))
 
 
 @dataclass(frozen=True)

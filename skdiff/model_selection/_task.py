@@ -28,9 +28,10 @@ _SCAN = 5
 class Task:
     """Folds, space and evaluator of one combination, and the solvers run on them."""
 
-    def __init__(
-        self, search, estimator, chosen, data, intervals, criterion, scorers, context
-    ):
+    def __init__(self, search, chosen, problem, context):
+        estimator = clone(search.estimator).set_params(**clone(chosen, safe=False))
+        data, intervals = problem["data"], problem["intervals"]
+        scorers = problem["scorers"]
         self.search, self.estimator, self.chosen = search, estimator, chosen
         self.data, self.context = data, context
         self.parts = take_apart(estimator)
@@ -55,7 +56,7 @@ class Task:
         self.evaluator = Evaluator(
             self.folds,
             self.space,
-            criterion,
+            problem["criterion"],
             inner_tol=search.inner_tol,
             warm=search.warm_start_inner,
             scorer=scorer,
@@ -108,6 +109,17 @@ class Task:
         """Parameters as the user named them."""
         values = self._values(row)
         return {**self.chosen, **{v.key: values[v.name] for v in self.space.variables}}
+
+    def theta_of(self, params):
+        """Outer variables of values named as the user named them."""
+        parts = []
+        for variable in self.space.variables:
+            values = np.ravel(np.asarray(params[variable.key], dtype=float))
+            if variable.codes is not None:
+                first = np.unique(variable.codes, return_index=True)[1]
+                values = values[first]
+            parts.append(variable.spec.invert(values))
+        return np.concatenate(parts)
 
     def weights_of(self, row):
         """Weights of the rows, if they were searched."""
