@@ -105,15 +105,14 @@ class Evaluator:
 
     def _all_folds(self, values):
         folds = self.folds
-        first = self._one_fold(folds[0], values)  # leads: what folds share is its work
         if self.slow and effective_n_jobs(self.n_jobs) > 1:
-            rest = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(self._one_fold)(fold, values) for fold in folds[1:]
+            found = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+                delayed(self._one_fold)(fold, values) for fold in folds
             )
         else:
-            rest = [self._one_fold(fold, values) for fold in folds[1:]]
-        self.slow = first[4] > WORTH_A_THREAD
-        return [first, *rest]
+            found = [self._one_fold(fold, values) for fold in folds]
+        self.slow = max(f[4] for f in found) > WORTH_A_THREAD
+        return found
 
     def row(self, theta):
         """Evaluate a point once; later calls are answered from memory."""

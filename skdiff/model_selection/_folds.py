@@ -121,7 +121,6 @@ def make_folds(
     """
     pipelines, last, _ = take_apart(estimator)
     pairwise = get_tags(estimator).input_tags.pairwise
-    shared: dict[str, Any] = {}
     folds = []
     for index, (train, test) in enumerate(data.splits):
         train, test = np.asarray(train), np.asarray(test)
@@ -148,7 +147,6 @@ def make_folds(
         codes = safe_indexing(data.target.codes, train)
         _check_classes(data.target, codes, weight, index)
         problem = inner_problem(last)
-        problem.shared, problem.leads = shared, index == 0
         configure(problem)
         if weight is not None and not weighs_rows and not np.all(weight > 0):
             kept = weight > 0

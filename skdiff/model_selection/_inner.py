@@ -98,8 +98,6 @@ class InnerProblem:
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
-        self.shared: dict[str, Any] = {}
-        self.leads = True
 
     def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
         """Take the rows of one fold.

@@ -20,10 +20,12 @@ from skdiff.model_selection._smooth import (
     newton_linear,
     newton_multinomial,
     pcg,
+    rough_solver,
     smallest_eigenvalue,
 )
 
 PENALTY = "C"
+_SMALL = 120  # unknowns of a multinomial model that cost nothing to factorise
 
 
 def with_intercept(X, scale):
@@ -223,6 +225,13 @@ class MultinomialLogistic(Certified):
 
     kind = "multinomial"
 
+    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+        """Take the rows of one fold."""
+        self._rough = {}
+        return super().bind(
+            X, y, sample_weight=sample_weight, X_val=X_val, classes=classes
+        )
+
     def smallest_curvature(self, w, theta):
         """Smallest eigenvalue, but for the shift of all intercepts."""
         P = softmax(self.A @ w, axis=1)
@@ -237,25 +246,27 @@ class MultinomialLogistic(Certified):
         return False
 
     def _precondition(self, theta):
-        """Return approximate inverses, shared by the folds where that is worth it."""
+        """Return approximate inverses.
+
+        Small systems are factorised at every step. Large ones keep a rough factor, in
+        single precision and of an earlier step, until it takes too many iterations.
+        """
         p, K = self.A.shape[1], len(self.classes)
         lam = self.lam(theta)
         if sparse.issparse(self.A) or p * K > DIRECT:
             return lambda curvature, fresh: _jacobi(curvature)
-        diagonal = np.repeat(lam, K)
-        # small systems are factorised at every step, large ones once in a while and
-        # by the first fold only: the folds share most of their rows
-        always = p * K <= 120
-        state = {} if always else self.shared
+        always = p * K <= _SMALL
+        state = {} if always else self._rough
 
         def preconditioner(curvature, fresh):
-            refresh = always or "H" not in state or (fresh and self.leads)
-            if refresh:
-                state["H"] = curvature.loss_matrix()
-            if refresh or not np.array_equal(state["lam"], lam):
+            dtype = np.float64 if always else np.float32
+            if always or fresh or "H" not in state:
+                state["H"], state["lam"] = curvature.loss_matrix(dtype), None
+            if not np.array_equal(state["lam"], lam):
                 H = state["H"].copy()
-                H.flat[:: len(H) + 1] += diagonal
-                state["lam"], state["solve"] = lam, cholesky_solver(H)
+                H.flat[:: len(H) + 1] += np.repeat(lam, K).astype(dtype)
+                invert = cholesky_solver if always else rough_solver
+                state["lam"], state["solve"] = lam, invert(H)
             solve = state["solve"]
             return lambda R: solve(R.ravel()).reshape(R.shape)
 
@@ -265,13 +276,12 @@ class MultinomialLogistic(Certified):
         """Newton with preconditioned conjugate gradients."""
         K = len(self.classes)
         W = np.zeros((self.A.shape[1], K)) if w0 is None else w0
-        free = self.intercept and not self.penalised_intercept
         W, curvature, n_iter = newton_multinomial(
             self.A,
             self.y,
             self.weights(theta),
             self.lam(theta),
-            free,
+            self.intercept and not self.penalised_intercept,
             W,
             tol,
             self._precondition(theta),
@@ -322,7 +332,6 @@ class LogisticProblem(InnerProblem):
         """Take the rows of one fold."""
         kind = BinaryLogistic if len(classes) == 2 else MultinomialLogistic
         problem = kind(self.estimator)
-        problem.shared, problem.leads = self.shared, self.leads
         if getattr(self.estimator, "solver", None) == "liblinear":
             problem.penalised_intercept = True
             problem.intercept_scale = float(self.estimator.intercept_scaling)

@@ -20,24 +20,32 @@ _SETTLE, _GROW = 12, 50
 
 
 class Columns:
-    """Rows about their weighted means; sparse ones are centred in the products."""
+    """Rows about their weighted means; sparse ones are centred in the products.
+
+    Columns that were ever looked at are kept in a pool with their Gram matrix.
+    """
 
     def __init__(self, X: Any, y: Array, s: Array, centre: bool) -> None:
         self.share = s / s.sum()
         self.sparse = sparse.issparse(X)
-        d = X.shape[1]
+        n, d = X.shape
         self.mean = np.asarray(self.share @ X).ravel() if centre else np.zeros(d)
         self.y_mean = float(self.share @ y) if centre else 0.0
-        root = np.sqrt(self.share)
-        self.r = root * (y - self.y_mean)
+        self.root = np.sqrt(self.share)
+        self.r = self.root * (y - self.y_mean)
         self.yy = float(self.r @ self.r)
         if self.sparse:
             # centred targets make the means of the columns drop out of the products
-            self.X = sparse.csc_array(sparse.diags_array(root) @ X)
-            self.root = root
+            self.X = sparse.csc_array(sparse.diags_array(self.root) @ X)
         else:
-            self.X = np.asfortranarray(root[:, None] * (X - self.mean))
+            self.X = X - self.mean
+            self.X *= self.root[:, None]
+        self.place = np.full(d, -1)
+        self.pool = np.empty(0, dtype=int)
+        self.P: Any = np.empty((n, 0), order="F")
+        self.G = np.empty((0, 0))
         self.c = self._pull(self.r)
+        self._last: tuple[Any, Array] = (None, self.c)
 
     def _pull(self, r: Array) -> Array:
         back = np.asarray(self.X.T @ r).ravel()
@@ -45,19 +53,44 @@ class Columns:
 
     def gradient(self, w: Array) -> Array:
         """``c - G w``: the negative gradient of the quadratic part."""
+        if self._last[0] is w:
+            return self._last[1]
         support = np.flatnonzero(w)
-        fit = np.asarray(self.X[:, support] @ w[support]).ravel()
+        self._ensure(support)
         if self.sparse:
+            fit = np.asarray(self.X[:, support] @ w[support]).ravel()
             fit = fit - self.root * float(self.mean[support] @ w[support])
-        return self._pull(self.r - fit)
+        else:
+            fit = self.P[:, self.place[support]] @ w[support]
+        self._last = (w, self._pull(self.r - fit))
+        return self._last[1]
+
+    def _ensure(self, W: Array) -> None:
+        """Bring columns into the pool."""
+        new = W[self.place[W] < 0]
+        if not len(new):
+            return
+        k, m = len(self.pool), len(self.pool) + len(new)
+        self.place[new] = np.arange(k, m)
+        self.pool = np.concatenate([self.pool, new])
+        G = np.empty((m, m))
+        G[:k, :k] = self.G
+        if self.sparse:
+            cross = (self.X[:, self.pool].T @ self.X[:, new]).toarray()
+            cross = cross - np.outer(self.mean[self.pool], self.mean[new])
+        else:
+            added = np.asfortranarray(np.take(self.X, new, axis=1))
+            self.P = np.asfortranarray(np.hstack([self.P, added]))
+            cross = self.P.T @ added
+        G[:, k:] = cross
+        G[k:, :k] = cross[:k].T
+        self.G = G
 
     def gram(self, W: Array) -> Array:
-        """Gram matrix of some columns."""
-        part = self.X[:, W]
-        if not self.sparse:
-            return np.asarray(part.T @ part)
-        cross = (part.T @ part).toarray()
-        return np.asarray(cross - np.outer(self.mean[W], self.mean[W]))
+        """Gram matrix of some columns, a copy."""
+        self._ensure(W)
+        at = self.place[W]
+        return np.asarray(self.G[np.ix_(at, at)])
 
 
 def settle(

@@ -11,6 +11,7 @@ Slope = Callable[[float], tuple[float, float]]
 Objective = Callable[[Array], tuple[float, Array]]
 # slopes this small a share of tol * C are zero: of one variable, and of a vector
 _ZERO, _FLAT = 1e-6, 1e-2
+_STEEP = 1.2  # a scan that has risen by a fifth and rises on is over
 
 
 class Outcome(NamedTuple):
@@ -30,11 +31,12 @@ def root(
     tol: float,
     max_iter: int,
     n_scan: int = 5,
+    upward: bool = False,
 ) -> Outcome:
     """Minimise in one variable by the sign of the slope.
 
-    A scan from the upper end brackets the lowest of ``n_scan`` points; regula falsi
-    (Illinois) with bisection where it stalls closes the bracket.
+    A scan from the upper end, or ``upward``, brackets the lowest of ``n_scan`` points; cubics through
+    values and slopes close the bracket, bisection where they stall.
     """
     seen: dict[float, tuple[float, float]] = {}
 
@@ -46,8 +48,13 @@ def root(
         return seen[t]
 
     scan = [float(t) for t in np.linspace(low, high, max(n_scan, 2))]
-    for t in scan[::-1][:max_iter]:
-        at(t)
+    lowest, step = np.inf, 1 if upward else -1
+    for t in scan[::step][:max_iter]:
+        value, slope = at(t)
+        if value > _STEEP * lowest and slope * step > 0:
+            break  # far up the other side, where inner problems are hardest
+        lowest = min(lowest, value)
+    short = len(seen) == max_iter < len(scan)
     scan = [t for t in scan if t in seen]
     values = np.array([seen[t][0] for t in scan])
     i = int(np.argmin(values))
@@ -58,8 +65,7 @@ def root(
         return Outcome(scan[i], len(seen), True)
     side = 1 if slope < 0 else -1
     if not 0 <= i + side < len(scan):
-        whole = len(scan) == max(n_scan, 2)
-        return Outcome(scan[i], len(seen), whole, side if whole else 0)
+        return Outcome(scan[i], len(seen), not short, 0 if short else side)
     best, other = scan[i], scan[i + side]
     return _close(at, seen, best, other, tol, max_iter)
 
@@ -73,37 +79,46 @@ def _close(
     max_iter: int,
 ) -> Outcome:
     """Close a bracket: the slope at ``best`` points to ``other``, which is higher."""
-    weight = {best: 1.0, other: 1.0}
     widths = [abs(other - best)]
-    last, side = best, 0.0
+    last = best
     while len(seen) < max_iter:
-        (value, slope), (_, beyond) = seen[best], seen[other]
+        (value, slope), (top, beyond) = seen[best], seen[other]
         if abs(slope) <= _ZERO * tol * abs(value) or abs(other - best) < tol:
             return Outcome(best, len(seen), True)
         stalled = len(widths) > 2 and widths[-1] > widths[-3] / 2
-        if slope * beyond < 0 and not stalled:
-            f, g = weight[best] * slope, weight[other] * beyond
-            t = best + (other - best) * f / (f - g)
-        else:
-            t = (best + other) / 2
+        t = (best + other) / 2
+        if not stalled and np.isfinite(top):
+            t = _cubic(best, value, slope, other, top, beyond)
         edge = 0.01 * abs(other - best)
         t = float(np.clip(t, min(best, other) + edge, max(best, other) - edge))
         found, tilt = at(t)
         if abs(t - last) < tol / 2 and found <= value:
             return Outcome(t, len(seen), True)
         last = t
-        weight[t] = 1.0
         if found >= value:
-            kept, other = best, t
+            other = t
         elif tilt * (other - t) < 0:  # the minimum lies between t and other
-            kept, best = other, t
+            best = t
         else:  # it lies between the two lowest
-            kept, best, other = best, t, best
-        if np.sign(tilt) == side:  # twice on one side: let the other end give way
-            weight[kept] /= 2
-        side = np.sign(tilt)
+            best, other = t, best
         widths.append(abs(other - best))
     return Outcome(best, len(seen), False)
+
+
+def _cubic(a: float, fa: float, ga: float, b: float, fb: float, gb: float) -> float:
+    """Minimiser of the cubic through two values and slopes, or of the secant.
+
+    Close to each other two values differ by rounding, and the slopes say more.
+    """
+    if ga * gb < 0 and abs(ga - gb) * abs(b - a) < 1e-7 * abs(fa):
+        return a + (b - a) * ga / (ga - gb)
+    c = ga + gb - 3 * (fa - fb) / (a - b)
+    root2 = c * c - ga * gb
+    if root2 < 0:
+        return (a + b) / 2
+    d = np.sign(b - a) * np.sqrt(root2)
+    t = b - (b - a) * (gb + d - c) / (gb - ga + 2 * d)
+    return float(t) if np.isfinite(t) else (a + b) / 2
 
 
 def lbfgs(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from scipy.linalg import eigvalsh
-from scipy.linalg.lapack import dpotrf, dpotrs
+from scipy.linalg.lapack import dpotrf, dpotrs, spotrf, spotrs
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from skdiff._convex._losses import Array, Loss, Multinomial
@@ -19,6 +19,7 @@ from skdiff._convex._newton import spd_solve
 
 DIRECT = 2000
 _ARMIJO, _HALVINGS = 1e-4, 40
+_MANY = 8  # inner iterations after which a preconditioner is worth computing anew
 _STEP_RTOL = 1e-3  # of an inexact Newton step; the error shrinks by it each time
 
 
@@ -73,6 +74,16 @@ def cholesky_solver(H: Array) -> Callable[[Array], Array]:
     if info == 0 and np.isfinite(factor[-1, -1]):
         return lambda b: np.asarray(dpotrs(factor, b, lower=1)[0]).reshape(b.shape)
     return lambda b: spd_solve(H, b)
+
+
+def rough_solver(H: Array) -> Callable[[Array], Array]:
+    """Return an approximate solve in single precision, to precondition with."""
+    unit = np.sqrt(np.maximum(np.diag(H), 1e-300))
+    scaled = (H / unit / unit[:, None]).astype(np.float32, copy=False)
+    factor, info = spotrf(scaled, lower=1)
+    if info != 0:
+        return cholesky_solver(H.astype(np.float64))
+    return lambda b: spotrs(factor, (b / unit).astype(np.float32), lower=1)[0] / unit
 
 
 class Curvature:
@@ -168,18 +179,19 @@ class MultinomialCurvature:
             HU[-1] += self.s.sum() * U[-1].mean()
         return HU
 
-    def loss_matrix(self) -> Array:
+    def loss_matrix(self, dtype: Any = np.float64) -> Array:
         """Matrix of the loss alone, classes within features."""
         (n, p), K = self.A.shape, self.P.shape[1]
-        root = np.sqrt(self.s)[:, None]
+        A, P = self.A.astype(dtype, copy=False), self.P.astype(dtype, copy=False)
+        s = self.s.astype(dtype, copy=False)
         # sum_i s_i (diag(p_i) - p_i p_i') x a_i a_i'
-        G = ((root * self.A)[:, :, None] * self.P[:, None, :]).reshape(n, p * K)
+        G = ((np.sqrt(s)[:, None] * A)[:, :, None] * P[:, None, :]).reshape(n, p * K)
         H = -(G.T @ G)
         view = H.reshape(p, K, p, K)
         for k in range(K):
-            view[:, k, :, k] += (self.A.T * (self.s * self.P[:, k])) @ self.A
+            view[:, k, :, k] += (A.T * (s * P[:, k])) @ A
         if self.free:
-            view[-1, :, -1, :] += self.s.sum() / K
+            view[-1, :, -1, :] += s.sum() / K
         return H
 
 
@@ -234,7 +246,7 @@ def newton_multinomial(
         curvature = MultinomialCurvature(A, s, P, lam, free)
         precondition = preconditioner(curvature, fresh)
         step, used = pcg(curvature.product, -gradient, precondition, 1e-2)
-        fresh = used > 12
+        fresh = used > _MANY
         slope = float(np.vdot(gradient, step))
         small = max(tol**2, 4 * np.finfo(float).eps) * max(abs(total), 1e-300)
         if -slope <= small:

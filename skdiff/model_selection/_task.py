@@ -259,7 +259,9 @@ class Task:
 
             n_scan = _SCAN + 4 * (search.n_starts - 1)
             low, high = float(lower[0]), float(upper[0])
-            outcome = root(slope, low, high, n_scan=n_scan, **options)
+            # from the simplest model on: solutions nearby are good starts
+            upward = space.variables[0].name == "C"
+            outcome = root(slope, low, high, n_scan=n_scan, upward=upward, **options)
             self._note_bounds(space, np.array([outcome.theta]), [outcome.bound])
             return outcome
         outcomes = []
