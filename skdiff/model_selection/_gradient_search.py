@@ -1,0 +1,637 @@
+"""The shell of the gradient search: scikit-learn outside, inner problems inside."""
+
+import time
+from itertools import product
+from numbers import Integral, Real
+
+import numpy as np
+import scipy.stats
+import sklearn
+from scipy.stats import rankdata
+from sklearn.base import clone
+from sklearn.metrics import get_scorer
+from sklearn.model_selection import check_cv
+from sklearn.utils import check_random_state, get_tags, indexable
+
+from skdiff._persistence import SaveMixin
+from skdiff._sklearn import (
+    BaseSearchCV,
+    CallbackSupportMixin,
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_method_params,
+    fit_context,
+    has_callbacks,
+    routing_enabled,
+)
+from skdiff._validation import refuse_dates
+from skdiff.model_selection import _criteria
+from skdiff.model_selection._evaluate import StopSearch
+from skdiff.model_selection._folds import Data, check_rows, check_target, take_apart
+from skdiff.model_selection._inner import inner_problem
+from skdiff.model_selection._space import Continuous, from_distribution
+from skdiff.model_selection._task import ROW_WEIGHTS, Task
+
+SOLVERS = ("auto", "root", "lbfgs", "hoag", "maid")
+
+
+class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
+    """Find continuous hyperparameters by the gradient of the cross-validation score.
+
+    A drop-in for :class:`~sklearn.model_selection.GridSearchCV` where the last step of
+    the estimator is a ridge, a lasso, a logistic regression, a kernel ridge or another
+    model with an inner problem. The optimum of the K-fold criterion is found to many
+    digits at the price of a handful of fits, earlier steps are fitted within each
+    fold, and a penalty per feature or a weight per row is as easy as one number. It
+    does not help with discrete choices (a list of them is tried one by one) nor with
+    models whose fit is not differentiable in the parameter, such as trees: use
+    ``HyperbandSearchCV`` for those.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        An estimator with an inner problem, alone or as the last step of a pipeline.
+        :func:`inner_problem` names those that have one, and takes your own.
+    param_distributions : dict
+        By parameter name (``step__parameter`` in a pipeline): a frozen
+        ``scipy.stats.loguniform`` (searched in the logarithm) or ``uniform``, a
+        :class:`Continuous`, or a list of values. Values of lists may belong to any
+        step; every combination of them gets a search of its own and the best wins.
+        ``{"sample_weight": Continuous(0, 1, scale="logit", per="sample")}`` searches
+        a weight for each training row, with fixed validation rows in ``cv``.
+    scoring : str, callable, list, tuple or dict, default=None
+        What is reported, and what picks the best of the visited points. Minus the
+        criterion if None. It does not steer the search.
+    criterion : str or callable, default="auto"
+        What is minimised on the validation rows: ``"squared_error"``, ``"huber"``
+        (delta 1.35), ``"log_loss"``, ``"squared_hinge"``, or a function ``(y,
+        raw_prediction) -> (value, gradient)`` of predictions (margins for a
+        classifier). ``"auto"``: squared error for regressors, log loss for classifiers
+        with probabilities, squared hinge for the others.
+    cv : int, splitter or iterable, default=None
+        Folds, as in :class:`~sklearn.model_selection.GridSearchCV`.
+    solver : {"auto", "root", "lbfgs", "hoag", "maid"}, default="auto"
+        ``"root"`` searches one variable by the sign of the slope. ``"lbfgs"`` is SciPy's
+        in a box, with exact inner solves. ``"hoag"`` and ``"maid"`` solve the inner
+        problems only as exactly as needed, by a schedule or by an error bound.
+        ``"auto"``: root for one variable, lbfgs where inner solves are cheap or the
+        variables are at most 50, maid otherwise.
+    max_iter : int, default=50
+        Limit of evaluated points, for each stage of each combination.
+    tol : float, default=1e-3
+        Accuracy in the outer variable: in the logarithm, or as a share of a linear
+        interval.
+    inner_tol : float, default=1e-6
+        Relative accuracy of the reported inner solutions.
+    tie_strength : float, default=0.3
+        Vector hyperparameters start from their best common value and are tied to it by
+        a quadratic penalty of this strength, in units of the criterion. ``0`` frees
+        them, which overfits the criterion, ``inf`` keeps them equal.
+    n_starts : int, default=1
+        Starting points; further ones are drawn at random, and add points to the scan
+        of ``"root"``.
+    warm_start_inner : bool, default=True
+        Start inner problems from their last solution. It saves time and changes no
+        answer; networks are always fitted afresh.
+    refit : bool, str or callable, default=True
+        Fit the estimator on all rows at the best point. With several scores, the name
+        of the one that decides.
+    error_score : "raise" or float, default=np.nan
+        Score of a point where the criterion is not finite or a fit fails; such points
+        are never the best. If no point is left, a ValueError is raised.
+    n_jobs : int, default=None
+        Threads over folds, used once a fold takes longer than 50 ms.
+    verbose : int, default=0
+        Print a line a point.
+    random_state : int, RandomState instance or None, default=None
+        Seed of further starting points.
+
+    Attributes
+    ----------
+    best_params_ : dict
+        Best values, floats or arrays; ``sample_weight`` is in the order of the rows.
+    best_score_ : float
+        Mean score of the best point. It was chosen as the best: nested
+        cross-validation tells what to expect.
+    best_index_ : int
+        Row of the best point in ``cv_results_``.
+    best_estimator_ : estimator instance
+        Fitted on all rows. Only with ``refit``.
+    cv_results_ : dict
+        A row a visited point: ``params``, ``param_*``, ``split*_test_score``,
+        ``mean_test_score``, ``std_test_score``, ``rank_test_score``, ``criterion``,
+        ``objective`` (criterion plus tie), ``hypergradient_norm``, ``inner_tol``,
+        ``n_inner_iter``, ``fit_time`` and the means of the times.
+    hypergradient_ : dict
+        Derivative of the objective at the best point in the outer variables: in the
+        logarithm of a parameter with a logarithmic interval.
+    n_iter_ : int
+        Number of visited points.
+    converged_ : bool
+        Whether every search ended by its tolerance.
+    scorer_ : callable or dict
+        The scorer, or the scorers by name.
+    n_splits_ : int
+        Number of folds.
+    multimetric_ : bool
+        Whether there are several scores.
+    refit_time_ : float
+        Seconds of the fit on all rows. Only with ``refit``.
+    n_features_in_ : int
+        Number of columns seen by ``fit``. Only with ``refit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names. Only with ``refit`` and a DataFrame.
+    classes_ : ndarray of shape (n_classes,)
+        Labels. Only for classifiers, with ``refit``.
+
+    See Also
+    --------
+    Continuous : Intervals for one value or many.
+    GradientSearchDisplay : The search in a picture.
+    check_hypergradient : Test of an inner problem of one's own.
+    sklearn.model_selection.GridSearchCV : For discrete choices.
+
+    Notes
+    -----
+    With folds k and inner problems ``w_k(theta) = argmin h_k(w, theta)`` the criterion
+    is the plain mean of the folds' losses ``C_k``. Its gradient follows from the
+    implicit function theorem: one linear system ``[d2h_k/dw dw] q_k = dC_k/dw`` a fold,
+    whatever the number of hyperparameters, gives ``dC_k/dtheta - [d2h_k/dtheta dw]
+    q_k``. Parameters mean what they mean in scikit-learn and are not rescaled for the
+    larger table of the last fit, as a grid search does not.
+
+    We differ from the published codes: one variable is searched by the sign of the
+    slope, which no step size can spoil; L-BFGS is the default for vectors wherever
+    inner solves are cheap; the bounds of ``"maid"`` are valid upper bounds; and
+    vectors are tied, because thousands of free penalties overfit any criterion.
+
+    References
+    ----------
+    F. Pedregosa, "Hyperparameter optimization with approximate gradient", ICML 2016,
+    arXiv 1602.02355.
+
+    J. Lorraine, P. Vicol and D. Duvenaud, "Optimizing Millions of Hyperparameters by
+    Implicit Differentiation", AISTATS 2020, arXiv 1911.02590.
+
+    M. S. Salehi, S. Mukherjee, L. Roberts and M. J. Ehrhardt, "An adaptively inexact
+    first-order method for bilevel optimization with application to hyperparameter
+    learning", SIAM J. Math. Data Sci., 2025, arXiv 2308.10098.
+
+    Q. Bertrand et al., "Implicit differentiation for fast hyperparameter selection in
+    non-smooth convex learning", JMLR 2022, arXiv 2105.01637.
+
+    Examples
+    --------
+    >>> from scipy.stats import loguniform
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Lasso
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skdiff.model_selection import GradientSearchCV
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> pipeline = make_pipeline(StandardScaler(), Lasso())
+    >>> search = GradientSearchCV(pipeline, {"lasso__alpha": loguniform(0.01, 100)})
+    >>> _ = search.fit(X, y)
+    >>> {name: round(value, 2) for name, value in search.best_params_.items()}
+    {'lasso__alpha': 1.72}
+    >>> round(search.best_score_, 1)
+    -2986.9
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit"])],
+        "param_distributions": [dict],
+        "scoring": BaseSearchCV._parameter_constraints["scoring"],
+        "criterion": [StrOptions({"auto", *_criteria.CRITERIA}), callable],
+        "cv": ["cv_object"],
+        "solver": [StrOptions(set(SOLVERS))],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "inner_tol": [Interval(Real, 0, 1, closed="neither")],
+        "tie_strength": [Interval(Real, 0, None, closed="left")],
+        "n_starts": [Interval(Integral, 1, None, closed="left")],
+        "warm_start_inner": ["boolean"],
+        "refit": ["boolean", str, callable],
+        "error_score": [StrOptions({"raise"}), Real],
+        "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        param_distributions,
+        *,
+        scoring=None,
+        criterion="auto",
+        cv=None,
+        solver="auto",
+        max_iter=50,
+        tol=1e-3,
+        inner_tol=1e-6,
+        tie_strength=0.3,
+        n_starts=1,
+        warm_start_inner=True,
+        refit=True,
+        error_score=np.nan,
+        n_jobs=None,
+        verbose=0,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.param_distributions = param_distributions
+        self.scoring = scoring
+        self.criterion = criterion
+        self.cv = cv
+        self.solver = solver
+        self.max_iter = max_iter
+        self.tol = tol
+        self.inner_tol = inner_tol
+        self.tie_strength = tie_strength
+        self.n_starts = n_starts
+        self.warm_start_inner = warm_start_inner
+        self.refit = refit
+        self.error_score = error_score
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        """Tags of the estimator; the default score is a loss."""
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.target_tags = inner.target_tags
+        tags.input_tags.allow_nan = inner.input_tags.allow_nan
+        tags.array_api_support = False
+        if tags.regressor_tags is not None and self.scoring is None:
+            tags.regressor_tags.poor_score = True
+        return tags
+
+    # --- scorers ----------------------------------------------------------------------
+
+    def _get_scorers(self):
+        """Return the scorers; the criterion's own where none is given."""
+        if self.scoring is not None:
+            return super()._get_scorers()
+        criterion = _criteria.resolve(self.criterion, self.estimator)
+        if not isinstance(criterion, str) or criterion not in _criteria.SCORERS:
+            return _criteria.CriterionScorer(criterion), "score"
+        scorer = get_scorer(_criteria.SCORERS[criterion])
+        if routing_enabled():
+            # weights reach the default score where they reach the estimator's own
+            routing = getattr(self.estimator, "get_metadata_routing", None)
+            asked = routing and routing().consumes("score", ["sample_weight"])
+            scorer = scorer.set_score_request(sample_weight=bool(asked))
+        return scorer, "score"
+
+    @property
+    def scorer_(self):
+        """The scorer, or the scorers by name."""
+        if not hasattr(self, "cv_results_"):
+            raise AttributeError(f"{type(self).__name__} object has no scorer_ yet.")
+        scorers = self._get_scorers()[0]
+        return getattr(scorers, "_scorers", scorers)
+
+    # --- fit --------------------------------------------------------------------------
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None, **params):
+        """Search, and fit the estimator at the best point.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, as the first step takes them; sparse if it does.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        **params : dict
+            ``groups`` for the splitter, ``sample_weight`` and other fit parameters, as
+            in :class:`~sklearn.model_selection.GridSearchCV`.
+
+        Returns
+        -------
+        self : object
+            The fitted search.
+        """
+        problem = self._read(X, y, params)
+        X, y, data = problem["X"], problem["y"], problem["data"]
+        context = None
+        if has_callbacks(self):
+            context = self._init_callback_context(max_subtasks=None)
+            context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        found = self._search(problem, context)
+        results = self._results(found, len(data.splits))
+        self._finish(X, y, found, results, problem, context)
+        return self
+
+    def _read(self, X, y, params):
+        """Check everything that can be checked before any work."""
+        parts = take_apart(self.estimator)
+        inner_problem(parts.last)  # without one, say so before any work
+        intervals, choices = self._read_distributions(parts)
+        criterion = _criteria.resolve(self.criterion, self.estimator)
+        scorers, refit_metric = self._get_scorers()
+        X, y = indexable(X, y)
+        if not parts.pipelines:
+            refuse_dates(X)
+            checked = check_rows(X)
+        else:
+            checked = X
+        target = check_target(y, parts.last, type(self).__name__)
+        params = check_method_params(X, params=params)
+        routed = self._get_routed_params_for_fit(params)
+        cv = check_cv(self.cv, target.y, classifier=target.classes is not None)
+        splits = list(cv.split(checked, target.y, **routed.splitter.split))
+        data = Data(
+            checked,
+            target,
+            splits,
+            dict(routed.estimator.fit),
+            dict(routed.scorer.score),
+        )
+        return {
+            "X": X,
+            "y": y,
+            "data": data,
+            "routed": routed,
+            "intervals": intervals,
+            "choices": choices,
+            "criterion": criterion,
+            "scorers": scorers,
+            "refit_metric": refit_metric,
+        }
+
+    def _prepare(self, X, y, best):
+        """Return the task of one combination: that of ``best``, or the first."""
+        problem = self._read(X, y, {})
+        chosen = {
+            key: values[0] if best is None else best[key]
+            for key, values in problem["choices"].items()
+        }
+        return Task(self, chosen, problem, None)
+
+    def _read_distributions(self, parts):
+        """Split the dictionary into intervals and lists; check the names."""
+        if not self.param_distributions:
+            raise ValueError("param_distributions is empty: there is nothing to search.")
+        known = self.estimator.get_params(deep=True)
+        differentiable = inner_problem(parts.last).parameters
+        intervals, choices = {}, {}
+        for key, given in self.param_distributions.items():
+            found = from_distribution(key, given)
+            name = key.removeprefix(parts.prefix)
+            if key not in known and name != ROW_WEIGHTS:
+                raise ValueError(
+                    f"Invalid parameter {key!r} for estimator {self.estimator}. Valid "
+                    f"parameters are: {sorted(known)}."
+                )
+            if isinstance(found, list):
+                choices[key] = found
+                continue
+            inside = key == parts.prefix + name or name == ROW_WEIGHTS
+            if not inside or name not in differentiable:
+                raise ValueError(
+                    f"{key!r} has no gradient. Parameters with one: "
+                    f"{[parts.prefix + n for n in differentiable]}. Give a list of "
+                    "values to try them one by one."
+                )
+            if found.per not in differentiable[name]:
+                kinds = ", ".join(repr(k) for k in differentiable[name])
+                raise ValueError(
+                    f"{key!r} of {type(parts.last).__name__} cannot be searched "
+                    f"per={found.per!r}; possible: {kinds}."
+                )
+            intervals[key] = found
+        if not intervals:
+            raise ValueError(
+                "param_distributions has no interval. Give a Continuous, loguniform or "
+                "uniform for at least one parameter, or use GridSearchCV."
+            )
+        return intervals, choices
+
+    # --- search -----------------------------------------------------------------------
+
+    def _search(self, problem, context):
+        """One search for each combination of the lists."""
+        found, choices = [], problem["choices"]
+        rng = check_random_state(self.random_state)
+        try:
+            for combination in product(*choices.values()):
+                chosen = dict(zip(choices, combination, strict=True))
+                task = Task(self, chosen, problem, context)
+                found.append(task)
+                task.run(rng)
+        except StopSearch:
+            pass
+        rows = [row for task in found for row in task.evaluator.rows.values()]
+        failed = [row.error for row in rows if row.error]
+        if failed and self.error_score == "raise":
+            raise ValueError(failed[0])
+        if len(failed) == len(rows):
+            raise ValueError(
+                "The criterion was not finite at any visited point, or every fit "
+                f"failed. The first reason:\n{failed[0] if failed else 'no point'}"
+            )
+        return found
+
+    def _results(self, found, n_splits):
+        """Rows in the form of ``cv_results_``."""
+        rows = [(task, row) for task in found for row in task.evaluator.rows.values()]
+        params = [task.params_of(row) for task, row in rows]
+        results = {}
+        for name in params[0]:
+            values = [p[name] for p in params]
+            plain = all(np.ndim(v) == 0 and isinstance(v, Real) for v in values)
+            column = np.empty(len(rows), dtype=float if plain else object)
+            column[:] = values if plain else None
+            if not plain:
+                for i, value in enumerate(values):
+                    column[i] = value
+            results[f"param_{name}"] = np.ma.MaskedArray(
+                column, mask=np.zeros(len(rows), dtype=bool)
+            )
+        results["params"] = params
+        for kind in ("fit", "score"):
+            times = np.array([getattr(row, f"{kind}_times") for _, row in rows])
+            results[f"mean_{kind}_time"] = times.mean(axis=1)
+            results[f"std_{kind}_time"] = times.std(axis=1)
+        results["fit_time"] = n_splits * results["mean_fit_time"]
+        results["criterion"] = np.array([_or_nan(row.value) for _, row in rows])
+        results["objective"] = np.array([_or_nan(row.objective) for _, row in rows])
+        results["hypergradient_norm"] = np.array(
+            [
+                np.linalg.norm(task.slope_of(row)) if row.error is None else np.nan
+                for task, row in rows
+            ]
+        )
+        results["inner_tol"] = np.full(len(rows), float(self.inner_tol))
+        results["n_inner_iter"] = np.array([row.n_inner_iter for _, row in rows])
+        self._add_scores(results, [row for _, row in rows], n_splits)
+        return results
+
+    def _add_scores(self, results, rows, n_splits):
+        sample = next(row.scores[0] for row in rows if row.scores is not None)
+        names = list(sample) if isinstance(sample, dict) else [None]
+        error = np.nan if self.error_score == "raise" else self.error_score
+        for name in names:
+            suffix = "score" if name is None else name
+            table = np.array(
+                [
+                    [error] * n_splits
+                    if row.scores is None
+                    else [s if name is None else s[name] for s in row.scores]
+                    for row in rows
+                ],
+                dtype=float,
+            )
+            for k in range(n_splits):
+                results[f"split{k}_test_{suffix}"] = table[:, k]
+            mean = table.mean(axis=1)
+            results[f"mean_test_{suffix}"] = mean
+            results[f"std_test_{suffix}"] = table.std(axis=1)
+            # a failed point ranks last, whatever its error score
+            failed = np.array([row.scores is None for row in rows]) | np.isnan(mean)
+            worst = np.min(mean[~failed], initial=0.0) - 1
+            results[f"rank_test_{suffix}"] = rankdata(
+                -np.where(failed, worst, mean), method="min"
+            ).astype(np.int32)
+
+    def _best(self, found, results, refit_metric):
+        """Row of the best point."""
+        rows = [row for task in found for row in task.evaluator.rows.values()]
+        tied = any(task.evaluator.anchor is not None for task in found)
+        if tied and self.scoring is None and not callable(self.refit):
+            # the lowest criterion alone would undo the tie
+            return int(np.argmin([row.objective for row in rows]))
+        return int(self._select_best_index(self.refit, refit_metric, results))
+
+    def _finish(self, X, y, found, results, problem, context):
+        """Choose, fit on all rows, and take over the results at once."""
+        refit_metric, routed = problem["refit_metric"], problem["routed"]
+        rows = [(task, row) for task in found for row in task.evaluator.rows.values()]
+        several = "mean_test_score" not in results
+        fitted = {
+            "cv_results_": results,
+            "n_splits_": len(problem["data"].splits),
+            "multimetric_": several,
+            "n_iter_": len(rows),
+            "converged_": all(task.converged for task in found),
+        }
+        if several and self.refit and not callable(self.refit):
+            self._check_refit_for_multimetric(
+                {k.removeprefix("mean_test_"): 0 for k in results}
+            )
+            refit_metric = self.refit
+        if self.refit or not several:
+            index = self._best(found, results, refit_metric)
+            task, row = rows[index]
+            fitted |= {
+                "best_index_": index,
+                "best_params_": results["params"][index],
+                "hypergradient_": task.slope_by_name(row),
+            }
+            if not callable(self.refit):
+                metric = "score" if not several else refit_metric
+                fitted["best_score_"] = float(results[f"mean_test_{metric}"][index])
+        if self.refit:
+            fitted |= self._refit(X, y, task, row, routed, context)
+        if context is not None:
+            context.call_on_fit_task_end(estimator=self, X=X, y=y)
+        for name in _ATTRIBUTES:
+            vars(self).pop(name, None)
+        vars(self).update(fitted)
+        for task in found:
+            task.warn()
+
+    def _refit(self, X, y, task, row, routed, context):
+        """Fit the estimator on all rows."""
+        best = clone(task.estimator).set_params(**task.settings_of(row))
+        params = dict(routed.estimator.fit)
+        weights = task.weights_of(row)
+        start = time.perf_counter()
+        if weights is not None:
+            _fit_with_weights(best, X, y, params, weights)
+        elif context is None:
+            best.fit(X, y, **params)
+        else:
+            refit = context.subcontext(task_name="refit-with-best-params")
+            with refit.propagate_callback_context(best):
+                refit.call_on_fit_task_begin(estimator=self, X=X, y=y)
+                best.fit(X, y, **params)
+            refit.call_on_fit_task_end(estimator=self, X=X, y=y)
+        found = {"best_estimator_": best, "refit_time_": time.perf_counter() - start}
+        if hasattr(best, "feature_names_in_"):
+            found["feature_names_in_"] = best.feature_names_in_
+        return found
+
+    # --- state ------------------------------------------------------------------------
+
+    def __getstate__(self):
+        """Turn intervals into plain values, which a file without pickle can hold."""
+        state = super().__getstate__()
+        given = state.get("param_distributions")
+        if isinstance(given, dict):
+            plain = {key: _to_plain(value) for key, value in given.items()}
+            state = {**state, "param_distributions": plain}
+        return state
+
+    def __setstate__(self, state):
+        """Bring the intervals back."""
+        given = state.get("param_distributions")
+        if isinstance(given, dict):
+            again = {key: _from_plain(value) for key, value in given.items()}
+            state = {**state, "param_distributions": again}
+        super().__setstate__(state)
+
+
+_ATTRIBUTES = (
+    "best_estimator_",
+    "best_index_",
+    "best_params_",
+    "best_score_",
+    "feature_names_in_",
+    "hypergradient_",
+    "refit_time_",
+)
+_INTERVAL, _FROZEN = "skdiff interval", "scipy interval"
+
+
+def _to_plain(given):
+    if isinstance(given, Continuous):
+        return {_INTERVAL: [getattr(given, n) for n in _FIELDS]}
+    name = getattr(getattr(given, "dist", None), "name", None)
+    if name in ("loguniform", "reciprocal", "uniform"):
+        return {_FROZEN: [name, list(given.args), dict(given.kwds)]}
+    return given
+
+
+def _from_plain(given):
+    if isinstance(given, dict) and set(given) == {_INTERVAL}:
+        return Continuous(*given[_INTERVAL])
+    if isinstance(given, dict) and set(given) == {_FROZEN}:
+        name, args, keywords = given[_FROZEN]
+        if name not in ("loguniform", "reciprocal", "uniform"):
+            raise ValueError(f"{name!r} is no interval.")
+        return getattr(scipy.stats, name)(*args, **keywords)
+    return given
+
+
+_FIELDS = tuple(Continuous.__dataclass_fields__)
+
+
+def _or_nan(value):
+    return value if np.isfinite(value) else np.nan
+
+
+def _fit_with_weights(estimator, X, y, params, weights):
+    """Fit with the weights that were found, times those that were given."""
+    parts = take_apart(estimator)
+    name = parts.prefix + ROW_WEIGHTS
+    # the names of steps say where the weights go, routed or not
+    given = params.pop(ROW_WEIGHTS, params.pop(name, None))
+    if given is not None:
+        weights = weights * np.asarray(given, dtype=float)
+    with sklearn.config_context(enable_metadata_routing=False):
+        estimator.fit(X, y, **{**params, name: weights})

@@ -1,0 +1,375 @@
+"""Inner problems: what the search must know of an estimator's fit.
+
+:func:`inner_problem` is open: register a function of one's own estimator that returns
+a subclass of :class:`InnerProblem`.
+"""
+
+from functools import singledispatch
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray
+
+
+class Point(NamedTuple):
+    """A solved inner problem: parameters, raw predictions on the validation rows."""
+
+    w: Any
+    raw: Array
+    n_iter: int
+
+
+class InnerProblem:
+    """The training problem of one fold, with its derivatives.
+
+    A subclass describes ``w(theta) = argmin_w h(w, theta)``, where ``theta`` is a
+    dictionary of the hyperparameters that are searched, as values and not as
+    logarithms. It gives :meth:`solve`, :meth:`solve_hessian`, :meth:`cross` and
+    :meth:`predict`; :meth:`pull` where predictions are not linear in few parameters,
+    :meth:`direct` where predictions depend on the hyperparameters directly.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        The last step of what is searched, unfitted. It is asked for the
+        hyperparameters that are not searched.
+
+    Attributes
+    ----------
+    parameters : dict
+        By name of each differentiable hyperparameter, the kinds of ``per`` that its
+        :class:`Continuous` may have.
+
+    See Also
+    --------
+    inner_problem : Where a subclass is registered.
+
+    Examples
+    --------
+    A ridge whose penalty is a power of ten:
+
+    >>> import numpy as np
+    >>> from sklearn.base import BaseEstimator, RegressorMixin
+    >>> from sklearn.linear_model import Ridge
+    >>> from skdiff.model_selection import InnerProblem, inner_problem
+    >>> class PowerRidge(RegressorMixin, BaseEstimator):
+    ...     def __init__(self, power=0.0):
+    ...         self.power = power
+    ...     def fit(self, X, y):
+    ...         self.ridge_ = Ridge(10**self.power, fit_intercept=False).fit(X, y)
+    ...         return self
+    ...     def predict(self, X):
+    ...         return self.ridge_.predict(X)
+    >>> @inner_problem.register
+    ... class _(InnerProblem):
+    ...     pass
+    Traceback (most recent call last):
+        ...
+    TypeError: Invalid first argument to `register()`...
+    >>> class PowerRidgeProblem(InnerProblem):
+    ...     parameters = {"power": (None,)}
+    ...     def hessian(self, theta):
+    ...         A = self.X
+    ...         return A.T @ A + 10 ** theta["power"] * np.eye(A.shape[1])
+    ...     def solve(self, theta, w0, tol):
+    ...         return np.linalg.solve(self.hessian(theta), self.X.T @ self.y), 1
+    ...     def solve_hessian(self, w, theta, rhs, tol):
+    ...         return np.linalg.solve(self.hessian(theta), rhs)
+    ...     def cross(self, w, theta, q):
+    ...         return {"power": np.log(10) * 10 ** theta["power"] * (w @ q)}
+    ...     def predict(self, w, X):
+    ...         return X @ w
+    >>> _ = inner_problem.register(PowerRidge, PowerRidgeProblem)
+    >>> from skdiff.model_selection import Continuous, GradientSearchCV
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> interval = {"power": Continuous(-4, 2, scale="linear")}
+    >>> search = GradientSearchCV(PowerRidge(), interval).fit(X, y - y.mean())
+    >>> round(search.best_params_["power"], 2)
+    -2.06
+    """
+
+    parameters: dict[str, tuple[str | None, ...]] = {}
+    #: whether a solve costs little, so that a quasi-Newton search may have many
+    cheap = True
+    #: whether the solution may be started from an earlier one
+    warm = True
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+
+    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+        """Take the rows of one fold.
+
+        Parameters
+        ----------
+        X : ndarray or sparse matrix of shape (n_samples, n_features)
+            Training rows, after the earlier steps.
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Targets; codes of the classes for a classifier.
+        sample_weight : ndarray of shape (n_samples,), default=None
+            Weights of the rows.
+        X_val : ndarray or sparse matrix of shape (n_validation, n_features)
+            Validation rows.
+        classes : ndarray of shape (n_classes,), default=None
+            The labels that the codes stand for.
+
+        Returns
+        -------
+        self : InnerProblem
+            The problem, ready to be solved.
+        """
+        self.X, self.y, self.sample_weight = X, y, sample_weight
+        self.X_val, self.classes = X_val, classes
+        return self
+
+    def value(self, theta, name):
+        """Return a hyperparameter: the searched value, or the estimator's own.
+
+        Parameters
+        ----------
+        theta : dict
+            Searched hyperparameters.
+        name : str
+            Which one.
+
+        Returns
+        -------
+        value : object
+            The value in force.
+        """
+        return theta[name] if name in theta else getattr(self.estimator, name)
+
+    def solve(self, theta, w0, tol):
+        """Solve the training problem.
+
+        Parameters
+        ----------
+        theta : dict
+            Searched hyperparameters.
+        w0 : object
+            A solution nearby to start from, or None.
+        tol : float
+            Relative accuracy.
+
+        Returns
+        -------
+        w : object
+            Parameters of the model.
+        n_iter : int
+            Iterations.
+        """
+        raise NotImplementedError
+
+    def solve_hessian(self, w, theta, rhs, tol):
+        """Solve ``[d2h/dw dw] q = rhs``.
+
+        Parameters
+        ----------
+        w : object
+            The solution at ``theta``.
+        theta : dict
+            Searched hyperparameters.
+        rhs : ndarray
+            Gradient of the criterion in ``w``.
+        tol : float
+            Relative accuracy.
+
+        Returns
+        -------
+        q : ndarray
+            Of the shape of ``rhs``.
+        """
+        raise NotImplementedError
+
+    def cross(self, w, theta, q):
+        """Return ``[d2h/dtheta dw] q`` by hyperparameter.
+
+        Parameters
+        ----------
+        w : object
+            The solution at ``theta``.
+        theta : dict
+            Searched hyperparameters.
+        q : ndarray
+            Solution of the linear system.
+
+        Returns
+        -------
+        products : dict
+            A number, or an array of the shape of the value, by name.
+        """
+        raise NotImplementedError
+
+    def predict(self, w, X):
+        """Return raw predictions: values of a regressor, margins of a classifier.
+
+        Parameters
+        ----------
+        w : object
+            Parameters of the model.
+        X : ndarray or sparse matrix of shape (n_samples, n_features)
+            Rows, after the earlier steps.
+
+        Returns
+        -------
+        raw : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Raw predictions.
+        """
+        raise NotImplementedError
+
+    def pull(self, w, theta, gradient):
+        """Turn a gradient in the raw validation predictions into one in ``w``.
+
+        The default differences :meth:`predict`, which is exact for predictions linear
+        in ``w`` and slow for many parameters.
+
+        Parameters
+        ----------
+        w : ndarray
+            Parameters of the model.
+        theta : dict
+            Searched hyperparameters.
+        gradient : ndarray
+            Of the shape of the raw predictions.
+
+        Returns
+        -------
+        rhs : ndarray
+            Of the shape of ``w``.
+        """
+        w = np.asarray(w, dtype=float)
+        rhs = np.empty(w.size)
+        for j in range(w.size):
+            step = np.zeros(w.size)
+            step[j] = 1e-4 * max(1.0, abs(w.flat[j]))
+            shift = step.reshape(w.shape)
+            up = self.predict(w + shift, self.X_val)
+            down = self.predict(w - shift, self.X_val)
+            rhs[j] = np.sum(gradient * (up - down)) / (2 * step[j])
+        return rhs.reshape(w.shape)
+
+    def direct(self, w, theta, gradient):
+        """Return the derivative of the criterion at fixed ``w``, by hyperparameter.
+
+        Parameters
+        ----------
+        w : object
+            Parameters of the model.
+        theta : dict
+            Searched hyperparameters.
+        gradient : ndarray
+            Gradient of the criterion in the raw validation predictions.
+
+        Returns
+        -------
+        derivatives : dict
+            Only those that are not zero.
+        """
+        return {}
+
+    def to_params(self, theta):
+        """Return what ``set_params`` of the estimator takes for these values.
+
+        Parameters
+        ----------
+        theta : dict
+            Searched hyperparameters.
+
+        Returns
+        -------
+        params : dict
+            Parameters of the estimator.
+        """
+        return dict(theta)
+
+    def evaluate(self, theta, w0, tol):
+        """Solve, and predict the validation rows.
+
+        Parameters
+        ----------
+        theta : dict
+            Searched hyperparameters.
+        w0 : object
+            A solution nearby, or None.
+        tol : float
+            Relative accuracy.
+
+        Returns
+        -------
+        point : Point
+            Parameters, raw predictions and iterations.
+        """
+        w, n_iter = self.solve(theta, w0, tol)
+        return Point(w, self.predict(w, self.X_val), n_iter)
+
+    def hypergradient(self, theta, point, gradient, tol):
+        """Return the derivative of the criterion in each searched hyperparameter.
+
+        Parameters
+        ----------
+        theta : dict
+            Searched hyperparameters.
+        point : Point
+            The solution at ``theta``.
+        gradient : ndarray
+            Gradient of the criterion in the raw validation predictions.
+        tol : float
+            Relative accuracy of the linear system.
+
+        Returns
+        -------
+        derivatives : dict
+            A number, or an array of the shape of the value, by name.
+        """
+        rhs = self.pull(point.w, theta, gradient)
+        q = self.solve_hessian(point.w, theta, rhs, tol)
+        products = self.cross(point.w, theta, q)
+        direct = self.direct(point.w, theta, gradient)
+        return {name: direct.get(name, 0.0) - products[name] for name in theta}
+
+
+@singledispatch
+def inner_problem(estimator):
+    """Return the inner problem of an estimator; open for registration.
+
+    ``inner_problem.register(MyEstimator, MyProblem)`` makes an estimator of one's own
+    searchable by :class:`GradientSearchCV`, where ``MyProblem`` is a subclass of
+    :class:`InnerProblem`.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        Unfitted estimator.
+
+    Returns
+    -------
+    problem : InnerProblem
+        Not yet bound to rows.
+
+    Raises
+    ------
+    TypeError
+        If the estimator has no inner problem.
+
+    See Also
+    --------
+    InnerProblem : What is returned, with an example.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from skdiff.model_selection import inner_problem
+    >>> sorted(inner_problem(Ridge()).parameters)
+    ['alpha', 'sample_weight']
+    """
+    supported = sorted(
+        cls.__name__ for cls in inner_problem.registry if cls is not object
+    )
+    raise TypeError(
+        f"{type(estimator).__name__} has no inner problem, so its hyperparameters have "
+        f"no gradient. Supported: {', '.join(supported)}. Register your own with "
+        "inner_problem.register, or search with HyperbandSearchCV, which takes any "
+        "estimator."
+    )

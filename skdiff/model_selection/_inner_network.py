@@ -1,0 +1,171 @@
+"""Inner problem of our networks: weight decay by implicit differentiation.
+
+The fit itself is the estimator's; torch is imported by the first solve. At the weights
+it ends in, the training loss plus half the decay times the squared weights is taken to
+be stationary, and its Hessian enters through products alone.
+"""
+
+import numpy as np
+from sklearn.base import clone
+
+from skdiff._nn._estimators import BaseNeural
+from skdiff.model_selection._inner import InnerProblem, Point, inner_problem
+from skdiff.model_selection._smooth import pcg
+
+
+def neumann(product, b, *, largest, n_terms):
+    """``eta sum_i (I - eta H)^i b`` with ``eta = 1 / largest`` eigenvalue.
+
+    The terms are those of gradient descent unrolled from the solution (Lorraine et al.,
+    2020): few terms damp directions of little curvature. A series that grows stops.
+    """
+    eta = 1.0 / largest
+    term, total = b, b.copy()
+    size = float(np.linalg.norm(b))
+    for _ in range(n_terms):
+        term = term - eta * product(term)
+        grown = float(np.linalg.norm(term))
+        if grown > 1.001 * size:
+            break
+        size = grown
+        total = total + term
+    return eta * total
+
+
+def largest_eigenvalue(product, n, *, n_iter=20, seed=0):
+    """Largest absolute eigenvalue by power steps, rounded up."""
+    v = np.random.default_rng(seed).normal(size=n)
+    value = 0.0
+    for _ in range(n_iter):
+        v /= max(float(np.linalg.norm(v)), 1e-300)
+        v = product(v)
+        value = float(np.linalg.norm(v))
+    return 1.1 * max(value, 1e-300)
+
+
+class NetworkProblem(InnerProblem):
+    """Every evaluation is a fresh fit: warm starts would change the answer."""
+
+    parameters = {"alpha": (None,)}
+    cheap = False
+    warm = False
+    #: terms of the Neumann series
+    n_terms = 50
+
+    def solve(self, theta, w0, tol):
+        """Fit the estimator afresh."""
+        model = clone(self.estimator).set_params(**self.to_params(theta))
+        y = self.y if self.classes is None else self.classes[self.y]
+        if self.sample_weight is None:
+            model.fit(self.X, y)
+        else:
+            model.fit(self.X, y, sample_weight=self.sample_weight)
+        return model, int(model.n_iter_)
+
+    def predict(self, w, X):
+        """Margins or values."""
+        return np.asarray(w.predict(X) if self.classes is None else w.decision_function(X))
+
+    def evaluate(self, theta, w0, tol):
+        """Fit and predict; the data of the fit is kept for the derivatives."""
+        model, n_iter = self.solve(theta, w0, tol)
+        return Point(model, self.predict(model, self.X_val), n_iter)
+
+    def hypergradient(self, theta, point, gradient, tol):
+        """Return ``-w . q``; q by conjugate gradients, or by the Neumann series.
+
+        Away from a minimum the Hessian may have negative curvature, at which conjugate
+        gradients stop short; the damped series is used then.
+        """
+        model = point.w
+        if model._state is None:  # a constant: nothing depends on the decay
+            return {"alpha": 0.0}
+        derivatives = _Derivatives(model, self.X, self.y, self.sample_weight)
+        rhs = derivatives.pull(self.X_val, gradient)
+        alpha = float(theta["alpha"])
+
+        def product(v):
+            return derivatives.hessian_product(v) + alpha * derivatives.decayed * v
+
+        q, _ = pcg(product, rhs, lambda r: r, 1e-4, max_iter=2 * self.n_terms)
+        left = np.linalg.norm(product(q) - rhs)
+        if left > 1e-2 * np.linalg.norm(rhs):
+            largest = largest_eigenvalue(product, len(rhs))
+            q = neumann(product, rhs, largest=largest, n_terms=self.n_terms)
+        return {"alpha": -float((derivatives.decayed * derivatives.weights) @ q)}
+
+
+class _Derivatives:
+    """Gradients and Hessian products of a fitted network's training loss."""
+
+    def __init__(self, model, X, y, sample_weight):
+        import torch
+
+        from skdiff._nn._fit import load_arrays, seeded
+
+        self.torch, self.model = torch, model
+        self.double = torch.float64
+        module = model._module(
+            model.n_features_in_, model._n_outputs(vars(model)), seeded(0)
+        ).to(self.double)
+        load_arrays(module, model._state["arrays"])
+        self.module = module.eval()
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        self.weights = np.concatenate(
+            [p.detach().numpy().ravel() for p in self.parameters]
+        )
+        # the decay acts on matrices, not on biases
+        self.decayed = np.concatenate(
+            [np.full(p.numel(), float(p.ndim > 1)) for p in self.parameters]
+        )
+        encoding = {
+            k: v
+            for k, v in vars(model).items()
+            if k in ("classes_", "_y_mean", "_y_scale", "_one_column", "n_outputs_")
+        }
+        labels = y if "classes_" not in encoding else encoding["classes_"][y]
+        target = model._encode(np.asarray(labels), sample_weight, encoding)
+        weight = model._class_weighted(sample_weight, labels)
+        self.X = torch.as_tensor(np.ascontiguousarray(X), dtype=self.double)
+        self.target = torch.as_tensor(target)
+        if self.target.is_floating_point():
+            self.target = self.target.to(self.double)
+        self.weight = None
+        if weight is not None:
+            self.weight = torch.as_tensor(weight / weight.mean(), dtype=self.double)
+
+    def hessian_product(self, v):
+        """Product of the training loss's Hessian with a vector."""
+        torch = self.torch
+        loss = self.model._batch_loss(self.module(self.X), self.target, self.weight)
+        first = torch.autograd.grad(loss, self.parameters, create_graph=True)
+        flat = torch.cat([g.reshape(-1) for g in first])
+        inner = flat @ torch.as_tensor(v)
+        second = torch.autograd.grad(inner, self.parameters, allow_unused=True)
+        return np.concatenate(
+            [
+                (torch.zeros_like(p) if g is None else g).reshape(-1).numpy()
+                for g, p in zip(second, self.parameters, strict=True)
+            ]
+        )
+
+    def pull(self, X_val, gradient):
+        """Gradient in the weights from one in the raw predictions."""
+        torch = self.torch
+        output = self.module(torch.as_tensor(np.ascontiguousarray(X_val), dtype=self.double))
+        gradient = torch.as_tensor(np.asarray(gradient, dtype=float))
+        raw = self._raw(output).reshape(gradient.shape)
+        grads = torch.autograd.grad((raw * gradient).sum(), self.parameters)
+        return np.concatenate([g.reshape(-1).numpy() for g in grads])
+
+    def _raw(self, output):
+        model = self.model
+        if not hasattr(model, "classes_"):
+            scale = self.torch.as_tensor(np.asarray(model._y_scale, dtype=float))
+            return output * scale
+        if len(model.classes_) > 2:
+            return output
+        return output[:, 0] if output.shape[1] == 1 else output[:, 1] - output[:, 0]
+
+
+inner_problem.register(BaseNeural, NetworkProblem)

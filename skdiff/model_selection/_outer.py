@@ -1,0 +1,198 @@
+"""Outer solvers: a root search for one variable, L-BFGS and projected steps for more."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Slope = Callable[[float], tuple[float, float]]
+Objective = Callable[[Array], tuple[float, Array]]
+# slopes this small a share of tol * C are zero: of one variable, and of a vector
+_ZERO, _FLAT = 1e-6, 1e-2
+_STEEP = 1.2  # a scan that has risen by a fifth and rises on is over
+
+
+class Outcome(NamedTuple):
+    """Where a solver ended."""
+
+    theta: Any
+    n_iter: int
+    converged: bool
+    bound: int = 0  # -1 or 1: ended at the lower or upper end, wanting to go beyond
+
+
+def root(
+    objective: Slope,
+    low: float,
+    high: float,
+    *,
+    tol: float,
+    max_iter: int,
+    n_scan: int = 5,
+    upward: bool = False,
+) -> Outcome:
+    """Minimise in one variable by the sign of the slope.
+
+    A scan from the upper end, or ``upward``, brackets the lowest of ``n_scan`` points; cubics through
+    values and slopes close the bracket, bisection where they stall.
+    """
+    seen: dict[float, tuple[float, float]] = {}
+
+    def at(t: float) -> tuple[float, float]:
+        if t not in seen:
+            value, slope = objective(t)
+            fine = np.isfinite(value) and np.isfinite(slope)
+            seen[t] = (value, slope) if fine else (np.inf, 0.0)
+        return seen[t]
+
+    scan = [float(t) for t in np.linspace(low, high, max(n_scan, 2))]
+    lowest, step = np.inf, 1 if upward else -1
+    for t in scan[::step][:max_iter]:
+        value, slope = at(t)
+        if value > _STEEP * lowest and slope * step > 0:
+            break  # far up the other side, where inner problems are hardest
+        lowest = min(lowest, value)
+    short = len(seen) == max_iter < len(scan)
+    scan = [t for t in scan if t in seen]
+    values = np.array([seen[t][0] for t in scan])
+    i = int(np.argmin(values))
+    if not np.isfinite(values[i]):
+        return Outcome(scan[i], len(seen), False)
+    slope = seen[scan[i]][1]
+    if slope == 0.0:
+        return Outcome(scan[i], len(seen), True)
+    side = 1 if slope < 0 else -1
+    if not 0 <= i + side < len(scan):
+        return Outcome(scan[i], len(seen), not short, 0 if short else side)
+    best, other = scan[i], scan[i + side]
+    return _close(at, seen, best, other, tol, max_iter)
+
+
+def _close(
+    at: Slope,
+    seen: dict[float, tuple[float, float]],
+    best: float,
+    other: float,
+    tol: float,
+    max_iter: int,
+) -> Outcome:
+    """Close a bracket: the slope at ``best`` points to ``other``, which is higher."""
+    widths = [abs(other - best)]
+    last = best
+    while len(seen) < max_iter:
+        (value, slope), (top, beyond) = seen[best], seen[other]
+        if abs(slope) <= _ZERO * tol * abs(value) or abs(other - best) < tol:
+            return Outcome(best, len(seen), True)
+        stalled = len(widths) > 2 and widths[-1] > widths[-3] / 2
+        t = (best + other) / 2
+        if not stalled and np.isfinite(top):
+            t = _cubic(best, value, slope, other, top, beyond)
+        edge = 0.01 * abs(other - best)
+        t = float(np.clip(t, min(best, other) + edge, max(best, other) - edge))
+        found, tilt = at(t)
+        if abs(t - last) < tol / 2 and found <= value:
+            return Outcome(t, len(seen), True)
+        last = t
+        if found >= value:
+            other = t
+        elif tilt * (other - t) < 0:  # the minimum lies between t and other
+            best = t
+        else:  # it lies between the two lowest
+            best, other = t, best
+        widths.append(abs(other - best))
+    return Outcome(best, len(seen), False)
+
+
+def _cubic(a: float, fa: float, ga: float, b: float, fb: float, gb: float) -> float:
+    """Minimiser of the cubic through two values and slopes, or of the secant.
+
+    Close to each other two values differ by rounding, and the slopes say more.
+    """
+    if ga * gb < 0 and abs(ga - gb) * abs(b - a) < 1e-7 * abs(fa):
+        return a + (b - a) * ga / (ga - gb)
+    c = ga + gb - 3 * (fa - fb) / (a - b)
+    root2 = c * c - ga * gb
+    if root2 < 0:
+        return (a + b) / 2
+    d = np.sign(b - a) * np.sqrt(root2)
+    t = b - (b - a) * (gb + d - c) / (gb - ga + 2 * d)
+    return float(t) if np.isfinite(t) else (a + b) / 2
+
+
+def lbfgs(
+    objective: Objective,
+    theta: Array,
+    lower: Array,
+    upper: Array,
+    *,
+    tol: float,
+    max_iter: int,
+) -> Outcome:
+    """Minimise in a box by L-BFGS-B; projected gradient steps where it stalls."""
+    counter = {"calls": 0}
+    first, _ = objective(theta)
+    scale = max(abs(first), 1e-300) if np.isfinite(first) else 1.0
+    worst = [abs(first) if np.isfinite(first) else 1.0]
+    lowest: list[tuple[float, Array, Array]] = []
+
+    def scaled(t: Array) -> tuple[float, Array]:
+        counter["calls"] += 1
+        value, gradient = objective(t)
+        if not np.isfinite(value):  # a wall, steeper than anything seen
+            return 10 * worst[0] / scale, np.zeros_like(t)
+        worst[0] = max(worst[0], abs(value))
+        if not lowest or value < lowest[0][0]:
+            lowest[:] = [(value, t.copy(), gradient)]
+        return value / scale, gradient / scale
+
+    found = minimize(
+        scaled,
+        theta,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=list(zip(lower, upper, strict=True)),
+        options={
+            "maxfun": max(max_iter, 2),
+            "maxiter": max_iter,
+            "ftol": tol**2,
+            "gtol": _FLAT * tol,
+        },
+    )
+    theta, converged = np.asarray(found.x), found.status == 0
+    if found.status == 2 and lowest:  # the line search gave up: a kink of the criterion
+        left = max(max_iter - counter["calls"], 0)
+        return descend(objective, lowest[0], lower, upper, tol=tol, max_iter=left)
+    if lowest and lowest[0][0] < found.fun * scale:
+        theta = lowest[0][1]
+    return Outcome(theta, counter["calls"], converged)
+
+
+def descend(
+    objective: Objective,
+    start: tuple[float, Array, Array],
+    lower: Array,
+    upper: Array,
+    *,
+    tol: float,
+    max_iter: int,
+) -> Outcome:
+    """Projected gradient steps with backtracking."""
+    value, theta, gradient = start
+    size = max(float(np.linalg.norm(gradient)), 1e-300)
+    step = 0.1 * np.sqrt(len(theta)) / size
+    for n_iter in range(max_iter):
+        trial = np.clip(theta - step * gradient, lower, upper)
+        moved = float(np.abs(trial - theta).max(initial=0.0))
+        if moved < tol / 10:
+            return Outcome(theta, n_iter, True)
+        found, slope = objective(trial)
+        if np.isfinite(found) and found <= value - 1e-4 * np.sum(
+            (trial - theta) ** 2
+        ) / step:
+            theta, value, gradient = trial, found, slope
+            step *= 1.5
+        else:
+            step /= 3
+    return Outcome(theta, max_iter, False)

@@ -1,0 +1,27 @@
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from skdiff.model_selection import Continuous, WeightedRidge
+
+QUICK = {
+    "GradientSearchCV": [
+        {
+            "estimator": Ridge(),
+            "param_distributions": {"alpha": Continuous(1e-3, 1e3)},
+            "cv": 3,
+        },
+        {
+            "estimator": LogisticRegression(),
+            "param_distributions": {"C": Continuous(1e-3, 1e2)},
+            "cv": 3,
+        },
+        {
+            "estimator": WeightedRidge(),
+            "param_distributions": {"alpha": Continuous(1e-2, 1e3, per="feature")},
+            "cv": 3,
+            "max_iter": 15,
+        },
+    ],
+    "WeightedElasticNet": [{"alpha": 0.01}, {"alpha": 0.01, "l1_ratio": 0.5}],
+    "WeightedLogisticRegression": [{}, {"class_weight": "balanced"}],
+    "WeightedRidge": [{}, {"fit_intercept": False}],
+}
