@@ -30,6 +30,7 @@ from skdiff.multiplicity._level_set import (
 
 # the residual is in the metric of the diagonal, which collinear columns loosen
 STRICTER = 1e-3
+SECANTS, SWEEPS = 100, 300
 
 
 @dataclass
@@ -127,8 +128,7 @@ class L1Maximiser(Maximiser):
             reach = np.sqrt(2 * np.maximum(gap, 1e-300))
             W = U + self.data.center
             z = W - gradient + mu[:, None] * V
-            shrunk = np.sign(z) * np.maximum(np.abs(z) - self.data.lasso, 0.0)
-            r1 = W - shrunk
+            r1 = W - _shrink(z, self.data.lasso)
             r2 = reach - tau
             size = np.maximum(np.sqrt(np.einsum("ij,ij->i", r1, r1)), np.abs(r2)) / tau
         size[~np.isfinite(size)] = np.inf
@@ -151,6 +151,85 @@ class L1Maximiser(Maximiser):
         both = solve_systems(M, rhs)
         slope = state.gradient + lasso * np.where(W != 0, np.sign(W), sign)
         return both[..., 0], both[..., 1], slope / state.reach[:, None]
+
+    def continuation(self, V: Array) -> Extremes:
+        """Proximal Newton along the path for all rows at once, and a secant on mu."""
+        m, d = V.shape
+        result = Extremes.empty(m, d)
+        U, mu = self.start(V, np.full(m, self.tau))
+        low, high = np.zeros(m), np.full(m, np.inf)
+        f_low, f_high = np.full(m, -self.tau), np.full(m, np.inf)
+        U, rows, accuracy = np.zeros_like(V), np.arange(m), np.full(m, 0.03 * self.tau)
+        for n_iter in range(SECANTS):
+            U = self.path_points(V[rows], mu, U, accuracy)
+            state = self.state(V[rows], U, mu, self.tau)
+            f = state.reach - self.tau
+            done = state.size <= self.tol
+            if done.any():
+                result.put(
+                    rows[done], self.finish(state, V[rows], U, mu, done, n_iter)
+                )
+            above = f > 0
+            f_low = np.where(above, f_low / 2, f)  # Illinois: the stale end weighs less
+            f_high = np.where(above, f, f_high / 2)
+            low, high = np.where(above, low, mu), np.where(above, mu, high)
+            go = ~done & np.isfinite(f)
+            lost = rows[~done & ~go]
+            if len(lost):
+                result.put(lost, self.one_by_one(V[lost]))
+            if not go.any():
+                return result
+            rows, U, mu, f, state = rows[go], U[go], mu[go], f[go], state.take(go)
+            low, high, f_low, f_high = low[go], high[go], f_low[go], f_high[go]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                secant = (low * f_high - high * f_low) / (f_high - f_low)
+                secant = np.where(np.isfinite(high), secant, 2 * mu)
+                # on a support that stays, Newton's slope of the level is better
+                p, q, G = self.systems(state, V[rows], U, mu)
+                slope = np.einsum("ij,ij->i", G, p)
+                change = (np.einsum("ij,ij->i", G, q) - state.r2) / slope
+            ahead = mu + change
+            fine = (slope > 0) & (ahead > low) & (ahead < high) & (ahead < 3 * mu)
+            U = np.where(fine[:, None], U + p * (ahead - mu)[:, None] - q, U)
+            mu = np.where(fine, ahead, secant)
+            accuracy = np.maximum(0.3 * self.tol * self.tau, 1e-3 * np.abs(f))
+        result.put(rows, self.one_by_one(V[rows]))
+        return result
+
+    def path_points(self, V: Array, mu: Array, U: Array, accuracy: Array) -> Array:
+        """Minimisers of ``F(u) - mu v'u`` from starts U, by damped proximal Newton."""
+        data, U = self.data, U.copy()
+        tilt, rows = mu[:, None] * V, np.arange(len(V))
+        for _ in range(self.max_iter):
+            gap, gradient, second = data.evaluate(U[rows])
+            total = gap - np.einsum("ij,ij->i", tilt[rows], U[rows])
+            slope, W = gradient - tilt[rows], U[rows] + data.center
+            size = np.linalg.norm(W - _shrink(W - slope, data.lasso), axis=1)
+            go = size > accuracy[rows]
+            if not go.any():
+                break
+            rows, total, slope, W = rows[go], total[go], slope[go], W[go]
+            Z = model_minimisers(
+                data.hessian(second[go]), slope, W, data.lasso, 0.03 * size[go]
+            )
+            step, t = Z - W, np.ones(len(rows))
+            drop = np.einsum("ij,ij->i", slope, step)
+            drop += (np.abs(Z) - np.abs(W)) @ data.lasso
+            for _ in range(40):
+                new = U[rows] + t[:, None] * step
+                with np.errstate(over="ignore", invalid="ignore"):
+                    found = data.evaluate(new)[0]
+                found -= np.einsum("ij,ij->i", tilt[rows], new)
+                floor = 1e-14 * (1 + np.abs(data.base))
+                bad = ~(found <= total + 1e-4 * t * drop + floor)
+                if not bad.any():
+                    break
+                t[bad] /= 2
+            U[rows] += np.where(bad, 0.0, t)[:, None] * step
+            rows = rows[~bad]
+            if not len(rows):
+                break
+        return U
 
     def one_by_one(self, V: Array) -> Extremes:
         """Proximal Newton along the path, and a bracketed secant on its level."""
@@ -195,6 +274,44 @@ class L1Maximiser(Maximiser):
             else:
                 low, f_low, f_high = mu, f, f_high / 2
         return w - data.center, mu
+
+
+def _shrink(Z: Array, lasso: Array) -> Array:
+    """The proximal step of the L1 norm."""
+    return np.asarray(np.sign(Z) * np.maximum(np.abs(Z) - lasso, 0.0))
+
+
+def model_minimisers(
+    H: Array, slope: Array, W: Array, lasso: Array, accuracy: Array
+) -> Array:
+    """Minimise ``slope'(z - w) + (z - w)'H(z - w) / 2 + lasso |z|`` for every row.
+
+    Coordinate descent finds the support, a linear system the minimiser on it; within an
+    orthant the model is a convex quadratic, so that a step cut short where the first
+    sign changes still makes it smaller.
+    """
+    Z, g = W.copy(), slope.copy()
+    curvature = np.einsum("mkk->mk", H) + 1e-300
+    for sweep in range(SWEEPS):
+        for k in range(Z.shape[1]):
+            h, old = curvature[:, k], Z[:, k].copy()
+            Z[:, k] = _shrink(old * h - g[:, k], lasso[k]) / h
+            g += (Z[:, k] - old)[:, None] * H[:, k]
+        if sweep % 3 == 2:
+            alive, sign = Z != 0, np.sign(Z)
+            M = np.where(alive[:, :, None], H, np.eye(H.shape[1]))
+            rhs = np.where(alive, -(g + lasso * sign), 0.0)
+            change = solve_systems(M, rhs[..., None])[..., 0]
+            leaves = (lasso > 0) & alive & (sign * (Z + change) < 0)
+            ratio = np.where(leaves, -Z / np.where(leaves, change, 1.0), 1.0)
+            t = ratio.min(axis=1, initial=1.0)[:, None]
+            change *= t
+            change = np.where(leaves & (ratio == t), -Z, change)
+            Z += change
+            g += np.einsum("mk,mkj->mj", change, H)
+        if (np.linalg.norm(Z - _shrink(Z - g, lasso), axis=1) <= accuracy).all():
+            break
+    return Z
 
 
 class Offset(Tilted):

@@ -6,7 +6,7 @@ probabilities replaced by its limit: maximise ``v'w`` subject to ``L(w) <= L* + 
 
 import numpy as np
 
-from skdiff._convex._losses import Multinomial
+from skdiff._convex._losses import PIECEWISE_LINEAR, Hinge, Multinomial, Pinball
 from skdiff._convex._solve import solve
 
 
@@ -30,52 +30,67 @@ def _row_losses(loss, f, y, s):
         return s @ cp.huber(cp.pos(1 - cp.multiply(y, f)), 2.0)
     if name == "Huber":
         return s @ cp.huber(f - y, loss.delta) / 2
-    if name == "Hinge":
-        return s @ cp.pos(1 - cp.multiply(y, f))
-    if name == "Pinball":
-        q = loss.quantile
-        return s @ cp.maximum(q * (y - f), (q - 1) * (y - f))
-    excess = cp.pos(cp.abs(f - y) - loss.delta)
-    if name == "EpsilonInsensitive":
-        return s @ excess
+    excess = cp.pos(f - y - loss.delta) + cp.pos(y - f - loss.delta)
     return cp.sum_squares(cp.multiply(root, excess))
 
 
+def _slacks(loss, f, y):
+    """Piecewise linear losses as variables above their pieces.
+
+    Written with a maximum they would have no gradient at their kinks, where the answer
+    is, and no certificate.
+    """
+    import cvxpy as cp
+
+    slack = cp.Variable(f.size, nonneg=True)
+    if isinstance(loss, Hinge):
+        return slack, [slack >= 1 - cp.multiply(y, f)]
+    if isinstance(loss, Pinball):
+        q = loss.quantile
+        return slack, [slack >= q * (y - f), slack >= (q - 1) * (y - f)]
+    return slack, [slack >= f - y - loss.delta, slack >= y - f - loss.delta]
+
+
 def state_objective(problem):
-    """Return the objective as a cvxpy expression, and its variable."""
+    """Return the objective as a cvxpy expression, its variable and constraints."""
     import cvxpy as cp
 
     X, y, s = problem.X, problem.y, problem.s
-    w = cp.Variable(len(problem.penalty))
+    w, constraints = cp.Variable(len(problem.penalty)), []
     if isinstance(problem.loss, Multinomial):
         K = len(problem.penalty) // X.shape[1]
         F = X @ cp.reshape(w, (X.shape[1], K), order="F")
         label = np.eye(K)[y.astype(int)]
         total = s @ (cp.log_sum_exp(F, axis=1) - cp.sum(cp.multiply(label, F), axis=1))
+    elif isinstance(problem.loss, PIECEWISE_LINEAR):
+        slack, constraints = _slacks(problem.loss, X @ w, y)
+        total = s @ slack
     else:
         total = _row_losses(problem.loss, X @ w, y, s)
     if problem.penalty.any():
         total += cp.sum_squares(cp.multiply(np.sqrt(problem.penalty / 2), w))
     if problem.lasso is not None:
         total += problem.lasso @ cp.abs(w)
-    return total, w
+    return total, w, constraints
 
 
 def state_problem(problem, level):
     """Return the cvxpy problem, its variable and its parameter, the direction."""
     import cvxpy as cp
 
-    objective, w = state_objective(problem)
+    objective, w, constraints = state_objective(problem)
     v = cp.Parameter(w.size)
-    return cp.Problem(cp.Maximize(v @ w), [objective <= level]), w, v
+    statement = cp.Problem(cp.Maximize(v @ w), [objective <= level, *constraints])
+    return statement, w, v
 
 
 def minimiser(problem):
     """The best model by a general solver."""
     import cvxpy as cp
 
-    objective, w = state_objective(problem)
-    return solve(cp.Problem(cp.Minimize(objective)), w, tol=1e-10, hint="the penalty")
+    objective, w, constraints = state_objective(problem)
+    statement = cp.Problem(cp.Minimize(objective), constraints)
+    return solve(statement, w, tol=1e-10, hint="the penalty")
 
 
 def extremes(level_set, V, budget):

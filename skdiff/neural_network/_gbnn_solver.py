@@ -1,0 +1,342 @@
+"""A shallow network grown by boosting: the numbers.
+
+``F_t = F_{t-1} + rho_t (h_t V_t + c_t)`` with a block ``h_t`` of logistic units fitted to
+the negative gradient of the loss by least squares. For given units the output weights of
+a block are a ridge regression, so L-BFGS moves the units alone. Weights of rows sum to
+one throughout.
+"""
+
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, softmax
+
+from skdiff._convex._losses import Array
+from skdiff._convex._newton import spd_solve
+
+SMALL_SAMPLE = 50  # a sample of fewer rows does not determine a block: all are used
+DONE = 1e-10  # residuals below this leave nothing to fit
+MEMORY = 10
+SETTLED = 1e-6  # gain of a step, as a share of the residuals' variance
+
+
+class Block(NamedTuple):
+    """Units (d + 1, J) with biases in the last row, output weights (J, K), shift (K,)."""
+
+    units: Array
+    out: Array
+    shift: Array
+
+
+class Limits(NamedTuple):
+    """How to grow, and when to stop."""
+
+    sizes: list[int]
+    learning_rate: float
+    subsample: float
+    max_iter: int
+    alpha: float
+    n_iter_no_change: int | None
+    tol: float
+    deadline: float | None
+    verbose: bool
+
+
+@dataclass
+class Growth:
+    """What boosting leaves behind; blocks include their step size."""
+
+    start: Array
+    blocks: list[Block] = field(default_factory=list)
+    steps: list[float] = field(default_factory=list)
+    train_loss: list[float] = field(default_factory=list)
+    held_loss: list[float] = field(default_factory=list)
+    stopped: str = "n_hidden"
+
+
+# --- losses -------------------------------------------------------------------------
+
+
+class Squares:
+    """Squared error of standardised targets, averaged over outputs."""
+
+    #: what the outputs are multiplied by in the exported network
+    factor = 1.0
+
+    def start(self, Y: Array, s: Array) -> Array:
+        """The mean."""
+        return s @ Y
+
+    def loss(self, F: Array, Y: Array, s: Array) -> float:
+        """Weighted mean."""
+        return float(s @ ((F - Y) ** 2).mean(axis=1))
+
+    def residual(self, F: Array, Y: Array) -> Array:
+        """Negative gradient."""
+        return Y - F
+
+    def step(self, h: Array, r: Array, F: Array, Y: Array, s: Array) -> float:
+        """Least squares needs no correction."""
+        return 1.0
+
+
+class TwoClasses:
+    """``log(1 + exp(-2 y F))`` for y of -1 and 1; F is half the log odds."""
+
+    factor = 2.0
+
+    def start(self, Y: Array, s: Array) -> Array:
+        """Half the log odds of the table."""
+        mean = s @ Y
+        return 0.5 * np.log((1.0 + mean) / (1.0 - mean))
+
+    def loss(self, F: Array, Y: Array, s: Array) -> float:
+        """Weighted mean."""
+        return float(s @ np.logaddexp(0.0, -2.0 * Y * F)[:, 0])
+
+    def residual(self, F: Array, Y: Array) -> Array:
+        """Negative gradient."""
+        return 2.0 * Y * expit(-2.0 * Y * F)
+
+    def step(self, h: Array, r: Array, F: Array, Y: Array, s: Array) -> float:
+        """Newton's step along h."""
+        w = s[:, None]
+        return _ratio((w * r * h).sum(), (w * h**2 * r * (2.0 * Y - r)).sum())
+
+
+class ManyClasses:
+    """Log loss of the softmax of F, for Y one column a class."""
+
+    factor = 1.0
+
+    def start(self, Y: Array, s: Array) -> Array:
+        """All classes alike."""
+        return np.zeros(Y.shape[1])
+
+    def loss(self, F: Array, Y: Array, s: Array) -> float:
+        """Weighted mean."""
+        top = F.max(axis=1, keepdims=True)
+        total = np.log(np.exp(F - top).sum(axis=1)) + top[:, 0]
+        return float(s @ (total - (Y * F).sum(axis=1)))
+
+    def residual(self, F: Array, Y: Array) -> Array:
+        """Negative gradient."""
+        return Y - softmax(F, axis=1)
+
+    def step(self, h: Array, r: Array, F: Array, Y: Array, s: Array) -> float:
+        """Newton's step along h, with the diagonal of the Hessian."""
+        w, p = s[:, None], Y - r
+        return _ratio((w * h * r).sum(), (w * h**2 * p * (1.0 - p)).sum())
+
+
+Loss = Squares | TwoClasses | ManyClasses
+
+
+def _ratio(slope: float, curvature: float) -> float:
+    step = slope / curvature if curvature > 0 else 0.0
+    return float(step) if np.isfinite(step) else 0.0
+
+
+# --- one block ----------------------------------------------------------------------
+
+
+def block_objective(
+    theta: Array, X: Array, R: Array, s: Array, alpha: float
+) -> tuple[float, Array, Array, Array]:
+    """Loss of centred residuals, its gradient, output weights and means of the units.
+
+    The gradient is the partial one at the solved output weights; X ends in a column of
+    ones.
+    """
+    units = theta.reshape(X.shape[1], -1)
+    H = expit(X @ units)
+    mean = s @ H
+    centred = H - mean
+    weighted = s[:, None] * centred
+    A, B = weighted.T @ centred, weighted.T @ R
+    if len(A) == 1:
+        out = B / (A + alpha) if A[0, 0] + alpha > 0 else np.zeros_like(B)
+    else:
+        A.flat[:: len(A) + 1] += alpha
+        out = spd_solve(A, B)
+    E = centred @ out - R
+    weighted = s[:, None] * E
+    value = 0.5 * float(np.vdot(weighted, E))
+    value += 0.5 * alpha * float(np.vdot(out, out))
+    slope = weighted @ out.T
+    slope *= H
+    H -= 1.0
+    slope *= H  # minus the derivative of the sigmoid
+    gradient = X.T @ slope
+    np.negative(gradient, out=gradient)
+    # biases are free
+    value += 0.5 * alpha * float(np.vdot(units[:-1], units[:-1]))
+    gradient[:-1] += alpha * units[:-1]
+    return value, gradient.ravel(), out, mean
+
+
+def fit_block(
+    X: Array, R: Array, s: Array, units: Array, alpha: float, max_iter: int
+) -> Block:
+    """Logistic units and output weights that fit R by penalised least squares."""
+    shift = s @ R
+    R = R - shift
+    size = float(np.sqrt(s @ (R**2).sum(axis=1)))
+    if size == 0:
+        return Block(units, np.zeros((units.shape[1], R.shape[1])), shift)
+    R = R / size
+
+    def oracle(theta: Array) -> tuple[float, Array]:
+        return block_objective(theta, X, R, s, alpha)[:2]
+
+    found = minimize(
+        oracle,
+        units.ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxcor": MEMORY, "maxiter": max_iter, "ftol": SETTLED, "gtol": 1e-10},
+    )
+    _, _, out, mean = block_objective(found.x, X, R, s, alpha)
+    out = out * size
+    return Block(found.x.reshape(units.shape), out, shift - mean @ out)
+
+
+def block_output(X: Array, block: Block) -> Array:
+    """Outputs (n, K) of a block."""
+    return expit(X @ block.units) @ block.out + block.shift
+
+
+# --- boosting -----------------------------------------------------------------------
+
+
+def grow(
+    X: Array,
+    Y: Array,
+    s: Array,
+    loss: Loss,
+    limits: Limits,
+    alive: Array,
+    held: tuple[Array, Array, Array] | None,
+    rng: np.random.RandomState,
+) -> Growth:
+    """Add blocks until there are enough, or until the hold-out stops improving."""
+    growth = Growth(loss.start(Y, s))
+    F = np.tile(growth.start, (len(X), 1))
+    F_held = None if held is None else np.tile(growth.start, (len(held[0]), 1))
+    try:
+        for size in limits.sizes:
+            R = loss.residual(F, Y)
+            if np.abs(R).max() <= DONE:
+                growth.stopped = "perfect"
+                break
+            block = _next_block(X, R, s, size, limits, alive, rng)
+            h = block_output(X, block)
+            rho = limits.learning_rate * loss.step(h, R, F, Y, s)
+            F += rho * h
+            growth.blocks.append(Block(block.units, rho * block.out, rho * block.shift))
+            growth.steps.append(rho)
+            growth.train_loss.append(loss.loss(F, Y, s))
+            if held is not None and F_held is not None:
+                F_held += rho * block_output(held[0], block)
+                growth.held_loss.append(loss.loss(F_held, held[1], held[2]))
+            if limits.verbose:
+                _write(growth)
+            if _is_over(growth, limits):
+                break
+    except KeyboardInterrupt:
+        if not growth.blocks:  # nothing to keep: plainly unfitted
+            raise
+        n = min(len(growth.blocks), len(growth.steps), len(growth.train_loss))
+        growth.blocks, growth.steps = growth.blocks[:n], growth.steps[:n]
+        growth.stopped = "interrupted"
+        warnings.warn("The fit was interrupted; its steps are kept.", stacklevel=2)
+    return growth
+
+
+def _next_block(
+    X: Array,
+    R: Array,
+    s: Array,
+    size: int,
+    limits: Limits,
+    alive: Array,
+    rng: np.random.RandomState,
+) -> Block:
+    n, p = X.shape
+    bound = np.sqrt(2.0 / (p - 1 + size))
+    units = rng.uniform(-bound, bound, size=(p, size))
+    units[:-1] *= alive[:, None]
+    taken = int(limits.subsample * n)
+    if limits.subsample < 1 and taken >= SMALL_SAMPLE:
+        rows = np.sort(rng.permutation(n)[:taken])
+        X, R, s = X[rows], R[rows], s[rows] / s[rows].sum()
+    return fit_block(X, R, s, units, limits.alpha, limits.max_iter)
+
+
+def _is_over(growth: Growth, limits: Limits) -> bool:
+    if limits.deadline is not None and time.monotonic() > limits.deadline:
+        growth.stopped = "time"
+        return True
+    patience, scores = limits.n_iter_no_change, growth.held_loss
+    if patience is None or len(scores) <= patience:
+        return False
+    if min(scores[-patience:]) < min(scores[:-patience]) - limits.tol:
+        return False
+    growth.stopped = "converged"
+    return True
+
+
+def _write(growth: Growth) -> None:
+    line = f"Step {len(growth.steps)}, loss = {growth.train_loss[-1]:.8f}"
+    if growth.held_loss:
+        line += f", held-out loss = {growth.held_loss[-1]:.8f}"
+    sys.stdout.write(line + "\n")
+
+
+# --- the network --------------------------------------------------------------------
+
+
+class Network(NamedTuple):
+    """One hidden layer, blocks side by side, in the units of the rows."""
+
+    W: Array
+    b: Array
+    V: Array
+    shifts: Array  # of the outputs, after each block; the first row is the start
+    ends: Array  # units up to and including each block
+
+
+def assemble(
+    growth: Growth, mean: Array, divisor: Array, scale: Array, centre: Array
+) -> Network:
+    """Fold the scaling of columns and targets into the weights."""
+    d, k = len(mean), len(growth.start)
+    units = np.hstack([np.zeros((d + 1, 0)), *(x.units for x in growth.blocks)])
+    W = units[:-1] / divisor[:, None]
+    b = units[-1] - (mean / divisor) @ units[:-1]
+    V = np.vstack([np.zeros((0, k)), *(x.out for x in growth.blocks)]) * scale
+    shifts = np.vstack([growth.start, *(x.shift for x in growth.blocks)])
+    shifts = np.cumsum(shifts, axis=0) * scale + centre
+    sizes = [x.out.shape[0] for x in growth.blocks]
+    return Network(W, b, V, shifts, np.cumsum([0, *sizes]))
+
+
+def hidden(X: Array, network: Network) -> Array:
+    """Values of the hidden units."""
+    return expit(X @ network.W + network.b)
+
+
+def staged(H: Array, network: Network) -> "Callable[[int], Array]":
+    """Outputs after a number of blocks, given the hidden units."""
+
+    def after(n: int) -> Array:
+        end = network.ends[n]
+        return H[:, :end] @ network.V[:end] + network.shifts[n]
+
+    return after
