@@ -154,6 +154,86 @@ class Huber:
         return (value, clipped, inside, zero, zero)[: order + 1]
 
 
+class ModifiedHuber:
+    """Squared hinge that grows linearly below a margin of -1, y in {-1, 1}."""
+
+    quadratic, smooth = False, False
+
+    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return value and derivatives."""
+        slack = np.maximum(1.0 - y * f, 0.0)
+        clipped = np.minimum(slack, 2.0)
+        inside = 2.0 * ((slack > 0) & (slack <= 2.0))
+        zero = np.zeros_like(slack)
+        value = clipped * (2.0 * slack - clipped)
+        return (value, -2.0 * y * clipped, inside, zero, zero)[: order + 1]
+
+
+class SquaredEpsilonInsensitive:
+    """``max(0, |f - y| - delta)^2``."""
+
+    quadratic, smooth = False, False
+
+    def __init__(self, delta: float = 0.1) -> None:
+        self.delta = delta
+
+    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return value and derivatives."""
+        r = f - y
+        excess = np.maximum(np.abs(r) - self.delta, 0.0)
+        inside = 2.0 * (excess > 0)
+        zero = np.zeros_like(r)
+        first = 2.0 * np.sign(r) * excess
+        return (excess**2, first, inside, zero, zero)[: order + 1]
+
+
+class Hinge:
+    """``max(0, 1 - y f)`` for y in {-1, 1}; piecewise linear."""
+
+    quadratic, smooth = False, False
+
+    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return the value and a subgradient; curvature is zero almost everywhere."""
+        slack = np.maximum(1.0 - y * f, 0.0)
+        zero = np.zeros_like(slack)
+        return (slack, -y * (slack > 0), zero, zero, zero)[: order + 1]
+
+
+class Pinball:
+    """``q (y - f)`` above the quantile, ``(1 - q) (f - y)`` below; piecewise linear."""
+
+    quadratic, smooth = False, False
+
+    def __init__(self, quantile: float = 0.5) -> None:
+        self.quantile = quantile
+
+    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return the value and a subgradient."""
+        r = y - f
+        slope = np.where(r > 0, self.quantile, self.quantile - 1.0)
+        zero = np.zeros_like(r)
+        return (slope * r, -slope, zero, zero, zero)[: order + 1]
+
+
+class EpsilonInsensitive:
+    """``max(0, |f - y| - delta)``; piecewise linear."""
+
+    quadratic, smooth = False, False
+
+    def __init__(self, delta: float = 0.1) -> None:
+        self.delta = delta
+
+    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return the value and a subgradient."""
+        r = f - y
+        excess = np.maximum(np.abs(r) - self.delta, 0.0)
+        zero = np.zeros_like(r)
+        return (excess, np.sign(r) * (excess > 0), zero, zero, zero)[: order + 1]
+
+
+PIECEWISE_LINEAR = (Hinge, Pinball, EpsilonInsensitive)
+
+
 class Exponential:
     """``exp(-y f)`` for y in {-1, 1}."""
 

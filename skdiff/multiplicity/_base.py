@@ -3,6 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.sparse import csr_array, diags_array, hstack, issparse
 from scipy.stats import binomtest
 from sklearn.base import (
     BaseEstimator,
@@ -10,6 +11,7 @@ from sklearn.base import (
     MetaEstimatorMixin,
     TransformerMixin,
 )
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -18,10 +20,13 @@ from skdiff._plotting import require_pandas
 from skdiff._sklearn import HasMethods, Interval, StrOptions, check_sample_weight
 from skdiff._validation import refuse_dates
 from skdiff.multiplicity import _linear_models as linear
-from skdiff.multiplicity._fit import fit_level_set, likelihood_budget, make_problem
-from skdiff.multiplicity._level_set import LevelSet
-
-LARGEST_DENSE = 2000  # columns up to which sparse input is made dense
+from skdiff.multiplicity._fit import (
+    LARGEST_DENSE,
+    fit_level_set,
+    level_set_class,
+    likelihood_budget,
+    make_problem,
+)
 
 
 class BaseRashomon(
@@ -70,21 +75,21 @@ class BaseRashomon(
         steps, model = (
             (fitted[:-1], fitted[-1]) if steps is not None else (None, fitted)
         )
-        model = getattr(model, "estimator", model) if frozen and steps else model
+        if isinstance(model, FrozenEstimator):
+            model = model.estimator
         features = self._features(X, steps)
-        weight = linear.combined_weight(
-            sample_weight,
-            getattr(model, "class_weight", None),
-            y,
-            len(target),
-        )
-        state = fit_level_set(self, model, features, target, weight)
+        state = self._audit(model, features, y, target, classes, sample_weight)
         self.estimator_, self._steps_fitted = fitted, steps is not None
         if classes is not None:
             self.classes_ = classes
         for name, value in state.items():
             setattr(self, name, value)
         return self
+
+    def _audit(self, model, features, y, target, classes, sample_weight):
+        """Return the attributes of one level set."""
+        weight = linear.combined_weight(sample_weight, model, y, len(target))
+        return fit_level_set(self, model, features, target, weight)
 
     # --- data -----------------------------------------------------------------------
 
@@ -117,35 +122,48 @@ class BaseRashomon(
         return X, y
 
     def _features(self, X, steps):
-        """Dense columns as the linear model sees them."""
+        """Columns as the linear model sees them: dense, but for wide sparse tables."""
         if steps is not None:
             X = steps.transform(X)
-        X = check_array(X, accept_sparse=True, dtype=np.float64, order="C")
-        if hasattr(X, "toarray"):
-            if X.shape[1] > LARGEST_DENSE:
-                raise ValueError(
-                    f"Sparse X with {X.shape[1]} columns would take "
-                    f"{8e-9 * X.shape[0] * X.shape[1]:.1f} GB as a dense table. Reduce "
-                    f"it to {LARGEST_DENSE} columns, for instance with TruncatedSVD."
-                )
-            X = X.toarray()
-        return X
+        X = check_array(X, accept_sparse="csr", dtype=np.float64, order="C")
+        narrow = X.shape[1] <= LARGEST_DENSE
+        return X.toarray() if issparse(X) and narrow else X
 
     def _query(self, X):
         """Rows as directions in the scaled coordinates of the solver."""
+        features = self._query_features(X)
+        if len(getattr(self, "classes_", ())) > 2:
+            raise ValueError(
+                f"This question is answered for two classes, and y had "
+                f"{len(self.classes_)}. Ask decision_range, predict_proba_range, "
+                "conflicts, ambiguity, coef_range, functional_range or transform."
+            )
+        return self._directions(features)
+
+    def _query_features(self, X):
+        """Rows as the linear model sees them."""
         check_is_fitted(self)
         steps = self.estimator_ if self._steps_fitted else None
         inner = getattr(steps, "estimator", steps)
         inner = inner[:-1] if inner is not None else None
         X, _ = self._check(X, None, inner, reset=False)
-        return self._directions(self._features(X, inner))
+        return self._features(X, inner)
 
     def _directions(self, X):
+        if self._wide:
+            V = csr_array(X) @ diags_array(1.0 / self._scale)
+            ones = np.ones((V.shape[0], 1))
+            return csr_array(hstack([V, ones])) if self._intercept else V.tocsr()
+        if issparse(X):
+            X = X.toarray()
         V = (X - self._shift) / self._scale
         return np.column_stack([V, np.ones(len(V))]) if self._intercept else V
 
     def _coefficient_directions(self):
         d = len(self._scale)
+        if self._wide:  # wide sparse tables are never centred
+            scale = np.append(self._scale, 1.0) if self._intercept else self._scale
+            return csr_array(diags_array(1.0 / scale))
         V = np.diag(1.0 / self._scale)
         if not self._intercept:
             return V
@@ -155,9 +173,15 @@ class BaseRashomon(
     def _level_set(self):
         """The level set, rebuilt from arrays once after a fit or a load."""
         if "level_set" not in self._live:
-            problem = make_problem(self._data, self._loss_name)
-            self._live["level_set"] = LevelSet.restore(problem, **self._whitening)
+            problem = make_problem(self._data, self._loss_name, self._loss_params)
+            found = level_set_class(problem).restore(problem, **self._whitening)
+            self._live["level_set"] = found
         return self._live["level_set"]
+
+    @property
+    def _wide(self):
+        """Whether the table is sparse and too wide to be made dense."""
+        return isinstance(self._data["X"], tuple)
 
     def __getstate__(self):
         """Leave out what is rebuilt."""
@@ -176,7 +200,10 @@ class BaseRashomon(
         """Range (m, 2) of ``V w``, in the units of the solver's target."""
         budget = self._budget if epsilon is None else epsilon
         level_set = self._level_set()
-        unique, back = np.unique(V, axis=0, return_inverse=True)
+        if issparse(V):
+            unique, back = V, np.arange(V.shape[0])
+        else:
+            unique, back = np.unique(V, axis=0, return_inverse=True)
         if self.solver == "cvxpy":
             from skdiff.multiplicity._rashomon_problem import extremes
 
@@ -185,9 +212,9 @@ class BaseRashomon(
             unique, budget, tol=self.tol, max_iter=self.max_iter, n_jobs=self.n_jobs
         )
         middle = unique @ level_set.center
-        bounds = np.column_stack(
-            [middle - norms * low.value, middle + norms * high.value]
-        )
+        with np.errstate(invalid="ignore"):  # a norm may be infinite
+            low, high = norms * low.value, norms * high.value
+        bounds = np.column_stack([middle - low, middle + high])
         bounds[norms == 0] = middle[norms == 0, None]
         return bounds[back.ravel()]
 
@@ -237,7 +264,7 @@ n_features + 1)
         V = check_array(V, dtype=np.float64, input_name="V")
         base = self._coefficient_directions()
         d = len(self._scale)
-        if V.shape[1] not in (d, len(base)):
+        if V.shape[1] not in (d, base.shape[0]):
             raise ValueError(
                 f"V has {V.shape[1]} features, but the linear model has {d} "
                 "coefficients (and an intercept)."
@@ -265,6 +292,11 @@ n_features + 1)
         _, low, high = level_set.maxima(
             V, self._budget, tol=1e-9, max_iter=self.max_iter, n_jobs=self.n_jobs
         )
+        if V.shape[0] and not low.model.shape[1]:
+            raise ValueError(
+                f"The boundary models of {V.shape[0]} rows of {V.shape[1]} columns "
+                "would not fit into memory. Ask about fewer rows at a time."
+            )
         W = np.stack([level_set.models(e.model) for e in (low, high)], axis=1)
         return self._unscaled(W)
 
@@ -286,17 +318,10 @@ n_features + 1)
             the linear predictor.
         """
         V = self._query(X)
-        level_set = self._level_set()
-        norms, low, high = level_set.maxima(
+        errors = self._level_set().errors(
             V, self._budget, tol=self.tol, max_iter=self.max_iter, n_jobs=self.n_jobs
         )
-        U, _ = level_set.whitened_directions(V)
-        radius = level_set.radius(self._budget)
-        pairs = (
-            level_set.error_bound(sign * U, part, self._budget, radius)
-            for sign, part in ((-1, low), (1, high))
-        )
-        return np.column_stack(list(pairs)) * norms[:, None] * self._unit
+        return errors * self._unit
 
     def _unscaled(self, W):
         """Coefficients and intercepts in the units of the features."""
@@ -401,7 +426,7 @@ n_features + 1)
         """
         pd = require_pandas("report")
         V = self._query(X)
-        n = len(V)
+        n = V.shape[0]
         labels = np.full(n, "all") if groups is None else np.asarray(groups)
         for name, given in (("groups", labels), ("y", y)):
             if given is not None and len(given) != n:

@@ -40,6 +40,7 @@ class Problem:
     s: Array
     penalty: Array  # the diagonal of P
     loss: Loss
+    lasso: Array | None = None  # strengths of an L1 norm, where there is one
 
     def oracle(self, w: Array) -> tuple[float, Array, Array]:
         """Return value, gradient and Hessian."""
@@ -53,7 +54,20 @@ class Problem:
     def value(self, w: Array) -> float:
         """Return the objective."""
         (value,) = self.loss.evaluate(self.X @ w, self.y, 0)
-        return float(self.s @ value) + float(self.penalty @ w**2) / 2
+        total = float(self.s @ value) + float(self.penalty @ w**2) / 2
+        return total if self.lasso is None else total + float(self.lasso @ np.abs(w))
+
+    def row_losses(self, X: Array, y: Array, w: Array) -> Array:
+        """Return the losses of other rows."""
+        return self.loss.evaluate(X @ w, y, 0)[0]
+
+    def whitened(self, center: Array, whiten: Array) -> "Whitened":
+        """Return the objective in the coordinates ``w = center + whiten @ u``."""
+        return Whitened(self, center, whiten)
+
+    def largest_hessian(self) -> Array:
+        """Return the Hessian if every row were on the curved side of its kink."""
+        return (self.X.T * self.s) @ self.X + np.diag(self.penalty)
 
 
 @dataclass
@@ -101,16 +115,19 @@ class LevelSet:
             raise ValueError("The objective is not finite. Rescale the columns of X.")
         if not found.converged and found.gap > 1e-6 * max(1.0, np.sqrt(abs(value))):
             raise UnboundedError(found.gap)
-        scale = np.sqrt(np.diag(hessian))
-        scale[scale == 0] = 1.0
-        values, vectors = np.linalg.eigh(hessian / scale / scale[:, None])
-        kept = values > FLAT * max(values.max(initial=0.0), 1e-300)
-        whiten = vectors[:, kept] / np.sqrt(values[kept]) / scale[:, None]
-        null = vectors[:, ~kept] / scale[:, None]
-        data = Whitened(problem, found.x, whiten)
+        whiten, null, scale = _whitening(hessian)
+        if not problem.loss.smooth and null.shape[1]:
+            # rows beyond their kink have no curvature here, but elsewhere in the set
+            whiten, null, scale = _whitening(problem.largest_hessian())
+        data = problem.whitened(found.x, whiten)
         return cls(
             problem, found.x, value, hessian, whiten, null, scale, data, found.n_iter
         )
+
+    @property
+    def dimension(self) -> int:
+        """Number of parameters that the data determine."""
+        return int(self.whiten.shape[1])
 
     def arrays(self) -> dict[str, Any]:
         """What :meth:`restore` needs besides the problem."""
@@ -120,7 +137,7 @@ class LevelSet:
     @classmethod
     def restore(cls, problem: Problem, **arrays: Any) -> "LevelSet":
         """Rebuild a level set to the bit, without another polish."""
-        data = Whitened(problem, arrays["center"], arrays["whiten"])
+        data = problem.whitened(arrays["center"], arrays["whiten"])
         return cls(problem=problem, data=data, **arrays)
 
     def maxima(
@@ -139,8 +156,8 @@ class LevelSet:
         directions the data do not bound get an infinite norm.
         """
         U, norms = self.whitened_directions(V)
-        solver = Maximiser(self.data, np.sqrt(2 * budget), tol, max_iter)
-        if self.problem.loss.quadratic:
+        solver = self.solver(np.sqrt(2 * budget), tol, max_iter)
+        if self.ellipsoidal:
             return norms, solver.ellipsoid(-U), solver.ellipsoid(U)
         chunks = list(_chunks(len(U), self.data.n))
         parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
@@ -153,6 +170,19 @@ class LevelSet:
             if tick is not None:
                 tick()
         return norms, lower, upper
+
+    @property
+    def ellipsoidal(self) -> bool:
+        """Whether the set is an ellipsoid, whose extremes are a formula."""
+        return self.problem.loss.quadratic
+
+    def solver(self, tau: float, tol: float, max_iter: int) -> "Maximiser":
+        """Return the solver of extremes at a level."""
+        return Maximiser(self.data, tau, tol, max_iter)
+
+    def residual(self, V: Array, found: Extremes, gradient: Array) -> Array:
+        """What is left of the gradient condition."""
+        return gradient - found.multiplier[:, None] * V
 
     def whitened_directions(self, V: Array) -> tuple[Array, Array]:
         """Unit directions in whitened coordinates, and the norms they had."""
@@ -172,13 +202,28 @@ class LevelSet:
         """
         axes = np.eye(self.whiten.shape[1])
         tau = np.sqrt(2 * budget)
-        solver = Maximiser(self.data, tau, 1e-6, 60)
+        solver = self.solver(tau, 1e-6, 60)
         ends = (
             (solver.ellipsoid(-axes), solver.ellipsoid(axes))
-            if self.problem.loss.quadratic
+            if self.ellipsoidal
             else solver.both(axes)
         )
         return 2 * float(np.linalg.norm(np.maximum(ends[0].value, ends[1].value)))
+
+    def errors(
+        self, V: Array, budget: float, *, tol: float, max_iter: int, n_jobs: int | None
+    ) -> Array:
+        """Proven distances (m, 2) of the reported ends from the true ones."""
+        norms, low, high = self.maxima(
+            V, budget, tol=tol, max_iter=max_iter, n_jobs=n_jobs
+        )
+        U, _ = self.whitened_directions(V)
+        radius = self.radius(budget)
+        pairs = (
+            self.error_bound(sign * U, part, budget, radius)
+            for sign, part in ((-1, low), (1, high))
+        )
+        return np.column_stack(list(pairs)) * norms[:, None]
 
     def error_bound(
         self, V: Array, found: Extremes, budget: float, radius: float
@@ -190,7 +235,7 @@ class LevelSet:
         the centre, so shrinking ``w0`` by ``budget / gap`` makes it feasible.
         """
         gap, gradient, _ = self.data.evaluate(found.model)
-        r = gradient - found.multiplier[:, None] * V
+        r = self.residual(V, found, gradient)
         reach = np.einsum("ij,ij->i", V, found.model)
         slack = (budget - gap) / found.multiplier
         size = np.sqrt(np.einsum("ij,ij->i", r, r))
@@ -201,6 +246,16 @@ class LevelSet:
     def models(self, U: Array) -> Array:
         """Weights (m, d) of whitened points."""
         return self.center + U @ self.whiten.T
+
+
+def _whitening(hessian: Array) -> tuple[Array, Array, Array]:
+    """Coordinates in which the matrix is the identity, its null space, its scale."""
+    scale = np.sqrt(np.diag(hessian))
+    scale[scale == 0] = 1.0
+    values, vectors = np.linalg.eigh(hessian / scale / scale[:, None])
+    kept = values > FLAT * max(values.max(initial=0.0), 1e-300)
+    whiten = vectors[:, kept] / np.sqrt(values[kept]) / scale[:, None]
+    return whiten, vectors[:, ~kept] / scale[:, None], scale
 
 
 class UnboundedError(ValueError):
@@ -254,6 +309,18 @@ class Whitened:
         """Hessians (m, r, r) from what :meth:`evaluate` returned."""
         return self.hessians(second) + self.P
 
+    def curves(self, V: Array) -> tuple[Array, Array]:
+        """Second and third derivative at the minimiser of the paths along V."""
+        A = V @ self.X.T
+        A2 = A * A
+        b = -((A2 * self.h3) @ self.X)
+        inner = b @ self.X.T
+        inner *= 3 * self.h3
+        A2 *= self.h4
+        inner += A2
+        inner *= A
+        return b, -(inner @ self.X)
+
 
 class Maximiser:
     """Maximise unit directions over a level set of radius ``tau = sqrt(2 budget)``."""
@@ -295,15 +362,7 @@ class Maximiser:
         if not data.loss.smooth:
             signs = np.concatenate([-V, V])
             return np.full(len(signs), tau), tau * signs
-        A = V @ data.X.T
-        A2 = A * A
-        b = -((A2 * data.h3) @ data.X)
-        inner = b @ data.X.T
-        inner *= 3 * data.h3
-        A2 *= data.h4
-        inner += A2
-        inner *= A
-        c = -(inner @ data.X)
+        b, c = data.curves(V)
         beta = np.einsum("ij,ij->i", V, b)
         gamma = np.einsum("ij,ij->i", V, c)
         beta, gamma = np.concatenate([-beta, beta]), np.concatenate([gamma, gamma])
@@ -321,10 +380,18 @@ class Maximiser:
         U += second * np.concatenate([b, b]) + third * np.concatenate([-c, c])
         return mu, U
 
+    def functional(self, V: Array, U: Array) -> tuple[Array, Array, Array | None]:
+        """Values of what is maximised at U, slopes, and minus its second derivative."""
+        return np.einsum("ij,ij->i", V, U), V, None
+
+    def start(self, V: Array, level: Array) -> tuple[Array, Array]:
+        """First-order points of the paths where ``sqrt(2 gap)`` is the level."""
+        return level[:, None] * V, level.copy()
+
     def solve(self, V: Array, U: Array, mu: Array) -> Extremes:
         """Joint Newton on ``(u, mu)``; rows that do not shrink go the slow way."""
         m = len(V)
-        result = Extremes.empty(m, V.shape[1])
+        result = Extremes.empty(m, self.data.r)
         rows = np.arange(m)
         before = np.full(m, np.inf)
         slow: list[Any] = []
@@ -333,7 +400,7 @@ class Maximiser:
             size = state.size
             done = size <= self.tol
             if done.any():
-                result.put(rows[done], self.finish(state, U, mu, done, n_iter))
+                result.put(rows[done], self.finish(state, V[rows], U, mu, done, n_iter))
             limit = 0.8 if n_iter == 0 else 0.7 * before
             lost = ~done & ~(size < limit)
             slow.append(rows[lost])
@@ -355,49 +422,50 @@ class Maximiser:
             gap, gradient, second = self.data.evaluate(U)
             # below zero by rounding only: the minimiser's gap is zero
             reach = np.sqrt(2 * np.maximum(gap, 1e-300))
-            r1 = gradient - mu[:, None] * V
+            slope = self.functional(V, U)[1]
+            r1 = gradient - mu[:, None] * slope
             r2 = reach - tau
             size = np.maximum(np.sqrt(np.einsum("ij,ij->i", r1, r1)), np.abs(r2)) / tau
         size[~np.isfinite(size)] = np.inf
         return State(gap, reach, gradient, second, r1, r2, size)
 
-    def systems(self, state: "State", V: Array) -> tuple[Array, Array, Array]:
+    def systems(
+        self, state: "State", V: Array, U: Array, mu: Array
+    ) -> tuple[Array, Array, Array]:
         """Columns ``p = H^-1 v`` and ``q = H^-1 r1``, and the slope of the reach."""
         H = self.data.hessian(state.second)
-        both = solve_systems(H, np.stack([V, state.r1], axis=2))
+        _, slope, bend = self.functional(V, U)
+        if bend is not None:
+            H += mu[:, None, None] * bend
+        both = solve_systems(H, np.stack([slope, state.r1], axis=2))
         return both[..., 0], both[..., 1], state.gradient / state.reach[:, None]
 
     def step(
         self, state: "State", V: Array, U: Array, mu: Array
     ) -> tuple[Array, Array]:
         """One joint Newton step; mu stays positive."""
-        p, q, G = self.systems(state, V)
+        p, q, G = self.systems(state, V, U, mu)
         slope = np.einsum("ij,ij->i", G, p)
         change = (np.einsum("ij,ij->i", G, q) - state.r2) / slope
         change = np.clip(np.nan_to_num(change), -0.6 * mu, 1.5 * mu)
         return U + p * change[:, None] - q, mu + change
 
     def finish(
-        self, state: "State", U: Array, mu: Array, rows: Any, n_iter: int
+        self, state: "State", V: Array, U: Array, mu: Array, rows: Any, n_iter: int
     ) -> Extremes:
-        """The Lagrangian's value: of second order in the residuals.
-
-        ``v'u`` is read off the gradient condition where it is exact: the value is
-        ``v'u + (budget - gap) / mu`` at the point itself.
-        """
+        """The Lagrangian's value: of second order in the residuals."""
         U, mu = U[rows], mu[rows]
-        V = (state.gradient[rows] - state.r1[rows]) / mu[:, None]
-        value = np.einsum("ij,ij->i", V, U)
-        value += (self.tau**2 / 2 - state.gap[rows]) / mu
+        value = self.functional(V[rows], U)[0]
+        value = value + (self.tau**2 / 2 - state.gap[rows]) / mu
         return Extremes(value, U, mu, state.size[rows], n_iter)
 
     def continuation(self, V: Array) -> Extremes:
         """Raise each row's own level from small to full, going back where it fails."""
-        m, d = V.shape
+        m, d = len(V), self.data.r
         result = Extremes.empty(m, d)
         rows = np.arange(m)
         level = np.full(m, self.tau / 16)
-        U, mu = level[:, None] * V, level.copy()
+        U, mu = self.start(V, level)
         good = (np.zeros((m, d)), np.zeros(m), np.zeros(m))  # U, mu, level
         factor, tries = np.full(m, 1.6), np.zeros(m, dtype=int)
         for n_iter in range(20 * self.max_iter):
@@ -405,7 +473,7 @@ class Maximiser:
             size = state.size
             done = (level >= self.tau) & (size <= self.tol)
             if done.any():
-                result.put(rows[done], self.finish(state, U, mu, done, n_iter))
+                result.put(rows[done], self.finish(state, V[rows], U, mu, done, n_iter))
             bad = ~(size < 2.0) | (tries > 12)
             go = ~done & ~(bad & (factor < 1.0 + 1e-4))
             hopeless = rows[~done & ~go]
@@ -420,7 +488,7 @@ class Maximiser:
             ahead = (size < 0.03) & (level < self.tau)
             good[0][ahead], good[1][ahead] = U[ahead], mu[ahead]
             good[2][ahead] = level[ahead]
-            p, q, G = self.systems(state, V[rows])
+            p, q, G = self.systems(state, V[rows], U, mu)
             slope = np.einsum("ij,ij->i", G, p)
             target = np.where(ahead, np.minimum(self.tau, factor * level), level)
             change = np.einsum("ij,ij->i", G, q) - state.r2 + (target - level)
@@ -431,11 +499,10 @@ class Maximiser:
             if bad.any():  # back to the last good state, with a shorter step
                 factor[bad] = 1 + 0.4 * (factor[bad] - 1)
                 short = np.maximum(good[2][bad], self.tau / 64) * factor[bad]
-                start = good[2][bad] == 0
-                U[bad] = np.where(
-                    start[:, None], short[:, None] * V[rows][bad], good[0][bad]
-                )
-                mu[bad] = np.where(start, short, good[1][bad])
+                anew = good[2][bad] == 0
+                first, multiplier = self.start(V[rows][bad], short)
+                U[bad] = np.where(anew[:, None], first, good[0][bad])
+                mu[bad] = np.where(anew, multiplier, good[1][bad])
                 level[bad], tries[bad] = np.minimum(short, self.tau), 0
         else:
             result.put(rows, self.one_by_one(V[rows]))
@@ -443,17 +510,19 @@ class Maximiser:
 
     def one_by_one(self, V: Array) -> Extremes:
         """Bracket each multiplier by bisection: monotone, so it cannot fail."""
-        found = Extremes.empty(len(V), V.shape[1])
+        found = Extremes.empty(len(V), self.data.r)
         for k, v in enumerate(V):
             u = self._path_point(v)[None]
-            mu = np.array([max(float(self.data.evaluate(u)[1][0] @ v), 1e-300)])
+            slope = self.functional(v[None], u)[1][0]
+            along = float(self.data.evaluate(u)[1][0] @ slope) / float(slope @ slope)
+            mu = np.array([max(along, 1e-300)])
             state = self.state(v[None], u, mu, self.tau)
-            found.put([k], self.finish(state, u, mu, [0], 1))
+            found.put([k], self.finish(state, v[None], u, mu, [0], 1))
         return found
 
     def _path_point(self, v: Array) -> Array:
         """Point of the path ``argmin L(u) - mu v'u`` just within the level."""
-        low = high = float(np.log(self.tau))
+        low = high = float(np.log(self.start(v[None], np.array([self.tau]))[1][0]))
         inside = self._at(v, low)
         while inside is None:
             low -= 1.0
@@ -484,9 +553,12 @@ class Maximiser:
             with np.errstate(over="ignore", invalid="ignore"):
                 gap, gradient, second = self.data.evaluate(u[None])
             H = self.data.hessian(second)[0]
-            return float(gap[0] - mu * (v @ u)), gradient[0] - mu * v, H
+            value, slope, bend = self.functional(v[None], u[None])
+            if bend is not None:
+                H = H + mu * bend[0]
+            return float(gap[0] - mu * value[0]), gradient[0] - mu * slope[0], H
 
-        found = newton(oracle, np.zeros_like(v), tol=1e-13)
+        found = newton(oracle, np.zeros(self.data.r), tol=1e-13)
         if not found.converged or not np.isfinite(found.objective):
             return None
         gap = float(self.data.evaluate(found.x[None])[0][0])

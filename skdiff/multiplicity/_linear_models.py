@@ -1,41 +1,115 @@
 """From a scikit-learn estimator to the objective it minimised."""
 
+import copy
+import inspect
 import warnings
 from typing import NamedTuple
 
 import numpy as np
+import sklearn
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import (
+    ElasticNet,
+    ElasticNetCV,
+    GammaRegressor,
+    HuberRegressor,
+    Lasso,
+    LassoCV,
     LinearRegression,
     LogisticRegression,
     LogisticRegressionCV,
+    MultiTaskElasticNet,
+    MultiTaskLasso,
+    PoissonRegressor,
+    QuantileRegressor,
     Ridge,
     RidgeCV,
+    SGDClassifier,
+    SGDRegressor,
 )
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.svm import SVC, LinearSVC, LinearSVR
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
-from skdiff._convex._losses import Logistic, Squared
-
-CLASSIFIERS = (LogisticRegression, LogisticRegressionCV)
-REGRESSORS = (Ridge, RidgeCV, LinearRegression)
+LOGISTIC = (LogisticRegression, LogisticRegressionCV)
+CLASSIFIERS = (*LOGISTIC, LinearSVC, SGDClassifier, OneVsRestClassifier)
+LASSOS = (Lasso, LassoCV, ElasticNet, ElasticNetCV)
+REGRESSORS = (
+    Ridge,
+    RidgeCV,
+    LinearRegression,
+    *LASSOS,
+    PoissonRegressor,
+    GammaRegressor,
+    HuberRegressor,
+    QuantileRegressor,
+    LinearSVR,
+    SGDRegressor,
+)
+# relatives of the above by inheritance whose coefficients are a matrix
+STRANGERS = (MultiTaskLasso, MultiTaskElasticNet)
 SUPPORTED = {
-    "classifier": "LogisticRegression and LogisticRegressionCV (L2 or no penalty)",
-    "regressor": "Ridge, RidgeCV and LinearRegression",
+    "classifier": (
+        "LogisticRegression, LogisticRegressionCV, LinearSVC, SGDClassifier (log_loss, "
+        "hinge, squared_hinge, modified_huber, squared_error) and OneVsRestClassifier "
+        "of one of them"
+    ),
+    "regressor": (
+        "Ridge, RidgeCV, LinearRegression, Lasso, LassoCV, ElasticNet, ElasticNetCV, "
+        "PoissonRegressor, GammaRegressor, HuberRegressor, QuantileRegressor, "
+        "LinearSVR and SGDRegressor"
+    ),
 }
+# loss of an SGD estimator -> loss, how it scales with the target, name of its width
+SGD_CLASSIFIER_LOSSES = {
+    "log_loss": "Logistic",
+    "hinge": "Hinge",
+    "squared_hinge": "SquaredHinge",
+    "modified_huber": "ModifiedHuber",
+    "squared_error": "Squared",
+}
+SGD_REGRESSOR_LOSSES = {
+    "squared_error": "Squared",
+    "huber": "Huber",
+    "epsilon_insensitive": "EpsilonInsensitive",
+    "squared_epsilon_insensitive": "SquaredEpsilonInsensitive",
+}
+#: power of the target's unit in each loss; the others have no unit
+DEGREE = {
+    "Squared": 2,
+    "Huber": 2,
+    "SquaredEpsilonInsensitive": 2,
+    "Pinball": 1,
+    "EpsilonInsensitive": 1,
+}
+#: losses that are minus a log likelihood, so that likelihood ratios mean something
+LIKELIHOODS = {"Logistic", "Multinomial", "Squared", "Poisson", "Gamma"}
 
 
 class Objective(NamedTuple):
     """What a linear model minimises, per unit of weight."""
 
-    loss: object
+    loss: str  # name of a class of skdiff._convex._losses
     alpha: float  # strength of ||w||^2 / 2
-    intercept_alpha: float  # the same for the intercept; None without one
+    intercept_alpha: float  # the same for the intercept
     fit_intercept: bool
-    class_weight: object
+    lasso: float = 0.0  # strength of ||w||_1
+    intercept_lasso: float = 0.0
+    params: dict = {}  # arguments of the loss, in units of the target
+
+    @property
+    def degree(self):
+        """Power of the target's unit in the objective."""
+        return DEGREE.get(self.loss, 0)
+
+    @property
+    def penalised_intercept(self):
+        """Whether moving the origin of the features changes the model."""
+        return bool(self.intercept_alpha or self.intercept_lasso)
 
 
 def split(estimator, default, kind):
@@ -49,10 +123,16 @@ def split(estimator, default, kind):
         if isinstance(last, FrozenEstimator):
             frozen, last = True, last.estimator
     allowed = CLASSIFIERS if kind == "classifier" else REGRESSORS
-    if not isinstance(last, allowed):
+    known = isinstance(last, allowed) and not isinstance(last, STRANGERS)
+    if isinstance(last, OneVsRestClassifier):
+        known = isinstance(last.estimator, CLASSIFIERS[:-1])
+    if not known:
+        why = ""
+        if isinstance(last, SVC):
+            why = " A kernel's model has no coefficients on the features."
         raise ValueError(
             f"estimator must be, or be a Pipeline that ends in, one of "
-            f"{SUPPORTED[kind]}; got {type(last).__name__}."
+            f"{SUPPORTED[kind]}; got {type(last).__name__}.{why}"
         )
     if frozen:
         try:
@@ -75,61 +155,237 @@ def fitted(inner, frozen, X, y, sample_weight):
         warnings.simplefilter("ignore", RuntimeWarning)
         if sample_weight is None:
             return inner.fit(X, y)
-        if isinstance(inner, Pipeline):
-            return inner.fit(
-                X, y, **{f"{inner.steps[-1][0]}__sample_weight": sample_weight}
-            )
-        return inner.fit(X, y, sample_weight=sample_weight)
+        last = inner.steps[-1][1] if isinstance(inner, Pipeline) else inner
+        name = f"{inner.steps[-1][0]}__" if isinstance(inner, Pipeline) else ""
+        if not isinstance(last, OneVsRestClassifier):
+            return inner.fit(X, y, **{f"{name}sample_weight": sample_weight})
+        # it hands weights on only where metadata routing asks it to
+        with sklearn.config_context(enable_metadata_routing=True):
+            last.estimator.set_fit_request(sample_weight=True)
+            return inner.fit(X, y, sample_weight=sample_weight)
 
 
-def objective_of(model, total_weight):
-    """Read the objective off a fitted model; ``total_weight`` is the sum of weights.
+# --- objectives -------------------------------------------------------------------
 
-    LogisticRegression minimises ``C sum_i s_i loss_i + ||w||^2 / 2``; divided by ``C
-    sum_i s_i`` the losses are averaged and the penalty is ``1 / (C sum_i s_i)``. Ridge
-    minimises ``sum_i s_i (y - f)^2 + alpha ||w||^2``; halved and averaged, ``alpha /
-    sum_i s_i``.
+
+def objective_of(model, total, n):
+    """Read the objective off a fitted model.
+
+    ``total`` is the sum of the n weights. LogisticRegression and LinearSVC minimise ``C
+    sum_i s_i loss_i + ||w||^2 / 2``; divided by ``C sum_i s_i`` the losses are averaged
+    and the penalty is ``1 / (C sum_i s_i)``. Ridge minimises ``sum_i s_i (y - f)^2 +
+    alpha ||w||^2``; halved and averaged, ``alpha / sum_i s_i``. Lasso, elastic net,
+    Poisson, gamma and quantile regression average by weight themselves. SGD steps down
+    ``sum_i s_i loss_i / n + alpha R(w)``: averaged, ``alpha n / sum_i s_i``.
     """
-    if isinstance(model, CLASSIFIERS):
-        C = _strength(model)
-        alpha = 0.0 if np.isinf(C) else 1.0 / (C * total_weight)
-        intercept = 0.0
-        if model.solver == "liblinear":  # penalises the intercept, scaled
-            intercept = alpha / model.intercept_scaling**2
-        return Objective(
-            Logistic(), alpha, intercept, model.fit_intercept, model.class_weight
-        )
     if getattr(model, "positive", False):
         raise ValueError("estimator with positive=True is not supported.")
-    alpha = 0.0
-    if not isinstance(model, LinearRegression):
-        alpha = model.alpha_ if isinstance(model, RidgeCV) else model.alpha
-        if np.ndim(alpha) and np.size(alpha) > 1:
-            raise ValueError("estimator with one alpha a target is not supported.")
-        alpha = float(np.asarray(alpha).ravel()[0]) / total_weight
-    return Objective(Squared(), alpha, 0.0, model.fit_intercept, None)
+    for kinds, reader in _READERS:
+        if isinstance(model, kinds):
+            return reader(model, total, n)
+    raise TypeError(f"no objective is known of {type(model).__name__}")
 
 
-def _strength(model):
-    """C of a logistic model, infinite without penalty; refuse L1."""
+def _of_logistic(model, total, n):
+    C, ratio = _logistic_penalty(model)
+    strength = 0.0 if np.isinf(C) else 1.0 / (C * total)
+    alpha, lasso = (1.0 - ratio) * strength, ratio * strength
+    at = (0.0, 0.0)
+    if model.solver == "liblinear":  # penalises the intercept, scaled
+        scaling = model.intercept_scaling
+        at = (alpha / scaling**2, lasso / scaling)
+    loss = "Logistic" if len(model.classes_) == 2 else "Multinomial"
+    return Objective(loss, alpha, at[0], model.fit_intercept, lasso, at[1])
+
+
+def _logistic_penalty(model):
+    """C, infinite without penalty, and the share of the L1 norm."""
     penalty = model.penalty
     if isinstance(model, LogisticRegressionCV):
         ratio = np.ravel(getattr(model, "l1_ratio_", 0.0))[0]
         C = float(np.ravel(model.C_)[0])
     else:
         ratio, C = model.l1_ratio, model.C
+    ratio = float(ratio or 0.0)
+    if penalty in ("l1", "l2"):
+        ratio = float(penalty == "l1")
     # since 1.8 the penalty is told by l1_ratio and C alone ("deprecated")
-    if penalty == "l1" or (penalty in ("elasticnet", "deprecated") and ratio):
+    return (np.inf if penalty is None else C), ratio
+
+
+def _of_svc(model, total, n):
+    if getattr(model, "multi_class", "ovr") != "ovr":
         raise ValueError(
-            "estimator with an L1 penalty is not supported; supported are "
-            f"{SUPPORTED['classifier']}."
+            "LinearSVC with multi_class='crammer_singer' is not supported."
         )
-    return np.inf if penalty is None else C
+    loss = "SquaredHinge" if model.loss == "squared_hinge" else "Hinge"
+    strength, scaling = 1.0 / (model.C * total), model.intercept_scaling
+    if model.penalty == "l1":
+        return Objective(
+            loss, 0.0, 0.0, model.fit_intercept, strength, strength / scaling
+        )
+    return Objective(loss, strength, strength / scaling**2, model.fit_intercept)
 
 
-def combined_weight(sample_weight, class_weight, y, n):
+def _of_svr(model, total, n):
+    square = model.loss == "squared_epsilon_insensitive"
+    loss = "SquaredEpsilonInsensitive" if square else "EpsilonInsensitive"
+    strength, scaling = 1.0 / (model.C * total), model.intercept_scaling
+    return Objective(
+        loss,
+        strength,
+        strength / scaling**2,
+        model.fit_intercept,
+        params={"delta": float(model.epsilon)},
+    )
+
+
+def _of_sgd(model, total, n):
+    classifies = isinstance(model, SGDClassifier)
+    known = SGD_CLASSIFIER_LOSSES if classifies else SGD_REGRESSOR_LOSSES
+    if model.loss not in known:
+        raise ValueError(
+            f"{type(model).__name__} with loss={model.loss!r} is not supported; "
+            f"supported losses are {sorted(known)}."
+        )
+    params = {}
+    if known[model.loss] in ("Huber", *_INSENSITIVE):
+        params = {"delta": float(model.epsilon)}
+    strength = model.alpha * n / total
+    ratio = {"l2": 0.0, "l1": 1.0, "elasticnet": model.l1_ratio}.get(model.penalty, 0.0)
+    if model.penalty is None:
+        strength = 0.0
+    return Objective(
+        known[model.loss],
+        (1.0 - ratio) * strength,
+        0.0,
+        model.fit_intercept,
+        ratio * strength,
+        params=params,
+    )
+
+
+def _of_ridge(model, total, n):
+    alpha = 0.0
+    if not isinstance(model, LinearRegression):
+        alpha = model.alpha_ if isinstance(model, RidgeCV) else model.alpha
+        if np.ndim(alpha) and np.size(alpha) > 1:
+            raise ValueError("estimator with one alpha a target is not supported.")
+        alpha = float(np.asarray(alpha).ravel()[0]) / total
+    return Objective("Squared", alpha, 0.0, model.fit_intercept)
+
+
+def _of_lasso(model, total, n):
+    chosen = isinstance(model, LassoCV | ElasticNetCV)
+    alpha = float(model.alpha_ if chosen else model.alpha)
+    ratio = 1.0
+    if not isinstance(model, Lasso | LassoCV):
+        ratio = float(model.l1_ratio_ if chosen else model.l1_ratio)
+    return Objective(
+        "Squared", (1 - ratio) * alpha, 0.0, model.fit_intercept, ratio * alpha
+    )
+
+
+def _of_glm(model, total, n):
+    loss = "Poisson" if isinstance(model, PoissonRegressor) else "Gamma"
+    return Objective(loss, float(model.alpha), 0.0, model.fit_intercept)
+
+
+def _of_huber(model, total, n):
+    """At the fitted scale, where half of ``scale`` times the objective is ours.
+
+    HuberRegressor minimises ``sum_i s_i scale H((y - f) / scale) + alpha ||w||^2`` with
+    ``H(z) = z^2`` up to ``epsilon``, jointly with the scale.
+    """
+    return Objective(
+        "Huber",
+        float(model.alpha * model.scale_) / total,
+        0.0,
+        model.fit_intercept,
+        params={"delta": float(model.epsilon * model.scale_)},
+    )
+
+
+def _of_quantile(model, total, n):
+    return Objective(
+        "Pinball",
+        0.0,
+        0.0,
+        model.fit_intercept,
+        float(model.alpha),
+        params={"quantile": float(model.quantile)},
+    )
+
+
+_INSENSITIVE = ("EpsilonInsensitive", "SquaredEpsilonInsensitive")
+_READERS = (
+    (LOGISTIC, _of_logistic),
+    (LinearSVC, _of_svc),
+    (LinearSVR, _of_svr),
+    ((SGDClassifier, SGDRegressor), _of_sgd),
+    ((Ridge, RidgeCV, LinearRegression), _of_ridge),
+    (LASSOS, _of_lasso),
+    ((PoissonRegressor, GammaRegressor), _of_glm),
+    (HuberRegressor, _of_huber),
+    (QuantileRegressor, _of_quantile),
+)
+
+
+# --- weights and classes ------------------------------------------------------------
+
+_WEIGHTED_BALANCE = (
+    "sample_weight" in inspect.signature(compute_class_weight).parameters
+)
+
+
+def class_weights(model, y, sample_weight):
+    """Weight of each class in sorted order, as the model computed it; None if equal."""
+    given = getattr(model, "class_weight", None)
+    if given is None:
+        return None
+    keywords = {"classes": np.unique(y), "y": y}
+    # SGD counts rows, the others count their weight where scikit-learn can
+    if _WEIGHTED_BALANCE and not isinstance(model, SGDClassifier):
+        keywords["sample_weight"] = sample_weight
+    return compute_class_weight(given, **keywords)
+
+
+def combined_weight(sample_weight, model, y, n):
     """Product of row and class weights."""
     weight = np.ones(n) if sample_weight is None else np.asarray(sample_weight, float)
-    if class_weight is not None:
-        weight = weight * compute_sample_weight(class_weight, y)
+    by_class = class_weights(model, y, sample_weight)
+    if by_class is not None:
+        weight = weight * by_class[np.unique(y, return_inverse=True)[1]]
     return weight
+
+
+def is_one_vs_rest(model):
+    """Whether a fitted model of three classes or more is as many binary ones."""
+    if isinstance(model, LOGISTIC):
+        return getattr(model, "multi_class", "auto") == "ovr"
+    return isinstance(model, LinearSVC | SGDClassifier | OneVsRestClassifier)
+
+
+def binary_models(model, codes, sample_weight):
+    """Yield (model, weights) of each class against the rest, as they were fitted.
+
+    LinearSVC and SGDClassifier weight the rows of the class by its class weight and
+    leave those of the rest alone; OneVsRestClassifier leaves it to each model.
+    """
+    if isinstance(model, OneVsRestClassifier):
+        for part in model.estimators_:
+            yield part, sample_weight
+        return
+    by_class = class_weights(model, model.classes_[codes], sample_weight)
+    base = np.ones(len(codes)) if sample_weight is None else sample_weight
+    for k in range(len(model.classes_)):
+        part = copy.copy(model)
+        part.coef_ = model.coef_[k : k + 1]
+        part.intercept_ = np.atleast_1d(
+            np.broadcast_to(model.intercept_, len(model.classes_))[k]
+        )
+        part.classes_, part.class_weight = np.array([0, 1]), None
+        weight = (
+            base if by_class is None else base * np.where(codes == k, by_class[k], 1)
+        )
+        yield part, (sample_weight if by_class is None else weight)

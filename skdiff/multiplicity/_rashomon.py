@@ -6,16 +6,30 @@ import numpy as np
 from scipy.special import expit, logit
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted
 
 from skdiff._sklearn import Interval, fit_context
 from skdiff.multiplicity import _linear_models as linear
 from skdiff.multiplicity._base import BaseRashomon
+from skdiff.multiplicity._multiclass import (
+    MulticlassRanges,
+    coefficient_ranges,
+    functional_ranges,
+    one_vs_rest,
+)
+
+
+def _has_probabilities(self):
+    """Whether predict_proba means something; before the fit it says so itself."""
+    return not hasattr(self, "classes_") or self._probable
 
 
 class RashomonClassifier(ClassifierMixin, BaseRashomon):
-    """Tell which predictions are arbitrary among equally good logistic models.
+    """Tell which predictions are arbitrary among equally good linear classifiers.
 
     The Rashomon set holds every linear model whose training objective is within a
     tolerance of the best one. Nothing in the data speaks against any of them, yet they
@@ -27,9 +41,11 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
     Parameters
     ----------
     estimator : estimator, default=None
-        ``LogisticRegression`` or ``LogisticRegressionCV`` with L2 or no penalty, or a
+        ``LogisticRegression``, ``LogisticRegressionCV``, ``LinearSVC``,
+        ``SGDClassifier`` (by its loss), ``OneVsRestClassifier`` of one of them, or a
         pipeline that ends in one; ``FrozenEstimator`` for a model already fitted. None
-        is ``LogisticRegression()``. Its solution is polished to full accuracy.
+        is ``LogisticRegression()``. L2, L1, elastic-net or no penalty. Its solution is
+        polished to full accuracy.
     epsilon : float, default=0.01
         Size of the set: larger sets hold more models and give wider ranges.
     epsilon_type : {"relative", "absolute", "lr", "profile", "cv"}, default="relative"
@@ -42,7 +58,8 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
         models whose loss is at most that of the estimator plus the tolerance. The
         second set is centred at the minimiser of the loss.
     threshold : float, default=0.5
-        Probability of ``classes_[1]`` above which it is predicted.
+        Probability of ``classes_[1]`` above which it is predicted; of two classes and
+        of models with probabilities only.
     solver : {"auto", "direct", "cvxpy"}, default="auto"
         ``"cvxpy"`` solves a convex program a row and side, a referee that is hundreds
         of times slower; the others are the batched Newton method.
@@ -60,19 +77,24 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
     ----------
     estimator_ : estimator
         The fitted estimator.
-    classes_ : ndarray of shape (2,)
+    classes_ : ndarray of shape (n_classes,)
         Labels.
-    coef_ : ndarray of shape (1, n_features)
+    estimators_ : list of RashomonClassifier or None
+        One binary audit a class where the model is one-vs-rest of three classes or
+        more; the level set is their product.
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
         Coefficients of the baseline, the polished optimum.
-    intercept_ : ndarray of shape (1,)
+    intercept_ : ndarray of shape (1,) or (n_classes,)
         Its intercept.
-    objective_ : float
-        The best objective (with ``level="loss"`` the best loss): mean log loss plus
-        penalty.
-    epsilon_ : float
+    objective_ : float or ndarray of shape (n_classes,)
+        The best objective (with ``level="loss"`` the best loss): mean loss plus
+        penalty; one a class for one-vs-rest.
+    epsilon_ : float or ndarray of shape (n_classes,)
         How far above ``objective_`` the set reaches.
-    hessian_ : ndarray of shape (n_parameters, n_parameters)
-        Second derivatives of the objective at its minimum, intercept last.
+    hessian_ : ndarray of shape (n_parameters, n_parameters) or None
+        Second derivatives of the smooth part of the objective at its minimum,
+        intercept last, class by class. None for sparse tables of more than 2000
+        columns.
     n_iter_ : int
         Newton steps of the polish.
     n_features_in_ : int
@@ -92,6 +114,10 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
     the Hessian at the optimum is the identity, from a third-order start; reported is
     the Lagrangian's value. The paper searches a grid of target probabilities instead,
     which gives inner bounds. The training rows are stored, as the questions need them.
+    Under an L1 norm the same holds on a support and signs that stay, which a semismooth
+    Newton method finds; hinge losses are linear or cone programs. Of a multinomial
+    model all margins and the largest probabilities are exact, the smallest ones are
+    bracketed, see :meth:`predict_proba_range`.
     Coefficients are those of the linear model, after the steps of a pipeline.
 
     References
@@ -154,7 +180,7 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training rows.
         y : array-like of shape (n_samples,)
-            Labels of two classes.
+            Labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
 
@@ -168,11 +194,8 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
     def _encode(self, y):
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y", raise_unknown=True)
-        if kind != "binary":
-            raise ValueError(
-                "Only binary classification is supported. The type of the target is "
-                f"{kind}."
-            )
+        if kind not in ("binary", "multiclass"):
+            raise ValueError(f"Unknown label type: y is {kind}.")
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) == 1:
             raise ValueError(
@@ -181,8 +204,32 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
             )
         return codes.astype(np.float64), classes
 
+    def _audit(self, model, features, y, target, classes, sample_weight):
+        if len(classes) == 2 and isinstance(model, OneVsRestClassifier):
+            model = model.estimators_[0]
+            y = target.astype(int)
+        if len(classes) > 2 and linear.is_one_vs_rest(model):
+            state = one_vs_rest(self, model, features, target, sample_weight)
+            return state | {"_probable": state["_parts"][0]._probable}
+        state = super()._audit(model, features, y, target, classes, sample_weight)
+        probable = state["_loss_name"] in ("Logistic", "Multinomial")
+        return state | {"_parts": None, "_probable": probable}
+
+    @property
+    def estimators_(self):
+        """One binary audit a class of a one-vs-rest model, else None."""
+        check_is_fitted(self)
+        return self._parts
+
+    def _many(self, X):
+        """The answers for three classes or more; None for two."""
+        check_is_fitted(self)
+        if len(self.classes_) == 2:
+            return None
+        return MulticlassRanges(self, self._query_features(X))
+
     def _response(self, f):
-        return expit(f)
+        return expit(f) if self._probable else f
 
     def _shares(self, bounds):
         return {"conflict_ratio": self._on_both_sides(bounds, self.threshold)}
@@ -192,18 +239,24 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
         if unknown := set(np.unique(y).tolist()) - set(self.classes_.tolist()):
             raise ValueError(f"y has labels {sorted(unknown)} not seen in fit.")
         codes = (y == self.classes_[1]).astype(np.float64)
-        return np.logaddexp(0, f) - codes * f
+        if self._loss_name != "Logistic":
+            codes = 2.0 * codes - 1.0
+        return self._level_set().problem.loss.evaluate(f, codes)[0]
+
+    def _cut(self, threshold):
+        """Where the linear predictor changes the label."""
+        return logit(threshold) if self._probable else 0.0
 
     def _on_both_sides(self, bounds, threshold):
-        cut = logit(threshold)  # predict says classes_[1] strictly above it
+        cut = self._cut(threshold)  # predict says classes_[1] strictly above it
         return (bounds[:, 0] <= cut) & (bounds[:, 1] > cut)
 
     def _prediction_and_range(self, X):
         V = self._query(X)
-        return expit(V @ self._baseline), expit(self._range(V))
+        return self._response(V @ self._baseline), self._response(self._range(V))
 
     def decision_function(self, X):
-        """Return the log odds of ``classes_[1]`` under the baseline.
+        """Return the linear predictor of the baseline, log odds if it is logistic.
 
         Parameters
         ----------
@@ -212,11 +265,64 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
 
         Returns
         -------
-        decision : ndarray of shape (n_samples,)
-            Log odds.
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Of ``classes_[1]``, or of every class if there are more than two.
         """
-        return self._query(X) @ self._baseline
+        many = self._many(X)
+        return self._query(X) @ self._baseline if many is None else many.scores()
 
+    def decision_range(self, X):
+        """Return the range of the linear predictor over all nearly optimal models.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to ask about.
+
+        Returns
+        -------
+        bounds : ndarray of shape (n_samples, 2) or (n_samples, n_classes, n_classes, 2)
+            Smallest and largest value of the predictor of ``classes_[1]``; of three
+            classes or more, ``bounds[:, k, j]`` is the range of the margin of class k
+            over class j. Infinite where the data do not bound it.
+        """
+        many = self._many(X)
+        return super().decision_range(X) if many is None else many.margins()
+
+    def coef_range(self):
+        """Return the range of each coefficient, the intercept last.
+
+        Returns
+        -------
+        bounds : ndarray of shape (n_features + 1, 2) or (n_classes, n_features + 1, 2)
+            Smallest and largest value; without an intercept ``n_features`` rows. Those
+            of a multinomial model are told less their mean over the classes, which
+            changes no prediction.
+        """
+        check_is_fitted(self)
+        two = len(self.classes_) == 2
+        return super().coef_range() if two else coefficient_ranges(self)
+
+    def functional_range(self, V):
+        """Return the range of linear functionals of the coefficients.
+
+        Parameters
+        ----------
+        V : array-like of shape (n_functionals, n_parameters)
+            Weights of the coefficients as the linear model sees them, the intercept's
+            last and zero if left out; of three classes or more one class after the
+            other.
+
+        Returns
+        -------
+        bounds : ndarray of shape (n_functionals, 2)
+            Smallest and largest value.
+        """
+        check_is_fitted(self)
+        two = len(self.classes_) == 2
+        return super().functional_range(V) if two else functional_ranges(self, V)
+
+    @available_if(_has_probabilities)
     def predict_proba(self, X):
         """Return the probabilities of the baseline.
 
@@ -227,9 +333,12 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
 
         Returns
         -------
-        proba : ndarray of shape (n_samples, 2)
+        proba : ndarray of shape (n_samples, n_classes)
             Columns follow ``classes_``.
         """
+        many = self._many(X)
+        if many is not None:
+            return many.probabilities()
         f = self.decision_function(X)
         return np.column_stack([expit(-f), expit(f)])
 
@@ -250,28 +359,48 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
         y : ndarray of shape (n_samples,)
             Labels; of dtype object with ``abstain=True``.
         """
-        codes = (self.decision_function(X) > logit(self.threshold)).astype(int)
-        labels = self.classes_[codes]
+        scores = self.decision_function(X)
+        if scores.ndim == 2:
+            labels = self.classes_[scores.argmax(axis=1)]
+        else:
+            labels = self.classes_[(scores > self._cut(self.threshold)).astype(int)]
         if not abstain:
             return labels
         labels = labels.astype(object)
         labels[self.conflicts(X)] = abstain_label
         return labels
 
-    def predict_proba_range(self, X):
-        """Return the range of the probability of ``classes_[1]``.
+    @available_if(_has_probabilities)
+    def predict_proba_range(self, X, return_inner=False):
+        """Return the range of the probability of ``classes_[1]``, or of every class.
+
+        For two classes and for one-vs-rest models both ends are exact. For a
+        multinomial model the upper end is exact, and the lower one a certified outer
+        bound, because no convex program gives the smallest probability: every model of
+        the set gives at least that much. Ask for ``return_inner`` to know how far the
+        bound can be from the truth.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows.
+        return_inner : bool, default=False
+            Whether to return probabilities that models of the set attain, too: the
+            smallest that a local search finds. The true minimum lies between them and
+            the lower ends.
 
         Returns
         -------
-        bounds : ndarray of shape (n_samples, 2)
+        bounds : ndarray of shape (n_samples, 2) or (n_samples, n_classes, 2)
             Smallest and largest probability over the set.
+        inner : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Attained small probabilities, with ``return_inner=True`` only.
         """
-        return expit(self.decision_range(X))
+        many = self._many(X)
+        if many is not None:
+            return many.probability_ranges(inner=return_inner)
+        bounds = expit(self.decision_range(X))
+        return (bounds, bounds[:, 0].copy()) if return_inner else bounds
 
     def conflicts(self, X, threshold=None):
         """Tell for which rows both labels are predicted by some model of the set.
@@ -281,13 +410,20 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
         X : array-like of shape (n_samples, n_features)
             Rows.
         threshold : float, default=None
-            Another threshold than the constructor's.
+            Another threshold than the constructor's; of two classes only.
 
         Returns
         -------
         conflicts : ndarray of bool of shape (n_samples,)
             True where the label is arbitrary.
         """
+        many = self._many(X)
+        if many is not None:
+            if threshold is not None:
+                raise ValueError(
+                    "threshold is for two classes; of more, the largest score wins."
+                )
+            return many.conflicts()
         threshold = self.threshold if threshold is None else threshold
         if not isinstance(threshold, Real) or not 0 < threshold < 1:
             raise ValueError(f"threshold must be between 0 and 1, got {threshold!r}.")
@@ -301,8 +437,10 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
         X : array-like of shape (n_samples, n_features)
             Rows.
         delta : float, default=None
-            Count rows whose probability can move by at least this; rows whose label
-            can change if None.
+            Count rows whose probability can move by at least this (of any class; of a
+            multinomial model by the outer bounds, hence at most so many); rows whose
+            label can change if None. Of models without probabilities the linear
+            predictor is meant.
 
         Returns
         -------
@@ -311,42 +449,97 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
         """
         if delta is None:
             return float(self.conflicts(X).mean())
-        if not isinstance(delta, Real) or not 0 < delta <= 1:
-            raise ValueError(f"delta must be in (0, 1], got {delta!r}.")
-        p, bounds = self._prediction_and_range(X)
-        return float((np.maximum(bounds[:, 1] - p, p - bounds[:, 0]) >= delta).mean())
+        most = 1 if self._probable else np.inf
+        if not isinstance(delta, Real) or not 0 < delta <= most:
+            raise ValueError(f"delta must be in (0, {most}], got {delta!r}.")
+        many = self._many(X)
+        if many is None:
+            p, bounds = self._prediction_and_range(X)
+        else:
+            p, bounds = many.columns(self._probable)
+        reach = np.maximum(bounds[..., 1] - p, p - bounds[..., 0])
+        return float((reach.reshape(len(p), -1).max(axis=1) >= delta).mean())
 
-    def __sklearn_tags__(self):
-        """Tell scikit-learn that the target is binary."""
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
+    def transform(self, X):
+        """Return prediction, lower end, upper end and width as columns.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to ask about.
+
+        Returns
+        -------
+        columns : ndarray of shape (n_samples, 4) or (n_samples, 4 * n_classes)
+            Probabilities (linear predictors where the model has none) of
+            ``classes_[1]``, or of one class after the other.
+        """
+        many = self._many(X)
+        if many is None:
+            return super().transform(X)
+        middle, bounds = many.columns(self._probable)
+        width = bounds[..., 1:] - bounds[..., :1]
+        return np.concatenate([middle[..., None], bounds, width], axis=2).reshape(
+            len(middle), -1
+        )
+
+    @property
+    def _n_features_out(self):
+        return 4 if len(self.classes_) == 2 else 4 * len(self.classes_)
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the columns of :meth:`transform`.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Only checked against the names seen in ``fit``.
+
+        Returns
+        -------
+        names : ndarray of str of shape (4,) or (4 * n_classes,)
+            ``prediction``, ``low``, ``high``, ``width``; of three classes or more
+            followed by the class.
+        """
+        names = super().get_feature_names_out(input_features)
+        if len(self.classes_) == 2:
+            return names
+        many = [f"{name}_{label}" for label in self.classes_ for name in names]
+        return np.array(many, dtype=object)
 
 
 class RashomonRegressor(RegressorMixin, BaseRashomon):
     """Tell which predictions are arbitrary among equally good linear regressions.
 
-    The same audit as :class:`RashomonClassifier` for squared loss. The level set is an
-    ellipsoid and every range has a closed form.
+    The same audit as :class:`RashomonClassifier` for regressions. Under squared loss
+    and an L2 penalty the level set is an ellipsoid and every range has a closed form;
+    Poisson, gamma and Huber losses and L1 penalties are solved by Newton's method,
+    quantile regression by linear programs.
 
     Parameters
     ----------
     estimator : estimator, default=None
-        ``Ridge``, ``RidgeCV`` or ``LinearRegression``, or a pipeline that ends in one;
+        ``Ridge``, ``RidgeCV``, ``LinearRegression``, ``Lasso``, ``LassoCV``,
+        ``ElasticNet``, ``ElasticNetCV``, ``PoissonRegressor``, ``GammaRegressor``,
+        ``HuberRegressor`` (at its fitted scale), ``QuantileRegressor``, ``LinearSVR``
+        or ``SGDRegressor`` (by its loss), or a pipeline that ends in one;
         ``FrozenEstimator`` for a model already fitted. None is ``Ridge()``.
     epsilon : float, default=0.01
         Size of the set.
     epsilon_type : {"relative", "absolute", "lr", "profile", "cv"}, default="relative"
         What ``epsilon`` means, as in :class:`RashomonClassifier`. Likelihood ratios
-        are those of Gaussian noise of unknown variance.
+        are those of Gaussian noise of unknown variance, of counts, or of gamma
+        variables of estimated dispersion; other losses have none.
     level : {"objective", "loss"}, default="objective"
         Whether the set is one of the penalised objective or of the loss alone.
     solver : {"auto", "direct", "cvxpy"}, default="auto"
-        ``"cvxpy"`` solves a convex program a row and side; the others are the formula.
+        ``"cvxpy"`` solves a convex program a row and side; the others are the formula
+        or the batched Newton method.
     tol : float, default=1e-4
-        Kept for the losses without a closed form.
+        Residual of the optimality conditions at which a row is done, where there is
+        no formula.
     max_iter : int, default=60
-        Kept for the losses without a closed form.
+        Newton steps before a row takes the slow and sure way.
     n_jobs : int or None, default=None
         Threads over blocks of rows.
     random_state : int, RandomState instance or None, default=None
@@ -361,11 +554,13 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
     intercept_ : float
         Its intercept.
     objective_ : float
-        The best objective: half the mean squared error plus penalty.
+        The best objective: half the mean squared error (half the mean deviance, the
+        mean loss) plus penalty.
     epsilon_ : float
         How far above ``objective_`` the set reaches.
-    hessian_ : ndarray of shape (n_parameters, n_parameters)
-        Second derivatives of the objective, intercept last.
+    hessian_ : ndarray of shape (n_parameters, n_parameters) or None
+        Second derivatives of the smooth part of the objective, intercept last. None
+        for sparse tables of more than 2000 columns.
     n_iter_ : int
         Newton steps of the polish.
     n_features_in_ : int
@@ -380,7 +575,9 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
 
     Notes
     -----
-    With Hessian ``H`` the half-width of ``v'w`` is ``sqrt(2 eps v' H^-1 v)``.
+    With Hessian ``H`` and squared loss the half-width of ``v'w`` is ``sqrt(2 eps v'
+    H^-1 v)``. Poisson and gamma regressions have a logarithmic link: ranges of the
+    linear predictor are exponentiated.
 
     References
     ----------
@@ -450,17 +647,20 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
         return y.astype(np.float64), None
 
     def _response(self, f):
-        return f * self._unit
+        log_link = self._loss_name in ("Poisson", "Gamma")
+        return np.exp(f) if log_link else f * self._unit
 
     def _shares(self, bounds):
         return {}
 
     def _row_loss_of(self, f, y):
-        return (np.asarray(y, dtype=np.float64) - f * self._unit) ** 2 / 2
+        y = np.asarray(y, dtype=np.float64) / self._unit
+        loss = self._level_set().problem.loss
+        return loss.evaluate(f, y)[0] * self._loss_unit
 
     def _prediction_and_range(self, X):
         V = self._query(X)
-        return V @ self._baseline * self._unit, self._range(V) * self._unit
+        return self._response(V @ self._baseline), self._response(self._range(V))
 
     def predict(self, X):
         """Predict by the baseline.
@@ -475,7 +675,7 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
         y : ndarray of shape (n_samples,)
             Values.
         """
-        return self._query(X) @ self._baseline * self._unit
+        return self._response(self._query(X) @ self._baseline)
 
     def predict_range(self, X):
         """Return the range of each prediction over the set.
@@ -490,7 +690,7 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
         bounds : ndarray of shape (n_samples, 2)
             Smallest and largest prediction.
         """
-        return self.decision_range(X)
+        return self._response(self._range(self._query(X)))
 
     def ambiguity(self, X, delta):
         """Return the share of rows whose prediction can move by at least ``delta``.

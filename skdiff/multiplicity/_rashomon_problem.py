@@ -6,24 +6,91 @@ probabilities replaced by its limit: maximise ``v'w`` subject to ``L(w) <= L* + 
 
 import numpy as np
 
-from skdiff._convex._losses import Squared
+from skdiff._convex._losses import PIECEWISE_LINEAR, Hinge, Multinomial, Pinball
 from skdiff._convex._solve import solve
+
+
+def _row_losses(loss, f, y, s):
+    """Weighted sum of the losses of the rows as cvxpy writes it."""
+    import cvxpy as cp
+
+    name, root = type(loss).__name__, np.sqrt(s)
+    if name == "Squared":
+        return cp.sum_squares(cp.multiply(root, f - y)) / 2
+    if name == "Logistic":
+        return s @ (cp.logistic(f) - cp.multiply(y, f))
+    if name == "Poisson":
+        known = y * np.log(np.where(y > 0, y, 1.0)) - y
+        return s @ (cp.exp(f) - cp.multiply(y, f)) + s @ known
+    if name == "Gamma":
+        return s @ (cp.multiply(y, cp.exp(-f)) + f) - s @ (1 + np.log(y))
+    if name == "SquaredHinge":
+        return cp.sum_squares(cp.multiply(root, cp.pos(1 - cp.multiply(y, f))))
+    if name == "ModifiedHuber":
+        return s @ cp.huber(cp.pos(1 - cp.multiply(y, f)), 2.0)
+    if name == "Huber":
+        return s @ cp.huber(f - y, loss.delta) / 2
+    excess = cp.pos(f - y - loss.delta) + cp.pos(y - f - loss.delta)
+    return cp.sum_squares(cp.multiply(root, excess))
+
+
+def _slacks(loss, f, y):
+    """Piecewise linear losses as variables above their pieces.
+
+    Written with a maximum they would have no gradient at their kinks, where the answer
+    is, and no certificate.
+    """
+    import cvxpy as cp
+
+    slack = cp.Variable(f.size, nonneg=True)
+    if isinstance(loss, Hinge):
+        return slack, [slack >= 1 - cp.multiply(y, f)]
+    if isinstance(loss, Pinball):
+        q = loss.quantile
+        return slack, [slack >= q * (y - f), slack >= (q - 1) * (y - f)]
+    return slack, [slack >= f - y - loss.delta, slack >= y - f - loss.delta]
+
+
+def state_objective(problem):
+    """Return the objective as a cvxpy expression, its variable and constraints."""
+    import cvxpy as cp
+
+    X, y, s = problem.X, problem.y, problem.s
+    w, constraints = cp.Variable(len(problem.penalty)), []
+    if isinstance(problem.loss, Multinomial):
+        K = len(problem.penalty) // X.shape[1]
+        F = X @ cp.reshape(w, (X.shape[1], K), order="F")
+        label = np.eye(K)[y.astype(int)]
+        total = s @ (cp.log_sum_exp(F, axis=1) - cp.sum(cp.multiply(label, F), axis=1))
+    elif isinstance(problem.loss, PIECEWISE_LINEAR):
+        slack, constraints = _slacks(problem.loss, X @ w, y)
+        total = s @ slack
+    else:
+        total = _row_losses(problem.loss, X @ w, y, s)
+    if problem.penalty.any():
+        total += cp.sum_squares(cp.multiply(np.sqrt(problem.penalty / 2), w))
+    if problem.lasso is not None:
+        total += problem.lasso @ cp.abs(w)
+    return total, w, constraints
 
 
 def state_problem(problem, level):
     """Return the cvxpy problem, its variable and its parameter, the direction."""
     import cvxpy as cp
 
-    X, y, s = problem.X, problem.y, problem.s
-    w = cp.Variable(X.shape[1])
-    v = cp.Parameter(X.shape[1])
-    f = X @ w
-    if isinstance(problem.loss, Squared):
-        loss = cp.sum_squares(cp.multiply(np.sqrt(s / 2), f - y))
-    else:
-        loss = s @ (cp.logistic(f) - cp.multiply(y, f))
-    penalty = cp.sum_squares(cp.multiply(np.sqrt(problem.penalty / 2), w))
-    return cp.Problem(cp.Maximize(v @ w), [loss + penalty <= level]), w, v
+    objective, w, constraints = state_objective(problem)
+    v = cp.Parameter(w.size)
+    statement = cp.Problem(cp.Maximize(v @ w), [objective <= level, *constraints])
+    return statement, w, v
+
+
+def minimiser(problem):
+    """The best model by a general solver."""
+    import cvxpy as cp
+
+    objective, w, constraints = state_objective(problem)
+    statement = cp.Problem(cp.Minimize(objective), constraints)
+    return solve(statement, w, tol=1e-10, hint="the penalty")
 
 
 def extremes(level_set, V, budget):
@@ -31,8 +98,9 @@ def extremes(level_set, V, budget):
     statement, w, v = state_problem(level_set.problem, level_set.objective + budget)
     values, models = np.empty((len(V), 2)), np.empty((len(V), 2, V.shape[1]))
     for i, direction in enumerate(V):
+        size = np.abs(direction).max() or 1.0
         for side, sign in enumerate((-1.0, 1.0)):
-            v.value = sign * direction
+            v.value = sign * direction / size
             found = solve(statement, w, tol=1e-9, enforce_dpp=True, hint="epsilon")
             values[i, side] = direction @ found.x
             models[i, side] = found.x
