@@ -165,9 +165,7 @@ class L1Maximiser(Maximiser):
             f = state.reach - self.tau
             done = state.size <= self.tol
             if done.any():
-                result.put(
-                    rows[done], self.finish(state, V[rows], U, mu, done, n_iter)
-                )
+                result.put(rows[done], self.finish(state, V[rows], U, mu, done, n_iter))
             # a point still off the path says nothing about the level on it
             sure = np.abs(f) > 10 * np.linalg.norm(state.r1, axis=1)
             above, below = sure & (f > 0), sure & (f <= 0)
@@ -192,7 +190,8 @@ class L1Maximiser(Maximiser):
                 change = (np.einsum("ij,ij->i", G, q) - state.r2) / slope
             ahead = mu + change
             fine = (slope > 0) & (ahead >= low) & (ahead <= high) & (ahead < 3 * mu)
-            U = np.where(fine[:, None], U + p * (ahead - mu)[:, None] - q, U)
+            move = np.where(fine, ahead - mu, 0.0)[:, None]
+            U += np.where(fine[:, None], p * move - q, 0.0)
             mu = np.where(fine, ahead, secant)
             accuracy = np.maximum(0.3 * self.tol * self.tau, 1e-3 * np.abs(f))
         result.put(rows, self.one_by_one(V[rows]))
