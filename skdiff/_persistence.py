@@ -468,9 +468,16 @@ def _check_estimator(node, arrays, depth):
     parameters = set(cls._get_param_names())
     if missing := sorted(parameters - set(node["state"])):
         raise ValueError(f"The parameters {missing} of {node['class']} are missing.")
+    # Lasso keeps a parameter of the elastic net it derives from
+    inherited = {
+        name
+        for base in cls.__mro__
+        if hasattr(base, "_get_param_names")
+        for name in base._get_param_names()
+    }
     for key, value in node["state"].items():
         private = key.startswith("_") and not key.startswith("__")
-        if not (key in parameters or private or key.endswith("_")):
+        if not (key in inherited or private or key.endswith("_")):
             raise ValueError(f"{node['class']} has no attribute {key!r} to restore.")
         if key.startswith("__") or not key.isidentifier():
             raise ValueError(f"{node['class']} has no attribute {key!r} to restore.")

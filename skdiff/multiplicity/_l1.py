@@ -94,8 +94,7 @@ class L1Maximiser(Maximiser):
     def both(self, V: Array) -> tuple[Extremes, Extremes]:
         """Maxima of ``-V`` and of ``V``."""
         V2 = np.concatenate([-V, V])
-        U, mu = self.start(V2, np.full(len(V2), self.tau))
-        found, m = self.solve(V2, U, mu), len(V)
+        found, m = self.continuation(V2), len(V)
         halves = (slice(0, m), slice(m, None))
         parts = [
             Extremes(
@@ -166,13 +165,14 @@ class L1Maximiser(Maximiser):
             f = state.reach - self.tau
             done = state.size <= self.tol
             if done.any():
-                result.put(
-                    rows[done], self.finish(state, V[rows], U, mu, done, n_iter)
-                )
-            above = f > 0
-            f_low = np.where(above, f_low / 2, f)  # Illinois: the stale end weighs less
-            f_high = np.where(above, f, f_high / 2)
-            low, high = np.where(above, low, mu), np.where(above, mu, high)
+                result.put(rows[done], self.finish(state, V[rows], U, mu, done, n_iter))
+            # a point still off the path says nothing about the level on it
+            sure = np.abs(f) > 10 * np.linalg.norm(state.r1, axis=1)
+            above, below = sure & (f > 0), sure & (f <= 0)
+            # Illinois: the stale end weighs less
+            f_low = np.where(below, f, np.where(above, f_low / 2, f_low))
+            f_high = np.where(above, f, np.where(below, f_high / 2, f_high))
+            low, high = np.where(below, mu, low), np.where(above, mu, high)
             go = ~done & np.isfinite(f)
             lost = rows[~done & ~go]
             if len(lost):
@@ -189,8 +189,9 @@ class L1Maximiser(Maximiser):
                 slope = np.einsum("ij,ij->i", G, p)
                 change = (np.einsum("ij,ij->i", G, q) - state.r2) / slope
             ahead = mu + change
-            fine = (slope > 0) & (ahead > low) & (ahead < high) & (ahead < 3 * mu)
-            U = np.where(fine[:, None], U + p * (ahead - mu)[:, None] - q, U)
+            fine = (slope > 0) & (ahead >= low) & (ahead <= high) & (ahead < 3 * mu)
+            move = np.where(fine, ahead - mu, 0.0)[:, None]
+            U += np.where(fine[:, None], p * move - q, 0.0)
             mu = np.where(fine, ahead, secant)
             accuracy = np.maximum(0.3 * self.tol * self.tau, 1e-3 * np.abs(f))
         result.put(rows, self.one_by_one(V[rows]))

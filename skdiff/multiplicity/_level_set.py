@@ -61,6 +61,10 @@ class Problem:
         """Return the losses of other rows."""
         return self.loss.evaluate(X @ w, y, 0)[0]
 
+    def representative(self, w: Array) -> Array:
+        """Return the model that stands for all with the same predictions."""
+        return w
+
     def whitened(self, center: Array, whiten: Array) -> "Whitened":
         """Return the objective in the coordinates ``w = center + whiten @ u``."""
         return Whitened(self, center, whiten)
@@ -110,6 +114,7 @@ class LevelSet:
     def at(cls, problem: Problem, start: Array, *, max_iter: int = 200) -> "LevelSet":
         """Find the minimiser and whiten; raise where there is none."""
         found = newton(problem.oracle, start, tol=1e-12, max_iter=max_iter)
+        found = found._replace(x=problem.representative(found.x))
         value, _, hessian = problem.oracle(found.x)
         if not np.isfinite(value) or not np.all(np.isfinite(hessian)):
             raise ValueError("The objective is not finite. Rescale the columns of X.")
@@ -189,6 +194,7 @@ class LevelSet:
         U = V @ self.whiten
         norms = np.sqrt(np.einsum("ij,ij->i", U, U))
         U = U / np.where(norms > 0, norms, 1.0)[:, None]
+        U[norms == 0, :1] = 1.0  # any direction: it will be multiplied by zero
         if self.null.shape[1]:
             outside = np.abs(V @ self.null).max(axis=1, initial=0.0)
             size = np.linalg.norm(V / self.scale, axis=1)

@@ -54,6 +54,11 @@ class MultinomialProblem(Problem):
         (value,) = Multinomial().evaluate(self.scores(w), self.y.astype(np.intp))
         return float(self.s @ value) + float(self.penalty @ w**2) / 2
 
+    def representative(self, w: Array) -> Array:
+        """Return the model whose classes sum to zero: a constant changes nothing."""
+        W = w.reshape(self.n_classes, -1)
+        return np.asarray(W - W.mean(axis=0)).ravel()
+
     def row_losses(self, X: Array, y: Array, w: Array) -> Array:
         """Return the losses of other rows."""
         F = X @ w.reshape(self.n_classes, -1).T

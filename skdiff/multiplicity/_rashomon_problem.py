@@ -6,7 +6,13 @@ probabilities replaced by its limit: maximise ``v'w`` subject to ``L(w) <= L* + 
 
 import numpy as np
 
-from skdiff._convex._losses import PIECEWISE_LINEAR, Hinge, Multinomial, Pinball
+from skdiff._convex._losses import (
+    PIECEWISE_LINEAR,
+    Hinge,
+    Multinomial,
+    Pinball,
+    SquaredEpsilonInsensitive,
+)
 from skdiff._convex._solve import solve
 
 
@@ -30,8 +36,7 @@ def _row_losses(loss, f, y, s):
         return s @ cp.huber(cp.pos(1 - cp.multiply(y, f)), 2.0)
     if name == "Huber":
         return s @ cp.huber(f - y, loss.delta) / 2
-    excess = cp.pos(f - y - loss.delta) + cp.pos(y - f - loss.delta)
-    return cp.sum_squares(cp.multiply(root, excess))
+    raise TypeError(f"no statement is known of {name}")
 
 
 def _slacks(loss, f, y):
@@ -65,6 +70,9 @@ def state_objective(problem):
     elif isinstance(problem.loss, PIECEWISE_LINEAR):
         slack, constraints = _slacks(problem.loss, X @ w, y)
         total = s @ slack
+    elif isinstance(problem.loss, SquaredEpsilonInsensitive):
+        slack, constraints = _slacks(problem.loss, X @ w, y)
+        total = cp.sum_squares(cp.multiply(np.sqrt(s), slack))
     else:
         total = _row_losses(problem.loss, X @ w, y, s)
     if problem.penalty.any():

@@ -14,7 +14,6 @@ from sklearn.compose import make_column_transformer
 from sklearn.datasets import (
     load_breast_cancer,
     load_diabetes,
-    load_iris,
     make_classification,
 )
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -581,15 +580,9 @@ def separable():
     ("estimator", "arguments", "table", "word"),
     [
         (LogisticRegression(**NO_PENALTY), {}, separable(), "separable"),
-        (
-            LogisticRegression(l1_ratio=1.0, solver="saga"),
-            {},
-            separable(),
-            "L1 penalty",
-        ),
-        (SGDClassifier(), {}, separable(), "LogisticRegression and"),
+        (SGDClassifier("perceptron"), {}, separable(), "supported losses"),
         (None, {"epsilon_type": "lr", "epsilon": 2.0}, separable(), "below 1"),
-        (None, {}, load_iris(return_X_y=True), "Only binary classification"),
+        (Ridge(), {}, separable(), "one of LogisticRegression, "),
         (None, {"epsilon_type": "cv"}, (np.eye(4), [0, 1, 0, 1]), "at least 10"),
     ],
 )
