@@ -12,9 +12,10 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from skdiff._sklearn import Interval, fit_context
 from skdiff.multiplicity import _linear_models as linear
 from skdiff.multiplicity._base import BaseRashomon
+from skdiff.multiplicity._measures import AbstentionMixin
 
 
-class RashomonClassifier(ClassifierMixin, BaseRashomon):
+class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
     """Tell which predictions are arbitrary among equally good logistic models.
 
     The Rashomon set holds every linear model whose training objective is within a
@@ -194,6 +195,16 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
         codes = (y == self.classes_[1]).astype(np.float64)
         return np.logaddexp(0, f) - codes * f
 
+    def _cut(self):
+        return logit(self.threshold)
+
+    def _check_delta(self, delta):
+        if delta is not None and (
+            not isinstance(delta, Real) or not 0 < delta <= 1
+        ):
+            raise ValueError(f"delta must be in (0, 1], got {delta!r}.")
+        return delta
+
     def _on_both_sides(self, bounds, threshold):
         cut = logit(threshold)  # predict says classes_[1] strictly above it
         return (bounds[:, 0] <= cut) & (bounds[:, 1] > cut)
@@ -241,9 +252,10 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
         X : array-like of shape (n_samples, n_features)
             Rows.
         abstain : bool, default=False
-            Whether to withhold the label of rows on which the set disagrees.
+            Whether to withhold the label of rows on which the set disagrees: those of
+            which :meth:`conflicts` is true.
         abstain_label : object, default=None
-            What stands for a withheld label.
+            The sentinel that stands for a withheld label. Take one that is no label.
 
         Returns
         -------
@@ -311,8 +323,7 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
         """
         if delta is None:
             return float(self.conflicts(X).mean())
-        if not isinstance(delta, Real) or not 0 < delta <= 1:
-            raise ValueError(f"delta must be in (0, 1], got {delta!r}.")
+        self._check_delta(delta)
         p, bounds = self._prediction_and_range(X)
         return float((np.maximum(bounds[:, 1] - p, p - bounds[:, 0]) >= delta).mean())
 
@@ -455,6 +466,11 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
     def _shares(self, bounds):
         return {}
 
+    def _check_delta(self, delta):
+        if not isinstance(delta, Real) or not delta > 0:
+            raise ValueError(f"delta must be > 0, got {delta!r}.")
+        return delta
+
     def _row_loss_of(self, f, y):
         return (np.asarray(y, dtype=np.float64) - f * self._unit) ** 2 / 2
 
@@ -507,8 +523,7 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
         share : float
             Between 0 and 1.
         """
-        if not isinstance(delta, Real) or not delta > 0:
-            raise ValueError(f"delta must be > 0, got {delta!r}.")
+        self._check_delta(delta)
         middle, bounds = self._prediction_and_range(X)
         reach = np.maximum(bounds[:, 1] - middle, middle - bounds[:, 0])
         return float((reach >= delta).mean())
