@@ -135,6 +135,9 @@ class Feasibility:
             if not len(open_):
                 break
             t[open_] = (low[open_] + high[open_]) / 2
+        for k in open_:  # close calls, one by one
+            both = [first[k], second[k]]
+            verdict[k] = self.together(A[both], c[both]).verdict
         return verdict
 
     def _first_mix(self, A: Array, c: Array, first: Array, second: Array) -> Array:

@@ -159,6 +159,7 @@ class LevelSet:
         U = V @ self.whiten
         norms = np.sqrt(np.einsum("ij,ij->i", U, U))
         U = U / np.where(norms > 0, norms, 1.0)[:, None]
+        U[norms == 0, :1] = 1.0  # any direction will do: it is multiplied by zero
         if self.null.shape[1]:
             outside = np.abs(V @ self.null).max(axis=1, initial=0.0)
             size = np.linalg.norm(V / self.scale, axis=1)
