@@ -391,7 +391,9 @@ n_features + 1)
             raise ValueError(f"deltas must be > 0, got {deltas!r}.")
         parts = [("all", np.ones(n, dtype=bool))]
         if groups is not None:  # a missing group is a group
-            codes, names = pd.factorize(pd.Series(groups), sort=True, use_na_sentinel=False)
+            codes, names = pd.factorize(
+                pd.Series(groups), sort=True, use_na_sentinel=False
+            )
             parts += [(name, codes == k) for k, name in enumerate(names)]
         middle = self._response(V @ self._baseline * 1.0)
         loss = None if y is None else self._row_loss_of(V @ self._baseline, y)

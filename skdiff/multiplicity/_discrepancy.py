@@ -61,7 +61,7 @@ class Demands:
 
     def met(self, U: Array) -> Array:
         """Which demands each model (m, r) meets, safe from rounding."""
-        return np.asarray(U @ self.A.T >= self.c + self.spare)
+        return np.asarray(self.c + self.spare <= U @ self.A.T)
 
     def gain(self, U: Array) -> Array:
         """Weight of the demands that each model meets."""
@@ -258,9 +258,7 @@ def _relaxed(
         found = upper_ends(level_set, unit, asked.budget)
         top = outer_value(level_set, unit, found, asked.budget, asked.radius)[0]
         bound = (
-            demands.weight @ (1 - share)
-            + norm * top
-            - (share * scale) @ demands.least
+            demands.weight @ (1 - share) + norm * top - (share * scale) @ demands.least
         )
         best = min(best, float(bound))
         aims.append(found.model[0])

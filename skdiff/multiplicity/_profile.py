@@ -43,9 +43,7 @@ def sweep(
     return bounds
 
 
-def _sweep_block(
-    data: Any, V: Array, taus: Array, tol: float, max_iter: int
-) -> Array:
+def _sweep_block(data: Any, V: Array, taus: Array, tol: float, max_iter: int) -> Array:
     """Values (n_taus, m, 2) of the maxima of ``-V`` and ``V``."""
     both = np.concatenate([-V, V])
     values = np.empty((len(taus), len(both)))
@@ -72,8 +70,9 @@ def _better_start(
     far = state.size > _FAR
     mu, U = centre
     if far.any():
-        V, old = V[far], solver.state(
-            V[far], last.model[far], last.multiplier[far], solver.tau
+        V, old = (
+            V[far],
+            solver.state(V[far], last.model[far], last.multiplier[far], solver.tau),
         )
         Ut, mt = solver.step(old, V, last.model[far], last.multiplier[far])
         size = solver.state(V, Ut, mt, solver.tau).size

@@ -199,9 +199,7 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         return logit(self.threshold)
 
     def _check_delta(self, delta):
-        if delta is not None and (
-            not isinstance(delta, Real) or not 0 < delta <= 1
-        ):
+        if delta is not None and (not isinstance(delta, Real) or not 0 < delta <= 1):
             raise ValueError(f"delta must be in (0, 1], got {delta!r}.")
         return delta
 

@@ -19,7 +19,7 @@ _NEWTON, _CELLS = 60, 200_000
 
 @dataclass
 class Rays:
-    """Directions (m, k) on the sphere and the radii (m,) at which they leave the set."""
+    """Directions (m, k) on the sphere, and radii (m,) at which they leave the set."""
 
     direction: Array
     radius: Array
@@ -58,9 +58,7 @@ def ends(
     return found
 
 
-def _ends(
-    level_set: LevelSet, D: Array, budget: float, origin: Array | None
-) -> Array:
+def _ends(level_set: LevelSet, D: Array, budget: float, origin: Array | None) -> Array:
     """Newton on ``sqrt(2 gap) = sqrt(2 budget)``, within a bracket.
 
     The root of the gap is almost linear along a ray. A step that leaves the bracket

@@ -194,7 +194,7 @@ def test_rows_the_data_do_not_bound_are_in_the_upper_bound_only():
     X, y = make_classification(200, 3, n_redundant=0, flip_y=0.2, random_state=0)
     X = np.column_stack([X, X[:, 0]])
     model = RashomonClassifier(LogisticRegression(C=np.inf), epsilon=0.01).fit(X, y)
-    odd = X[:1] + [[0, 0, 0, 1.0]]
+    odd = X[:1] + np.eye(4)[[3]]
     assert model.conflicts(odd)[0]
     assert model.discrepancy(odd)[:2] == (0.0, 1.0)
 
@@ -271,7 +271,7 @@ def plane():
         F = part @ X.T
         L = np.mean(np.logaddexp(0, F) - y * F, axis=1)
         L += (part**2).sum(1) / 2 / 3.0 / len(y)
-        inside[start : start + 100_000] = L <= model.objective_ + model.epsilon_
+        inside[start : start + 100_000] = model.objective_ + model.epsilon_ >= L
     cell = (axes[0][1] - axes[0][0]) * (axes[1][1] - axes[1][0])
     return model, W[inside], cell, X, y
 
