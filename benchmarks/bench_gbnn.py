@@ -111,9 +111,7 @@ def speed():
                 random_state=0,
             )
             ours = best_of(lambda: model.fit(A, a), repeats=3)
-            peer = peer_cls(
-                total_nn=units, num_nn_step=block, eta=rate, random_state=0
-            )
+            peer = peer_cls(total_nn=units, num_nn_step=block, eta=rate, random_state=0)
             whole = seconds(lambda: peer.fit(A, a))
             losses = np.array(peer.losses)
             if name == "digits":  # which its loss sums over rows

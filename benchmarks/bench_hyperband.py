@@ -106,7 +106,9 @@ def digits():
                 continue  # it draws nothing
             spent = seconds(lambda search=search: search.fit(X, y))
             units = units or search.resource_used_
-            found.setdefault(name, []).append((spent, units, search.score(fresh, truth)))
+            found.setdefault(name, []).append(
+                (spent, units, search.score(fresh, truth))
+            )
         try:
             model = MLPClassifier((32,), max_iter=FULL, tol=0, random_state=0)
             done = []
@@ -116,11 +118,15 @@ def digits():
                 )
             )
             score = done[0].score(fresh, truth)
-            found.setdefault("optuna TPE 49", []).append((spent, SETTINGS * FULL, score))
+            found.setdefault("optuna TPE 49", []).append(
+                (spent, SETTINGS * FULL, score)
+            )
         except ImportError:
             if not seed:
                 print("optuna is not installed: its row is left out")
-    print(f"\ndigits, 629 rows, MLPClassifier, {FULL} epochs, 3 folds, {len(SEEDS)} seeds")
+    print(
+        f"\ndigits, 629 rows, MLPClassifier, {FULL} epochs, 3 folds, {len(SEEDS)} seeds"
+    )
     print(f"{'search':30} CPU s  epochs  test accuracy (mean, range)")
     for name, rows in found.items():
         spent, units, score = np.array(rows).T
@@ -205,7 +211,10 @@ def overhead():
     spent = min(seconds(lambda: search.fit(X, y)) for _ in range(3))
     evaluations = len(search.cv_results_["params"]) * search.n_splits_
     plain = RandomizedSearchCV(
-        Ridge(), {"alpha": loguniform(1e-3, 1e3)}, n_iter=evaluations // 5, random_state=0
+        Ridge(),
+        {"alpha": loguniform(1e-3, 1e3)},
+        n_iter=evaluations // 5,
+        random_state=0,
     )
     theirs = min(seconds(lambda: plain.fit(X, y)) for _ in range(3))
 

@@ -169,13 +169,17 @@ def on_a_machine():
     for seed in range(3):
         found = []
         spent = seconds(
-            lambda seed=seed, found=found: found.append(optuna_best(score, suggest, seed))
+            lambda seed=seed, found=found: found.append(
+                optuna_best(score, suggest, seed)
+            )
         )
         rows.append((spent, found[0]))
     if rows[0][1] is None:
         print("optuna is not installed: its row is left out")
     else:
-        print(f"{'optuna TPE 50':30}" + " {:6.2f}  {:.4f}".format(*np.mean(rows, axis=0)))
+        print(
+            f"{'optuna TPE 50':30}" + " {:6.2f}  {:.4f}".format(*np.mean(rows, axis=0))
+        )
 
 
 def main(seeds=10):
@@ -184,7 +188,9 @@ def main(seeds=10):
     print(f"Quantile search\n{machine()}; processor time\n{versions('optuna')}")
     data = folder()
     if data is not None:
-        print(f"\nregret in % after {BUDGET} evaluations (standard error), {seeds} seeds")
+        print(
+            f"\nregret in % after {BUDGET} evaluations (standard error), {seeds} seeds"
+        )
         for name in TABLES:
             on_table(data / f"{name}.csv.gz", seeds)
     on_a_machine()

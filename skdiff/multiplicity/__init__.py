@@ -1,6 +1,15 @@
 """How far equally good models disagree."""
 
-from skdiff.multiplicity._displays import RashomonRangeDisplay
+from skdiff.multiplicity._displays import (
+    CoefficientRangeDisplay,
+    RashomonRangeDisplay,
+    ToleranceProfileDisplay,
+)
+from skdiff.multiplicity._last_layer import (
+    last_layer_features,
+    last_layer_multiplicity,
+)
+from skdiff.multiplicity._model_list import ModelListMultiplicity
 from skdiff.multiplicity._rashomon import (
     RashomonClassifier,
     RashomonRegressor,
@@ -12,4 +21,9 @@ __all__ = [
     "RashomonRegressor",
     "multiplicity_report",
     "RashomonRangeDisplay",
+    "ToleranceProfileDisplay",
+    "CoefficientRangeDisplay",
+    "ModelListMultiplicity",
+    "last_layer_features",
+    "last_layer_multiplicity",
 ]

@@ -27,9 +27,11 @@ from skdiff.multiplicity._fit import (
     likelihood_budget,
     make_problem,
 )
+from skdiff.multiplicity._measures import MeasuresMixin
 
 
 class BaseRashomon(
+    MeasuresMixin,
     SaveMixin,
     MetaEstimatorMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -370,28 +372,6 @@ n_features + 1)
         super().get_feature_names_out(input_features)
         return np.array(["prediction", "low", "high", "width"], dtype=object)
 
-    def profile(self, X, epsilons):
-        """Return the widths of the ranges for several tolerances.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows to ask about.
-        epsilons : array-like of shape (n_epsilons,)
-            Tolerances, of the kind of ``epsilon_type``.
-
-        Returns
-        -------
-        widths : ndarray of shape (n_epsilons, n_samples)
-            Widths in units of probability (classifier) or value (regressor).
-        """
-        V = self._query(X)
-        epsilons = np.atleast_1d(np.asarray(epsilons, dtype=np.float64))
-        if epsilons.ndim != 1 or not np.all(epsilons > 0):
-            raise ValueError(f"epsilons must be positive, got {epsilons}.")
-        bounds = [self._range(V, self._budget_of(e)) for e in epsilons]
-        return np.array([np.diff(self._response(b), axis=1)[:, 0] for b in bounds])
-
     def _budget_of(self, epsilon):
         """Budget in the solver's units for another tolerance of the same kind."""
         if self.epsilon_type in ("relative", "absolute", "cv"):
@@ -409,7 +389,8 @@ n_features + 1)
         X : array-like of shape (n_samples, n_features)
             Rows to report on.
         y : array-like of shape (n_samples,), default=None
-            Their true targets; adds the loss of the baseline.
+            Their true targets; adds the loss of the baseline: log loss, or half the
+            squared error.
         groups : array-like of shape (n_samples,), default=None
             Group of each row; a line a group follows the line of all rows.
         deltas : tuple of float, default=(0.05, 0.1, 0.2)
@@ -422,30 +403,36 @@ n_features + 1)
         table : pandas.DataFrame
             Columns ``epsilon``, ``group``, ``n``, ``mean_width``, ``median_width``,
             for classifiers ``conflict_ratio``, then ``ambiguity_<delta>``, each share
-            with ``_low`` and ``_high``, its 95 % Wilson interval, and ``loss``.
+            with ``_low`` and ``_high``, its 95 % Wilson interval, and ``loss`` with the
+            95 % normal interval of a mean.
         """
         pd = require_pandas("report")
         V = self._query(X)
         n = V.shape[0]
-        labels = np.full(n, "all") if groups is None else np.asarray(groups)
-        for name, given in (("groups", labels), ("y", y)):
+        for name, given in (("groups", groups), ("y", y)):
             if given is not None and len(given) != n:
                 raise ValueError(f"{name} has {len(given)} entries for {n} rows of X.")
+        if not all(isinstance(delta, Real) and delta > 0 for delta in deltas):
+            raise ValueError(f"deltas must be > 0, got {deltas!r}.")
         parts = [("all", np.ones(n, dtype=bool))]
-        if groups is not None:
-            parts += [(g, labels == g) for g in np.unique(labels)]
+        if groups is not None:  # a missing group is a group
+            codes, names = pd.factorize(
+                pd.Series(groups), sort=True, use_na_sentinel=False
+            )
+            parts += [(name, codes == k) for k, name in enumerate(names)]
         middle = self._response(V @ self._baseline * 1.0)
         loss = None if y is None else self._row_loss_of(V @ self._baseline, y)
         lines = []
-        for epsilon in [self.epsilon] if epsilons is None else np.atleast_1d(epsilons):
-            linear_bounds = self._range(V, self._budget_of(epsilon))
+        epsilons = np.atleast_1d(self.epsilon if epsilons is None else epsilons)
+        sweeps = self._range_sweep(V, epsilons)
+        for epsilon, linear_bounds in zip(epsilons, sweeps, strict=True):
             for group, rows in parts:
                 lines.append(
                     {"epsilon": float(epsilon), "group": group, "n": rows.sum()}
                 )
                 lines[-1] |= self._line(linear_bounds[rows], middle[rows], deltas)
                 if loss is not None:
-                    lines[-1]["loss"] = loss[rows].mean()
+                    lines[-1] |= _mean_with_interval(loss[rows])
         return pd.DataFrame(lines)
 
     def _line(self, linear_bounds, middle, deltas):
@@ -471,6 +458,12 @@ n_features + 1)
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _mean_with_interval(loss):
+    mean = loss.mean()
+    half = 1.96 * loss.std(ddof=1) / np.sqrt(len(loss)) if len(loss) > 1 else np.nan
+    return {"loss": mean, "loss_low": mean - half, "loss_high": mean + half}
 
 
 def _rows(X, rows):

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from skdiff._sklearn import Interval, fit_context
 from skdiff.multiplicity import _linear_models as linear
 from skdiff.multiplicity._base import BaseRashomon
+from skdiff.multiplicity._measures import AbstentionMixin
 from skdiff.multiplicity._multiclass import (
     MulticlassRanges,
     coefficient_ranges,
@@ -28,7 +29,7 @@ def _has_probabilities(self):
     return not hasattr(self, "classes_") or self._probable
 
 
-class RashomonClassifier(ClassifierMixin, BaseRashomon):
+class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
     """Tell which predictions are arbitrary among equally good linear classifiers.
 
     The Rashomon set holds every linear model whose training objective is within a
@@ -243,9 +244,16 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
             codes = 2.0 * codes - 1.0
         return self._level_set().problem.loss.evaluate(f, codes)[0]
 
-    def _cut(self, threshold):
+    def _cut(self, threshold=None):
         """Where the linear predictor changes the label."""
+        threshold = self.threshold if threshold is None else threshold
         return logit(threshold) if self._probable else 0.0
+
+    def _check_delta(self, delta):
+        most = 1 if self._probable else np.inf
+        if delta is not None and (not isinstance(delta, Real) or not 0 < delta <= most):
+            raise ValueError(f"delta must be in (0, {most}], got {delta!r}.")
+        return delta
 
     def _on_both_sides(self, bounds, threshold):
         cut = self._cut(threshold)  # predict says classes_[1] strictly above it
@@ -350,9 +358,10 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
         X : array-like of shape (n_samples, n_features)
             Rows.
         abstain : bool, default=False
-            Whether to withhold the label of rows on which the set disagrees.
+            Whether to withhold the label of rows on which the set disagrees: those of
+            which :meth:`conflicts` is true.
         abstain_label : object, default=None
-            What stands for a withheld label.
+            The sentinel that stands for a withheld label. Take one that is no label.
 
         Returns
         -------
@@ -363,7 +372,7 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
         if scores.ndim == 2:
             labels = self.classes_[scores.argmax(axis=1)]
         else:
-            labels = self.classes_[(scores > self._cut(self.threshold)).astype(int)]
+            labels = self.classes_[(scores > self._cut()).astype(int)]
         if not abstain:
             return labels
         labels = labels.astype(object)
@@ -449,9 +458,7 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
         """
         if delta is None:
             return float(self.conflicts(X).mean())
-        most = 1 if self._probable else np.inf
-        if not isinstance(delta, Real) or not 0 < delta <= most:
-            raise ValueError(f"delta must be in (0, {most}], got {delta!r}.")
+        self._check_delta(delta)
         many = self._many(X)
         if many is None:
             p, bounds = self._prediction_and_range(X)
@@ -653,6 +660,11 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
     def _shares(self, bounds):
         return {}
 
+    def _check_delta(self, delta):
+        if not isinstance(delta, Real) or not delta > 0:
+            raise ValueError(f"delta must be > 0, got {delta!r}.")
+        return delta
+
     def _row_loss_of(self, f, y):
         y = np.asarray(y, dtype=np.float64) / self._unit
         loss = self._level_set().problem.loss
@@ -707,8 +719,7 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
         share : float
             Between 0 and 1.
         """
-        if not isinstance(delta, Real) or not delta > 0:
-            raise ValueError(f"delta must be > 0, got {delta!r}.")
+        self._check_delta(delta)
         middle, bounds = self._prediction_and_range(X)
         reach = np.maximum(bounds[:, 1] - middle, middle - bounds[:, 0])
         return float((reach >= delta).mean())

@@ -1,7 +1,12 @@
 QUICK = {
     "InteractionScreening": [
         {"n_bins": 2, "max_categories": 4},
-        {"method": "pseudolikelihood", "penalty": "l1", "n_bins": 3, "max_categories": 3},
+        {
+            "method": "pseudolikelihood",
+            "penalty": "l1",
+            "n_bins": 3,
+            "max_categories": 3,
+        },
     ],
     "InteractionScreeningCV": [
         {"alphas": [0.2, 1.0], "cv": 2, "n_bins": 2, "max_categories": 4},

@@ -322,7 +322,9 @@ def test_continued_training_is_uninterrupted_training(estimator, resource, grow)
             else:
                 grow(model, X[train], y[train], results["resource"][i])
             scores.append(model.score(X[test], y[test]))
-        assert results["mean_test_score"][i] == pytest.approx(np.mean(scores), abs=1e-12)
+        assert results["mean_test_score"][i] == pytest.approx(
+            np.mean(scores), abs=1e-12
+        )
 
 
 def test_iterations_are_given_the_difference():
@@ -467,7 +469,10 @@ def test_select_any_looks_on_every_rung():
 
 def test_nan_is_never_promoted_nor_selected():
     space = {"broken": [True, False], "quality": np.linspace(0, 1, 30).tolist()}
-    with pytest.warns(FitFailedWarning, match="broken on purpose"), warnings.catch_warnings():
+    with (
+        pytest.warns(FitFailedWarning, match="broken on purpose"),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", message="One or more of the test scores")
         search = hyperband(space=space, max_resource=9).fit(*table())
     results = search.cv_results_
@@ -555,9 +560,9 @@ def test_several_metrics():
         return {"right": right, "wrong": 1 - right}
 
     search = classifier_search(scoring=both, refit="right").fit(X, y)
-    assert search.best_score_ == search.cv_results_["mean_test_right"][
-        search.best_index_
-    ]
+    assert (
+        search.best_score_ == search.cv_results_["mean_test_right"][search.best_index_]
+    )
     for scoring in (["accuracy", "roc_auc"], both):
         with pytest.raises(ValueError, match="refit must"):
             classifier_search(scoring=scoring, refit=False).fit(X, y)
@@ -795,7 +800,10 @@ def test_a_dask_cluster_gives_the_serial_answer():
         warnings.simplefilter("ignore")  # what a cluster says when it starts and ends
         with (
             distributed.LocalCluster(
-                n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+                n_workers=1,
+                threads_per_worker=2,
+                processes=False,
+                dashboard_address=None,
             ) as cluster,
             distributed.Client(cluster),
             joblib.parallel_config(backend="dask"),
