@@ -134,13 +134,17 @@ class BaseRashomon(
     def _query(self, X):
         """Rows as directions in the scaled coordinates of the solver."""
         features = self._query_features(X)
+        self._two_classes()
+        return self._directions(features)
+
+    def _two_classes(self):
+        """Refuse what has no one answer a row for three classes and more."""
         if len(getattr(self, "classes_", ())) > 2:
             raise ValueError(
                 f"This question is answered for two classes, and y had "
                 f"{len(self.classes_)}. Ask decision_range, predict_proba_range, "
                 "conflicts, ambiguity, coef_range, functional_range or transform."
             )
-        return self._directions(features)
 
     def _query_features(self, X):
         """Rows as the linear model sees them."""

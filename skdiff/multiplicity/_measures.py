@@ -137,18 +137,10 @@ class MeasuresMixin:
         last.intercept_ = np.full(shape, intercept) if shape else float(intercept)
         return model
 
-    def _one_output(self, what):
-        """Refuse three classes and more, of which a row has many ranges."""
-        check_is_fitted(self)
-        if len(getattr(self, "classes_", ())) > 2:
-            raise ValueError(
-                f"{what} is offered for two classes, the model has "
-                f"{len(self.classes_)}. Ask decision_range or conflicts instead."
-            )
-
     def _smooth_set(self, what):
         """The level set of a smooth objective; others are refused."""
-        self._one_output(what)
+        check_is_fitted(self)
+        self._two_classes()
         level_set = self._level_set()
         if type(level_set) is not LevelSet:
             raise ValueError(
@@ -338,7 +330,6 @@ class MeasuresMixin:
         widths : ndarray of shape (n_epsilons, n_samples)
             Widths in units of probability (classifier) or value (regressor).
         """
-        self._one_output("profile")
         bounds = self._range_sweep(self._query(X), epsilons)
         response = self._response(bounds)
         return response[..., 1] - response[..., 0]
@@ -372,7 +363,6 @@ class AbstentionMixin:
             where no row is left to count.
         """
         pd = require_pandas("abstention_curve")
-        self._one_output("abstention_curve")
         V = self._query(X)
         y = column_or_1d(y)
         if len(y) != len(V):
