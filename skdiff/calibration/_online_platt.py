@@ -266,7 +266,8 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
             "sums": sums,
             "seed": state["seed"],
         }
-        self.classes_, self.input_, self._pair = classes, *kind
+        self.classes_ = classes
+        self.input_, self._pair = kind
         self.coef_, self.intercept_ = newton.theta[:-1], float(newton.theta[-1])
         self.bin_counts_, self.bin_sums_ = counts, sums
         self.n_seen_ = n_seen + len(y)

@@ -12,7 +12,7 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
 )
-from sklearn.cluster import kmeans_plusplus
+from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -281,10 +281,10 @@ default="k-means++"
             Z, found, state, curve = self._fit_network(X, solver, rng, seed)
             temperature, n_iter = self.temperature, len(curve)
             counts = np.bincount(found.labels, minlength=self.n_clusters) * 1.0
-        self._take_over(Z, found.centers, found.labels, temperature, state)
+        self._take_over(found, temperature, state)
         self.counts_, self.n_iter_, self.loss_curve_ = counts, n_iter, curve
         self._seed, self._since, self._warned = seed, 0, warned
-        self._warn_of_collapse(Z)
+        self._warn_of_collapse()
 
     def _solver(self):
         if self.solver == "auto":
@@ -338,16 +338,19 @@ default="k-means++"
         """The best of several starts: clusters, the temperature, rows seen."""
         if given is not None:
             given = numbers.to_unit(given) if self.normalize else given
-        tol, best = self.tol * _spread(Z), None
+        tol, best = self.tol * _spread(Z) if self.tol else 0.0, None
         for k in range(1 if given is not None else self.n_init):
             centers = self._first(Z, rng) if given is None else given.copy()
             temperature = self.temperature
             if temperature is None and self.loss != "hard":
-                D = numbers.squared_distances(Z, centers)
-                temperature = numbers.default_temperature(D)
+                _, near = numbers.assign(Z, centers, numbers.row_norms(Z))
+                temperature = numbers.default_temperature(near)
             how = {"loss": self.loss, "temperature": temperature or 1.0}
             how["unit"] = self.normalize
-            if solver == "lloyd":
+            if solver == "lloyd" and self.loss == "hard" and not self.normalize:
+                run = self._k_means(Z, centers)
+                counts = np.bincount(run.labels, minlength=self.n_clusters) * 1.0
+            elif solver == "lloyd":
                 run = numbers.lloyd(Z, centers, max_iter=self.max_iter, tol=tol, **how)
                 counts = np.bincount(run.labels, minlength=self.n_clusters) * 1.0
             else:
@@ -359,6 +362,19 @@ default="k-means++"
             if best is None or run.value < best[0].value:
                 best = run, temperature, counts
         return best
+
+    def _k_means(self, Z, centers):
+        """The plain case, by scikit-learn's compiled kernel of the same algorithm."""
+        peer = KMeans(
+            self.n_clusters,
+            init=centers,
+            n_init=1,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            algorithm="lloyd",
+        )
+        peer.fit(Z)
+        return self._placed(Z, peer.cluster_centers_)._replace(n_iter=peer.n_iter_)
 
     def _epochs(self, Z, centers, rng, how):
         """Mini-batches until epochs no longer lower the loss."""
@@ -379,8 +395,8 @@ default="k-means++"
             value = numbers.loss_of(D, how["temperature"], self.loss)
             stale = 0 if value < best * (1 - self.tol) else stale + 1
             best = min(best, value)
-        labels = D.argmin(axis=1)
-        return numbers.Clusters(centers, labels, value, n_iter), counts
+        labels, near = D.argmin(axis=1), D.min(axis=1)
+        return numbers.Clusters(centers, labels, near, value, n_iter), counts
 
     def _revive(self, batch, centers, counts, since, draws):
         """Look for dead centres once in a while."""
@@ -456,30 +472,24 @@ default="k-means++"
             )
             Z = network.encode(module, X, self.device)
         # the last epoch moved the codes: a few steps bring the centres after them
-        found, _, _ = self._cluster_codes(Z, centers)
-        state = {
-            "arrays": _fit.state_arrays(module),
-            "dtype": X.dtype.name,
-        }
+        found = self._settle(Z, centers)
+        state = {"arrays": _fit.state_arrays(module), "dtype": X.dtype.name}
         return Z, found, state, run.loss_curve
 
-    def _cluster_codes(self, Z, centers):
+    def _settle(self, Z, centers):
+        """Clusters of the final codes."""
+        placed = self._placed(Z, centers)
         if self.loss == "expected":
-            labels = numbers.nearest(Z, centers)
-            return numbers.Clusters(centers, labels, 0.0, 1), None, None
-        temperature = self.temperature or numbers.default_temperature(
-            numbers.squared_distances(Z, centers)
-        )
-        run = numbers.lloyd(
+            return placed
+        return numbers.lloyd(
             Z,
             centers,
             loss=self.loss,
-            temperature=temperature,
+            temperature=self.temperature or numbers.default_temperature(placed.near),
             unit=self.normalize,
             max_iter=self.max_iter,
             tol=self.tol * _spread(Z),
         )
-        return run, None, None
 
     def _network(self):
         """The network, rebuilt from arrays at the first call after a load."""
@@ -503,17 +513,17 @@ default="k-means++"
 
     # --- what a fit leaves ----------------------------------------------------------
 
-    def _take_over(self, Z, centers, labels, temperature, state):
+    def _take_over(self, found, temperature, state):
         """Assign the centres and all that follows from them."""
-        D = numbers.squared_distances(Z, centers)
         if temperature is None:
-            temperature = numbers.default_temperature(D)
+            temperature = numbers.default_temperature(found.near)
+        centers = found.centers
         self._state, self._live = state, {}
         self.latent_centers_ = self.cluster_centers_ = centers
         if state is not None:
             self.cluster_centers_ = self._decode(centers)
-        self.labels_ = labels.astype(np.int32)
-        self.inertia_ = float(D.min(axis=1).sum())
+        self.labels_ = found.labels.astype(np.int32)
+        self.inertia_ = float(found.near.sum(dtype=np.float64))
         self.temperature_ = float(temperature)
         self.layer_weight_, self.layer_bias_ = numbers.layer(centers, self.temperature_)
 
@@ -531,8 +541,8 @@ default="k-means++"
             )
         return n_zero > 0
 
-    def _warn_of_collapse(self, Z):
-        found = len(np.unique(self.labels_))
+    def _warn_of_collapse(self):
+        found = np.count_nonzero(np.bincount(self.labels_))
         if found < self.n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({found}) found smaller than n_clusters "
@@ -593,11 +603,10 @@ default="k-means++"
         )
         draws = np.random.default_rng([self._seed, self.n_iter_])
         centers, since = self._revive(Z, centers, counts, self._since, draws)
-        labels = numbers.nearest(Z, centers)
         temperature = self.temperature
         if temperature is None and self.loss != "hard":
             temperature = self.temperature_
-        self._take_over(Z, centers, labels, temperature, self._state)
+        self._take_over(self._placed(Z, centers), temperature, self._state)
         self.counts_, self._since = counts, since
         self.n_iter_ += 1
         return self
@@ -611,10 +620,15 @@ default="k-means++"
             centers = self._first(Z, rng)
         else:
             centers = numbers.to_unit(given) if self.normalize else given
-        self._take_over(Z, centers, numbers.nearest(Z, centers), self.temperature, None)
+        self._take_over(self._placed(Z, centers), self.temperature, None)
         self.counts_, self.n_iter_ = np.zeros(self.n_clusters), 0
         self.loss_curve_ = None
         self._seed, self._since, self._warned = seed, 0, warned
+
+    def _placed(self, Z, centers):
+        """Clusters of rows under centres as they are."""
+        labels, near = numbers.assign(Z, centers, numbers.row_norms(Z))
+        return numbers.Clusters(centers, labels, near, float(near.sum()), 1)
 
     # --- input ----------------------------------------------------------------------
 
@@ -633,7 +647,7 @@ default="k-means++"
             X = sparse.csr_array(X)
         values = X.data if sparse.issparse(X) else X
         largest = LARGEST[X.dtype.str[1:]] if plain else LARGEST_OF_A_NETWORK
-        if values.size and np.abs(values).max() > largest:
+        if values.size and max(values.max(), -values.min()) > largest:
             raise ValueError(
                 f"X has values above {largest:g}, whose squares overflow. Rescale X, "
                 "for instance with StandardScaler."

@@ -58,12 +58,17 @@ def nearest(X: Any, centers: Array) -> Codes:
     return labels
 
 
-def inertia_of(X: Any, centers: Array, labels: Codes, norms: Array) -> float:
-    """Sum of squared distances to the centres assigned."""
-    sums, counts = cluster_sums(X, labels, len(centers))
-    cross = np.einsum("ij,ij->", sums.astype(np.float64), centers.astype(np.float64))
-    lengths = counts @ (centers.astype(np.float64) ** 2).sum(axis=1)
-    return max(float(norms.sum(dtype=np.float64) - 2 * cross + lengths), 0.0)
+def assign(X: Any, centers: Array, norms: Array) -> tuple[Codes, Array]:
+    """Each row's nearest centre and the squared distance to it."""
+    half = (centers**2).sum(axis=1) / 2
+    labels = np.empty(X.shape[0], dtype=np.intp)
+    near = norms.copy()
+    for rows in _chunks(X):
+        scores = _product(X[rows], centers)
+        scores -= half
+        scores.argmax(axis=1, out=labels[rows])
+        near[rows] -= 2 * scores.max(axis=1)
+    return labels, np.maximum(near, 0, out=near)
 
 
 def cluster_sums(X: Any, labels: Codes, k: int) -> tuple[Array, Array]:
@@ -113,26 +118,27 @@ def pulls(D: Array, temperature: float, loss: str) -> tuple[Array, Array]:
     return shares, shares * (1 - temperature * (D - own))
 
 
-def default_temperature(D: Array) -> float:
+def default_temperature(near: Array) -> float:
     """One over the median squared distance to the nearest centre."""
-    middle = float(np.median(D.min(axis=1)))
+    middle = float(np.median(near))
     return 1 / middle if middle > 0 and np.isfinite(1 / middle) else 1.0
 
 
 def to_unit(C: Array) -> Array:
     """Rows of length one; rows of zeros stay."""
-    length = np.sqrt((C**2).sum(axis=1, keepdims=True))
-    return C / np.where(length > 0, length, 1).astype(C.dtype)
+    length = np.sqrt(row_norms(C))
+    return C * (1 / np.where(length > 0, length, 1)).astype(C.dtype)[:, None]
 
 
 # --- whole tables: Lloyd ------------------------------------------------------------
 
 
 class Clusters(NamedTuple):
-    """What a run ends with."""
+    """What a run ends with; ``near`` are squared distances to the nearest centre."""
 
     centers: Array
     labels: Codes
+    near: Array
     value: float
     n_iter: int
 
@@ -154,7 +160,7 @@ def lloyd(
     assignments.
     """
     labels, norms = np.full(X.shape[0], -1), row_norms(X)
-    settled, n_iter = False, 0
+    n_iter = 0
     while n_iter < max_iter:
         n_iter += 1
         if loss == "hard":
@@ -175,13 +181,11 @@ def lloyd(
         centers, labels = new, new_labels
         if settled or shift <= tol:
             break
-    if not settled:
-        labels = nearest(X, centers)
-    if loss == "hard":
-        value = inertia_of(X, centers, labels, norms)
-    else:
+    labels, near = assign(X, centers, norms)
+    value = float(near.sum(dtype=np.float64))
+    if loss != "hard":
         value = loss_of(squared_distances(X, centers), temperature, loss)
-    return Clusters(centers, labels, value, n_iter)
+    return Clusters(centers, labels, near, value, n_iter)
 
 
 def _relocate(

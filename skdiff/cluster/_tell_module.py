@@ -180,9 +180,8 @@ def train(
         codes = encode(module, X, device)
         alpha = temperature
         if alpha is None:
-            alpha = numbers.default_temperature(
-                numbers.squared_distances(codes, centers)
-            )
+            near = numbers.squared_distances(codes, centers).min(axis=1)
+            alpha = numbers.default_temperature(near)
         how: dict[str, Any] = {"loss": objective.loss, "temperature": alpha}
         how["unit"] = module.unit
         if closed_form:

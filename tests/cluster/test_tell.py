@@ -136,6 +136,19 @@ def test_lloyd_follows_k_means(seed, k):
         init[-1] = 100.0  # a cluster that starts empty
     ours = TELLClustering(k, normalize=False, init=init).fit(X)
     peer = KMeans(k, init=init, n_init=1, algorithm="lloyd").fit(X)
+    # our own kernel, which does the other cases
+    run = numbers.lloyd(
+        X,
+        init,
+        loss="hard",
+        temperature=1.0,
+        unit=False,
+        max_iter=300,
+        tol=1e-4 * X.var(axis=0).mean(),
+    )
+    np.testing.assert_array_equal(run.labels, peer.labels_)
+    assert run.value == pytest.approx(peer.inertia_, rel=1e-6, abs=1e-9)
+    assert run.n_iter == peer.n_iter_
     np.testing.assert_array_equal(ours.labels_, peer.labels_)
     assert ours.inertia_ == pytest.approx(peer.inertia_, rel=1e-6, abs=1e-9)
     assert ours.n_iter_ == peer.n_iter_
