@@ -127,7 +127,7 @@ default="k-means++"
         Loss of each epoch of the network; None without an encoder.
     n_features_in_ : int
         Number of features seen in ``fit``.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (n_features,)
         Names of the features, when X had them.
 
     See Also
