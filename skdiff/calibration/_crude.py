@@ -79,7 +79,7 @@ class EmpiricalResidualCalibrator(
         Standardised residuals of the calibration rows, sorted.
     n_features_in_ : int
         Number of features seen in ``fit``.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (n_features,)
         Names of the features, when X had them.
 
     See Also

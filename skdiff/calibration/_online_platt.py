@@ -82,7 +82,7 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
         Positive outcomes among them.
     n_features_in_ : int
         Number of columns seen in ``fit``; 1 for a one-dimensional array.
-    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+    feature_names_in_ : ndarray of str of shape (n_features,)
         Names of the columns, when X had them.
 
     See Also
@@ -115,8 +115,8 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
     >>> p = rng.uniform(size=2000)
     >>> y = rng.uniform(size=2000) < p**2  # the forecasts are too high
     >>> calibrator = OnlinePlattCalibrator().partial_fit(p, y)
-    >>> calibrator.predict_proba([0.5])[:, 1].round(1)
-    array([0.3])
+    >>> bool(abs(calibrator.predict_proba([0.5])[0, 1] - 0.25) < 0.05)
+    True
     """
 
     _parameter_constraints: dict = {
@@ -266,7 +266,8 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
             "sums": sums,
             "seed": state["seed"],
         }
-        self.classes_, self.input_, self._pair = classes, *kind
+        self.classes_ = classes
+        self.input_, self._pair = kind
         self.coef_, self.intercept_ = newton.theta[:-1], float(newton.theta[-1])
         self.bin_counts_, self.bin_sums_ = counts, sums
         self.n_seen_ = n_seen + len(y)

@@ -1,0 +1,831 @@
+"""The estimator of TELL: k-means as a layer, alone or on top of an autoencoder."""
+
+import sys
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+)
+from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skdiff._persistence import SaveMixin
+from skdiff._sklearn import Interval, StrOptions, check_sample_weight, fit_context
+from skdiff._validation import refuse_dates
+from skdiff.cluster import _tell_lloyd as numbers
+
+# squares of anything larger overflow, alone or in sums
+LARGEST = {"f4": 1e15, "f8": 1e120}
+LARGEST_OF_A_NETWORK = 1e30
+COLLAPSED = 1e-3
+
+
+class TELLClustering(
+    ClassNamePrefixFeaturesOutMixin,
+    SaveMixin,
+    TransformerMixin,
+    ClusterMixin,
+    BaseEstimator,
+):
+    """Cluster by a one-layer network whose weights are the centres.
+
+    Without hidden layers it is k-means, on rows of length one by default: as a layer of
+    torch, in a stream, or with soft assignments. With hidden layers the same layer sits
+    on the codes of an autoencoder trained with it, and the centres are decoded into
+    readable rows. To cluster a table and nothing else take
+    :class:`~sklearn.cluster.KMeans`: it finds the same clusters, and the encoder does
+    not beat it; the user guide has figures.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters.
+    normalize : bool, default=True
+        Bring rows, or their codes, to length one, so that only directions count:
+        spherical k-means. Magnitudes are then lost.
+    temperature : float, default=None
+        Factor of the squared distance in ``softmax(-temperature * distance ** 2)``; the
+        larger, the harder. One over the median squared distance to the nearest centre
+        if None.
+    loss : {"hard", "expected", "logsumexp"}, default="hard"
+        Inertia; its expectation under the soft assignment, which pushes rows away from
+        far centres; or the log-sum-exp bound, of which soft means are the optimum.
+    hidden_layer_sizes : array-like of int, default=None
+        Units of the encoder's hidden layers; the decoder mirrors them. No network if
+        None.
+    latent_dim : int, default=10
+        Length of the code.
+    clustering_weight : float, default=0.05
+        Weight of the mean cluster loss of a row beside the reconstruction error of a
+        cell. The paper's code averages over rows and clusters: its 0.01 is
+        ``0.01 / n_clusters`` here. Large values collapse the codes.
+    reconstruction : {"mse", "bce"}, default="mse"
+        Reconstruction error: squared, or cross-entropy for columns in [0, 1].
+    init : {"k-means++", "random"} or array-like of shape (n_clusters, n_features), \
+default="k-means++"
+        Start of the centres; an array is in input units.
+    n_init : int, default=4
+        Starts, of which the best is kept; 1 when ``init`` is an array.
+    solver : {"auto", "lloyd", "sgd"}, default="auto"
+        How centres move: to the means of their rows, or in mini-batches by the share of
+        the batch in all a centre has seen. ``"auto"`` is ``"lloyd"``, but ``"sgd"`` for
+        ``loss="expected"``, which has no closed form. The network is always trained by
+        Adam, and then ``"sgd"`` takes one step of the centres an epoch.
+    max_iter : int, default=300
+        Steps of Lloyd, or epochs; with an encoder joint epochs after ``pretrain_iter``.
+    pretrain_iter : int, default=50
+        Epochs of reconstruction alone before the centres are placed.
+    batch_size : int, default=256
+        Rows a batch of ``solver="sgd"`` and of the network.
+    learning_rate_init : float, default=1e-3
+        Step size of the network.
+    dropout : float, default=0.0
+        Share of cells dropped before each layer of the encoder.
+    reassignment_ratio : float, default=0.01
+        In mini-batches a centre that has seen less than this share of the rows of the
+        busiest is moved to a random row.
+    tol : float, default=1e-4
+        Lloyd stops when the centres move less, relative to the variance of the columns;
+        epochs stop after several that lower the loss by less.
+    verbose : bool, default=False
+        Print progress.
+    random_state : int, RandomState instance or None, default=None
+        Starts, weights, order of batches.
+    device : str, default="cpu"
+        Where torch computes.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        Centres in input units: decoded when there is an encoder; of length one when
+        ``normalize`` and there is none.
+    latent_centers_ : ndarray of shape (n_clusters, n_latent)
+        Centres among the codes; without an encoder the same as ``cluster_centers_``.
+    labels_ : ndarray of int of shape (n_samples,)
+        Clusters of the rows of the last ``fit`` or ``partial_fit``.
+    inertia_ : float
+        Sum of squared distances of their codes to the nearest centre.
+    n_iter_ : int
+        Lloyd steps of the best start, epochs, or batches of ``partial_fit``.
+    counts_ : ndarray of shape (n_clusters,)
+        Rows each centre has seen.
+    temperature_ : float
+        The temperature in use.
+    layer_weight_ : ndarray of shape (n_clusters, n_latent)
+        Weights of the layer, ``2 * temperature_ * latent_centers_``.
+    layer_bias_ : ndarray of shape (n_clusters,)
+        Its bias, ``-temperature_ * (latent_centers_ ** 2).sum(axis=1)``.
+    loss_curve_ : list of float or None
+        Loss of each epoch of the network; None without an encoder.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of str of shape (n_features,)
+        Names of the features, when X had them.
+
+    See Also
+    --------
+    sklearn.cluster.KMeans : The same clusters, for a table alone.
+    sklearn.cluster.MiniBatchKMeans : The same stream.
+
+    Notes
+    -----
+    The layer answers ``W x + b``, largest for the nearest centre. The paper trains
+    centres by normalised gradient steps, which never settle and leave clusters empty;
+    here they move to means, in closed form or by shares, from k-means++ starts on codes
+    of a pretrained encoder. Rows of zeros have no direction: with ``normalize`` they
+    stay where they are and a warning says so once. After ``partial_fit`` on a model
+    with an encoder the encoder is the one of ``fit``; the first call fits it.
+    ``fit`` takes no weights, because k-means++ starts from weighted rows and from
+    repeated rows differ; ``partial_fit`` does.
+
+    References
+    ----------
+    X. Peng, Y. Li, I. W. Tsang, H. Zhu, J. Lv and J. T. Zhou, "XAI Beyond
+    Classification: Interpretable Neural Clustering", JMLR 23(6), 2022, arXiv
+    1808.07292.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skdiff.cluster import TELLClustering
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> model = TELLClustering(3, normalize=False, random_state=0).fit(X)
+    >>> round(model.inertia_, 2)
+    78.85
+    >>> model.predict_proba(X[:1]).round(2).max()
+    np.float64(1.0)
+    """
+
+    _parameter_constraints: dict = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "normalize": ["boolean"],
+        "temperature": [Interval(Real, 0, None, closed="neither"), None],
+        "loss": [StrOptions({"hard", "expected", "logsumexp"})],
+        "hidden_layer_sizes": [
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+            None,
+        ],
+        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "clustering_weight": [Interval(Real, 0, None, closed="left")],
+        "reconstruction": [StrOptions({"mse", "bce"})],
+        "init": [StrOptions({"k-means++", "random"}), "array-like"],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "solver": [StrOptions({"auto", "lloyd", "sgd"})],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "pretrain_iter": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "reassignment_ratio": [Interval(Real, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "device": [str],
+    }
+
+    def __init__(
+        self,
+        n_clusters=8,
+        *,
+        normalize=True,
+        temperature=None,
+        loss="hard",
+        hidden_layer_sizes=None,
+        latent_dim=10,
+        clustering_weight=0.05,
+        reconstruction="mse",
+        init="k-means++",
+        n_init=4,
+        solver="auto",
+        max_iter=300,
+        pretrain_iter=50,
+        batch_size=256,
+        learning_rate_init=1e-3,
+        dropout=0.0,
+        reassignment_ratio=0.01,
+        tol=1e-4,
+        verbose=False,
+        random_state=None,
+        device="cpu",
+    ):
+        self.n_clusters = n_clusters
+        self.normalize = normalize
+        self.temperature = temperature
+        self.loss = loss
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.latent_dim = latent_dim
+        self.clustering_weight = clustering_weight
+        self.reconstruction = reconstruction
+        self.init = init
+        self.n_init = n_init
+        self.solver = solver
+        self.max_iter = max_iter
+        self.pretrain_iter = pretrain_iter
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.dropout = dropout
+        self.reassignment_ratio = reassignment_ratio
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+
+    def __sklearn_tags__(self):
+        """Sparse rows without an encoder; both precisions."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self.hidden_layer_sizes is None
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    # --- fit ------------------------------------------------------------------------
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Find the clusters of a table.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; sparse ones only without an encoder.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted clusterer.
+        """
+        self._fit(self._check_table(X, reset=True))
+        return self
+
+    def _fit(self, X):
+        solver = self._solver()
+        self._check_size(X)
+        rng = check_random_state(self.random_state)
+        seed = int(rng.randint(2**31 - 1))
+        warned = self._warn_of_zeros(X)
+        if self.hidden_layer_sizes is None:
+            Z, state, curve = self._units(X), None, None
+            found, temperature, counts = self._cluster(Z, self._start(X), solver, rng)
+            n_iter = found.n_iter
+        else:
+            Z, found, state, curve = self._fit_network(X, solver, rng, seed)
+            temperature, n_iter = self.temperature, len(curve)
+            counts = np.bincount(found.labels, minlength=self.n_clusters) * 1.0
+        self._take_over(found, temperature, state)
+        self.counts_, self.n_iter_, self.loss_curve_ = counts, n_iter, curve
+        self._seed, self._since, self._warned = seed, 0, warned
+        self._warn_of_collapse()
+
+    def _solver(self):
+        if self.solver == "auto":
+            return "sgd" if self.loss == "expected" else "lloyd"
+        if self.solver == "lloyd" and self.loss == "expected":
+            raise ValueError(
+                "loss='expected' has no closed-form centres: solver must be 'sgd' or "
+                "'auto', got 'lloyd'."
+            )
+        return self.solver
+
+    def _check_size(self, X):
+        if X.shape[0] < self.n_clusters:
+            raise ValueError(
+                f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}."
+            )
+
+    def _start(self, X):
+        """Given centres as codes, or None."""
+        if isinstance(self.init, str):
+            return None
+        init = check_array(self.init, dtype=X.dtype, input_name="init")
+        if init.shape != (self.n_clusters, X.shape[1]):
+            raise ValueError(
+                f"init has shape {init.shape}, which is not (n_clusters, n_features) = "
+                f"{(self.n_clusters, X.shape[1])}."
+            )
+        return init
+
+    def _units(self, X):
+        """Rows of length one where asked for; zeros stay zeros."""
+        if not self.normalize:
+            return X
+        if sparse.issparse(X):
+            length = np.sqrt(numbers.row_norms(X))
+            scale = (1 / np.where(length > 0, length, 1)).astype(X.dtype)
+            return sparse.csr_array(X.multiply(scale[:, None]))
+        return numbers.to_unit(X)
+
+    def _first(self, Z, rng):
+        """Centres to start from, of rows ``Z``."""
+        if self.init == "random":
+            rows = rng.choice(Z.shape[0], self.n_clusters, replace=False)
+            picked = Z[rows]
+            return picked.toarray() if sparse.issparse(picked) else picked.copy()
+        with np.errstate(invalid="ignore"):
+            centers, _ = kmeans_plusplus(Z, self.n_clusters, random_state=rng)
+        return centers.toarray() if sparse.issparse(centers) else centers
+
+    def _cluster(self, Z, given, solver, rng):
+        """The best of several starts: clusters, the temperature, rows seen."""
+        if given is not None:
+            given = numbers.to_unit(given) if self.normalize else given
+        tol, best = self.tol * _spread(Z) if self.tol else 0.0, None
+        for k in range(1 if given is not None else self.n_init):
+            centers = self._first(Z, rng) if given is None else given.copy()
+            temperature = self.temperature
+            if temperature is None and self.loss != "hard":
+                _, near = numbers.assign(Z, centers, numbers.row_norms(Z))
+                temperature = numbers.default_temperature(near)
+            how = {"loss": self.loss, "temperature": temperature or 1.0}
+            how["unit"] = self.normalize
+            if solver == "lloyd" and self.loss == "hard" and not self.normalize:
+                run = self._k_means(Z, centers)
+                counts = np.bincount(run.labels, minlength=self.n_clusters) * 1.0
+            elif solver == "lloyd":
+                run = numbers.lloyd(Z, centers, max_iter=self.max_iter, tol=tol, **how)
+                counts = np.bincount(run.labels, minlength=self.n_clusters) * 1.0
+            else:
+                run, counts = self._epochs(Z, centers, rng, how)
+            if self.verbose:
+                sys.stdout.write(
+                    f"Start {k + 1}: {run.n_iter} iterations, loss = {run.value:.6g}\n"
+                )
+            if best is None or run.value < best[0].value:
+                best = run, temperature, counts
+        return best
+
+    def _k_means(self, Z, centers):
+        """The plain case, by scikit-learn's compiled kernel of the same algorithm."""
+        peer = KMeans(
+            self.n_clusters,
+            init=centers,
+            n_init=1,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            algorithm="lloyd",
+        )
+        peer.fit(Z)
+        return self._placed(Z, peer.cluster_centers_)._replace(n_iter=peer.n_iter_)
+
+    def _epochs(self, Z, centers, rng, how):
+        """Mini-batches until epochs no longer lower the loss."""
+        n, size = Z.shape[0], min(self.batch_size, Z.shape[0])
+        draws = np.random.default_rng(rng.randint(2**31 - 1))
+        counts, since = np.zeros(len(centers)), 0
+        best, stale, n_iter = np.inf, 0, 0
+        while n_iter < self.max_iter and stale < 3:
+            n_iter += 1
+            order = draws.permutation(n)
+            for start in range(0, n, size):
+                batch = Z[order[start : start + size]]
+                centers, counts = numbers.online_step(
+                    batch, centers, counts, None, **how
+                )
+                centers, since = self._revive(batch, centers, counts, since, draws)
+            D = numbers.squared_distances(Z, centers)
+            value = numbers.loss_of(D, how["temperature"], self.loss)
+            stale = 0 if value < best * (1 - self.tol) else stale + 1
+            best = min(best, value)
+        labels, near = D.argmin(axis=1), D.min(axis=1)
+        return numbers.Clusters(centers, labels, near, value, n_iter), counts
+
+    def _revive(self, batch, centers, counts, since, draws):
+        """Look for dead centres once in a while."""
+        since += batch.shape[0]
+        if since < 10 * len(centers) and (counts > 0).all():
+            return centers, since
+        ratio = self.reassignment_ratio
+        return numbers.reassign(batch, centers, counts, ratio, draws), 0
+
+    # --- the network ----------------------------------------------------------------
+
+    def _hidden(self):
+        sizes = self.hidden_layer_sizes
+        sizes = [sizes] if isinstance(sizes, Integral) else list(sizes)
+        if not all(isinstance(s, Integral) and s > 0 for s in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return [int(s) for s in sizes]
+
+    def _build(self, n_in, seed):
+        import torch
+
+        from skdiff.cluster._tell_module import AutoEncoder
+
+        generator = torch.Generator().manual_seed(seed)
+        module = AutoEncoder(
+            n_in,
+            self._hidden(),
+            self.latent_dim,
+            self.dropout,
+            self.normalize,
+            generator,
+        )
+        return module, generator
+
+    def _fit_network(self, X, solver, rng, seed):
+        """Codes, clusters, the state of the network, losses."""
+        from skdiff._nn import _fit
+        from skdiff._nn._threads import threads_for
+        from skdiff.cluster import _tell_module as network
+
+        if self.reconstruction == "bce" and (X.min() < 0 or X.max() > 1):
+            raise ValueError(
+                "reconstruction='bce' needs columns between 0 and 1; X ranges from "
+                f"{X.min():.6g} to {X.max():.6g}."
+            )
+        given = self._start(X)
+        module, generator = self._build(X.shape[1], seed)
+
+        def start(codes):
+            begin = None
+            if given is not None:
+                begin = network.encode(module, given, self.device)
+            return self._cluster(codes, begin, solver, rng)[0]
+
+        rows = min(self.batch_size, len(X))
+        with threads_for(_fit.work_per_batch(module, rows)):
+            centers, run = network.train(
+                module,
+                X,
+                network.Objective(self.reconstruction, self.loss),
+                start,
+                clustering_weight=self.clustering_weight,
+                temperature=self.temperature,
+                closed_form=solver == "lloyd",
+                pretrain_iter=self.pretrain_iter,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                batch_size=rows,
+                learning_rate=self.learning_rate_init,
+                device=self.device,
+                generator=generator,
+                verbose=bool(self.verbose),
+            )
+            Z = network.encode(module, X, self.device)
+        # the last epoch moved the codes: a few steps bring the centres after them
+        found = self._settle(Z, centers)
+        state = {"arrays": _fit.state_arrays(module), "dtype": X.dtype.name}
+        return Z, found, state, run.loss_curve
+
+    def _settle(self, Z, centers):
+        """Clusters of the final codes."""
+        placed = self._placed(Z, centers)
+        if self.loss == "expected":
+            return placed
+        return numbers.lloyd(
+            Z,
+            centers,
+            loss=self.loss,
+            temperature=self.temperature or numbers.default_temperature(placed.near),
+            unit=self.normalize,
+            max_iter=self.max_iter,
+            tol=self.tol * _spread(Z),
+        )
+
+    def _network(self):
+        """The network, rebuilt from arrays at the first call after a load."""
+        if "module" not in self._live:
+            import torch
+
+            from skdiff._nn import _fit
+
+            module, _ = self._build(self.n_features_in_, 0)
+            module = module.to(getattr(torch, self._state["dtype"]))
+            _fit.load_arrays(module, self._state["arrays"])
+            module.eval()
+            self._live["module"] = module.to(self.device)
+        return self._live["module"]
+
+    @property
+    def net_(self):
+        """The autoencoder, a ``torch.nn.Module``; None without hidden layers."""
+        check_is_fitted(self)
+        return None if self._state is None else self._network()
+
+    # --- what a fit leaves ----------------------------------------------------------
+
+    def _take_over(self, found, temperature, state):
+        """Assign the centres and all that follows from them."""
+        if temperature is None:
+            temperature = numbers.default_temperature(found.near)
+        centers = found.centers
+        self._state, self._live = state, {}
+        self.latent_centers_ = self.cluster_centers_ = centers
+        if state is not None:
+            self.cluster_centers_ = self._decode(centers)
+        self.labels_ = found.labels.astype(np.int32)
+        self.inertia_ = float(found.near.sum(dtype=np.float64))
+        self.temperature_ = float(temperature)
+        self.layer_weight_, self.layer_bias_ = numbers.layer(centers, self.temperature_)
+
+    def _warn_of_zeros(self, X):
+        """Say once that rows of zeros have no direction."""
+        if not self.normalize or self.hidden_layer_sizes is not None:
+            return False
+        n_zero = int((numbers.row_norms(X) == 0).sum())
+        if n_zero:
+            warnings.warn(
+                f"X has rows of zeros ({n_zero}), which have no direction: they stay "
+                "at zero. Drop them, or set normalize=False.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return n_zero > 0
+
+    def _warn_of_collapse(self):
+        found = np.count_nonzero(np.bincount(self.labels_))
+        if found < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({found}) found smaller than n_clusters "
+                f"({self.n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        elif self._state is not None and self.n_clusters > 1:
+            C = self.latent_centers_
+            gaps = numbers.squared_distances(C, C)[~np.eye(len(C), dtype=bool)]
+            if np.sqrt(gaps.min()) < COLLAPSED:
+                warnings.warn(
+                    "Two centres are closer than 1e-3 among the codes, which have "
+                    "collapsed. Lower clustering_weight or raise pretrain_iter.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+
+    # --- streams --------------------------------------------------------------------
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Move the centres by one batch.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows. The first batch needs at least ``n_clusters`` of them.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows: a row of weight two counts as the same row twice.
+
+        Returns
+        -------
+        self : object
+            The clusterer.
+        """
+        first = not self.__sklearn_is_fitted__()
+        X = self._check_table(X, reset=first)
+        weight = None
+        if sample_weight is not None:
+            weight = check_sample_weight(sample_weight, X)
+            X, weight = X[weight > 0], weight[weight > 0]
+        if first and self.hidden_layer_sizes is not None:
+            self._fit(X)
+            return self
+        if first:
+            self._solver()
+            self._check_size(X)
+            self._begin(X)
+        elif not self._warned:
+            self._warned = self._warn_of_zeros(X)
+        Z = self._codes(X)
+        how = {"loss": self.loss, "temperature": self.temperature_}
+        centers, counts = numbers.online_step(
+            Z, self.latent_centers_, self.counts_, weight, unit=self.normalize, **how
+        )
+        draws = np.random.default_rng([self._seed, self.n_iter_])
+        centers, since = self._revive(Z, centers, counts, self._since, draws)
+        temperature = self.temperature
+        if temperature is None and self.loss != "hard":
+            temperature = self.temperature_
+        self._take_over(self._placed(Z, centers), temperature, self._state)
+        self.counts_, self._since = counts, since
+        self.n_iter_ += 1
+        return self
+
+    def _begin(self, X):
+        """Place the centres on the first batch."""
+        rng = check_random_state(self.random_state)
+        seed, warned = int(rng.randint(2**31 - 1)), self._warn_of_zeros(X)
+        Z, given = self._units(X), self._start(X)
+        if given is None:
+            centers = self._first(Z, rng)
+        else:
+            centers = numbers.to_unit(given) if self.normalize else given
+        self._take_over(self._placed(Z, centers), self.temperature, None)
+        self.counts_, self.n_iter_ = np.zeros(self.n_clusters), 0
+        self.loss_curve_ = None
+        self._seed, self._since, self._warned = seed, 0, warned
+
+    def _placed(self, Z, centers):
+        """Clusters of rows under centres as they are."""
+        labels, near = numbers.assign(Z, centers, numbers.row_norms(Z))
+        return numbers.Clusters(centers, labels, near, float(near.sum()), 1)
+
+    # --- input ----------------------------------------------------------------------
+
+    def _check_table(self, X, *, reset):
+        refuse_dates(X)
+        plain = self.hidden_layer_sizes is None
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            order="C",
+            accept_sparse="csr" if plain else False,
+        )
+        if sparse.issparse(X):
+            X = sparse.csr_array(X)
+        values = X.data if sparse.issparse(X) else X
+        largest = LARGEST[X.dtype.str[1:]] if plain else LARGEST_OF_A_NETWORK
+        if values.size and max(values.max(), -values.min()) > largest:
+            raise ValueError(
+                f"X has values above {largest:g}, whose squares overflow. Rescale X, "
+                "for instance with StandardScaler."
+            )
+        return X
+
+    def _codes(self, X):
+        """Codes of checked rows."""
+        if self._state is None:
+            return self._units(X)
+        from skdiff.cluster._tell_module import encode
+
+        compute = np.dtype(self._state["dtype"])
+        return encode(self._network(), X.astype(compute, copy=False), self.device)
+
+    def _decode(self, Z):
+        from skdiff.cluster._tell_module import decode
+
+        compute = np.dtype(self._state["dtype"])
+        Z = Z.astype(compute, copy=False)
+        return decode(self._network(), Z, self.device, self.reconstruction)
+
+    def _distances(self, X):
+        check_is_fitted(self)
+        Z = self._codes(self._check_table(X, reset=False))
+        return numbers.squared_distances(Z, self.latent_centers_)
+
+    def __sklearn_is_fitted__(self):
+        """Tell whether there are centres."""
+        return hasattr(self, "latent_centers_")
+
+    def __getstate__(self):
+        """Leave out the module, which is rebuilt from arrays."""
+        state = super().__getstate__()
+        return {key: value for key, value in state.items() if key != "_live"}
+
+    def __setstate__(self, state):
+        """Take arrays; torch is imported by the first use of the network."""
+        super().__setstate__(state)
+        if "_state" in state:
+            self._live = {}
+
+    @property
+    def _n_features_out(self):
+        return len(self.latent_centers_)
+
+    # --- inference ------------------------------------------------------------------
+
+    def predict(self, X):
+        """Return the cluster of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        labels : ndarray of int of shape (n_samples,)
+            Numbers of the nearest centres.
+        """
+        return self._distances(X).argmin(axis=1).astype(np.int32)
+
+    def predict_proba(self, X):
+        """Return soft assignments.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_clusters)
+            ``softmax(-temperature_ * distance ** 2)``. They are no probabilities that
+            were checked against anything.
+        """
+        D = self._distances(X)
+        return numbers.soft_assignment(D, self.temperature_)
+
+    def transform(self, X):
+        """Return distances to the centres, among the codes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples, n_clusters)
+            Euclidean distances.
+        """
+        return np.sqrt(self._distances(X))
+
+    def score(self, X, y=None):
+        """Return minus the inertia of rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            Minus the sum of squared distances to the nearest centre.
+        """
+        return -float(self._distances(X).min(axis=1).sum())
+
+    def encode(self, X):
+        """Return codes of rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        codes : {ndarray, sparse array} of shape (n_samples, n_latent)
+            Outputs of the encoder; without one the rows, at length one where
+            ``normalize``.
+        """
+        check_is_fitted(self)
+        return self._codes(self._check_table(X, reset=False))
+
+    def decode(self, codes):
+        """Return rows of codes.
+
+        Parameters
+        ----------
+        codes : array-like of shape (n_samples, n_latent)
+            Codes, such as ``latent_centers_``.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Outputs of the decoder; without one the codes themselves.
+        """
+        check_is_fitted(self)
+        codes = check_array(codes, dtype=[np.float64, np.float32], input_name="codes")
+        if codes.shape[1] != self.latent_centers_.shape[1]:
+            raise ValueError(
+                f"codes has {codes.shape[1]} columns; the codes of this model have "
+                f"{self.latent_centers_.shape[1]}."
+            )
+        return codes if self._state is None else self._decode(codes)
+
+    def to_torch_layer(self):
+        """Return the clusters as a layer of torch.
+
+        Returns
+        -------
+        layer : torch.nn.Linear
+            From codes (rows of length one where ``normalize`` and there is no encoder)
+            to ``n_clusters`` outputs: the largest is the nearest centre's, and their
+            softmax is :meth:`predict_proba`.
+        """
+        check_is_fitted(self)
+        import torch
+
+        weight = torch.from_numpy(self.layer_weight_.copy())
+        bias = torch.from_numpy(self.layer_bias_.astype(self.layer_weight_.dtype))
+        layer = torch.nn.utils.skip_init(
+            torch.nn.Linear, *weight.shape[::-1], dtype=weight.dtype
+        )
+        with torch.no_grad():
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)
+        return layer
+
+
+def _spread(Z):
+    """Mean variance of the columns, the unit of ``tol``."""
+    if sparse.issparse(Z):
+        mean = np.asarray(Z.mean(axis=0)).ravel()
+        return float(numbers.row_norms(Z).mean() / Z.shape[1] - (mean**2).mean())
+    return float(np.var(Z, axis=0).mean())

@@ -1,0 +1,199 @@
+"""The autoencoder under the cluster layer, and its joint training."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skdiff._nn._data import TensorData, as_tensor
+from skdiff._nn._fit import Limits, Run, build_net, finish, run_epochs
+from skdiff._nn._modules import MLP, Dropout
+from skdiff._nn._net import Net
+from skdiff.cluster import _tell_lloyd as numbers
+
+ROWS = 1024
+PATIENCE = 10
+
+
+class AutoEncoder(nn.Module):
+    """A code of a row, of length one where ``unit``, and the row from its code."""
+
+    def __init__(
+        self,
+        n_in: int,
+        hidden: Sequence[int],
+        latent: int,
+        dropout: float,
+        unit: bool,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.encoder = MLP([n_in, *hidden, latent], "relu", generator)
+        self.decoder = MLP([latent, *reversed(hidden), n_in], "relu", generator)
+        self.dropout = Dropout(dropout, generator)
+        self.unit = unit
+
+    def encode(self, X: Tensor) -> Tensor:
+        """Return codes."""
+        layers = self.encoder.layers()
+        for k, (weight, bias) in enumerate(layers):
+            X = F.linear(self.dropout(X), weight, bias)
+            X = torch.relu(X) if k < len(layers) - 1 else X
+        return F.normalize(X, dim=1) if self.unit else X
+
+    def forward(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Return codes and reconstructions (before the sigmoid of 'bce')."""
+        code = self.encode(X)
+        return code, self.decoder(code)
+
+
+class Objective:
+    """Reconstruction plus ``weight`` times the mean cluster loss of a row."""
+
+    def __init__(self, reconstruction: str, loss: str) -> None:
+        self.reconstruction = reconstruction
+        self.loss = loss
+        self.weight = 0.0
+        self.centers = torch.empty(0)
+        self.temperature = 1.0
+
+    def __call__(
+        self, output: tuple[Tensor, Tensor], target: Tensor, weight: Tensor | None
+    ) -> Tensor:
+        """Return the loss of a batch."""
+        code, rebuilt = output
+        if self.reconstruction == "mse":
+            loss = F.mse_loss(rebuilt, target)
+        else:
+            loss = F.binary_cross_entropy_with_logits(rebuilt, target)
+        if self.weight == 0:
+            return loss
+        C = self.centers
+        D = (code**2).sum(1, keepdim=True) - 2 * code @ C.T + (C**2).sum(1)
+        return loss + self.weight * self._cluster(D.clamp_min(0)).mean()
+
+    def _cluster(self, D: Tensor) -> Tensor:
+        if self.loss == "hard":
+            return D.min(dim=1).values
+        scaled = -self.temperature * D
+        if self.loss == "logsumexp":
+            return -torch.logsumexp(scaled, dim=1) / self.temperature
+        return (torch.softmax(scaled, dim=1) * D).sum(dim=1)
+
+
+class TellNet(Net):
+    """A net that moves the centres before each epoch."""
+
+    before: Callable[[], None] | None = None
+
+    def run_epoch(self, data: TensorData) -> float:
+        """Update the centres, then train encoder and decoder for an epoch."""
+        if self.before is not None:
+            self.before()
+        return super().run_epoch(data)
+
+
+def apply(
+    function: Callable[[Tensor], Tensor], X: NDArray[Any], device: str
+) -> NDArray[Any]:
+    """Call a function on rows, a chunk at a time, without gradients."""
+    with torch.no_grad():
+        parts = [
+            function(as_tensor(X[start : start + ROWS], device)).cpu().numpy()
+            for start in range(0, len(X), ROWS)
+        ]
+    return np.concatenate(parts)
+
+
+def encode(module: AutoEncoder, X: NDArray[Any], device: str) -> NDArray[Any]:
+    """Codes of rows."""
+    module.eval()
+    return apply(module.encode, X, device)
+
+
+def decode(
+    module: AutoEncoder, Z: NDArray[Any], device: str, reconstruction: str
+) -> NDArray[Any]:
+    """Rows of codes."""
+    module.eval()
+
+    def rebuild(z: Tensor) -> Tensor:
+        rows: Tensor = module.decoder(z)
+        return torch.sigmoid(rows) if reconstruction == "bce" else rows
+
+    return apply(rebuild, Z, device)
+
+
+def train(
+    module: AutoEncoder,
+    X: NDArray[Any],
+    objective: Objective,
+    start: Callable[[NDArray[Any]], numbers.Clusters],
+    *,
+    clustering_weight: float,
+    temperature: float | None,
+    closed_form: bool,
+    pretrain_iter: int,
+    max_iter: int,
+    tol: float,
+    batch_size: int,
+    learning_rate: float,
+    device: str,
+    generator: torch.Generator,
+    verbose: bool,
+) -> tuple[NDArray[Any], Run]:
+    """Train reconstruction, place centres on the codes, then train both together.
+
+    Returns the centres and the run of both stages. ``start`` clusters codes. Centres
+    move between epochs: to the means of their codes, or by one online step.
+    """
+    net = build_net(
+        TellNet,
+        module,
+        objective,
+        solver="adam",
+        learning_rate_init=learning_rate,
+        momentum=0.0,
+        alpha=0.0,
+        batch_size=batch_size,
+        dtype=getattr(torch, X.dtype.name),
+        device=device,
+        generator=generator,
+        strata=None,
+        net_params=None,
+    )
+    inputs = as_tensor(X, device)
+    data, run = TensorData(inputs, (inputs, None)), Run()
+    patient = Limits(pretrain_iter, 0.0, pretrain_iter + 1, None, verbose)
+    if pretrain_iter:
+        run_epochs(net, data, patient, None, None, run)
+    found = start(encode(module, X, device))
+    centers = found.centers
+    counts = np.bincount(found.labels, minlength=len(centers)).astype(np.float64)
+
+    def move() -> None:
+        nonlocal centers, counts
+        codes = encode(module, X, device)
+        alpha = temperature
+        if alpha is None:
+            near = numbers.squared_distances(codes, centers).min(axis=1)
+            alpha = numbers.default_temperature(near)
+        how: dict[str, Any] = {"loss": objective.loss, "temperature": alpha}
+        how["unit"] = module.unit
+        if closed_form:
+            centers = numbers.lloyd(codes, centers, max_iter=1, tol=0.0, **how).centers
+        else:
+            centers, counts = numbers.online_step(codes, centers, counts, None, **how)
+        objective.centers = as_tensor(centers.astype(X.dtype), device)
+        objective.temperature = alpha
+
+    if max_iter and run.stopped == "max_iter":
+        net.before, objective.weight = move, clustering_weight
+        joint = Limits(max_iter, tol, PATIENCE, None, verbose)
+        run_epochs(net, data, joint, None, None, run)
+    finish(net)
+    return centers, run
