@@ -119,7 +119,9 @@ def test_choosing_among_informative_candidates_keeps_most_power():
         assert column.mean() <= bound(column, 0.2)
     hete, homo, dtm, best, blind = power.mean(axis=0)
     assert best > homo > hete > dtm > blind + 0.15
-    assert 0.35 < hete < 0.55 and 0.42 < homo < 0.62
+    # 0.41, 0.50 and 0.35 in a reference run
+    for power, reference in ((hete, 0.41), (homo, 0.50), (dtm, 0.35)):
+        assert power == pytest.approx(reference, abs=0.07)
 
 
 def realised(setting, model, level, draws, fits, scores=("clip",), m=100, sigma=0.5):
