@@ -40,7 +40,6 @@ class BaseSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         "larger": ["boolean"],
         "random_state": ["random_state"],
     }
-    _estimator_constraint = (HasMethods("fit"), None)
 
     def __sklearn_tags__(self):
         """The answer for a row depends on the rows it is asked with."""
@@ -62,9 +61,13 @@ class BaseSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         estimator = self.estimator
         return [default_estimator() if estimator is None else estimator]
 
+    def __sklearn_is_fitted__(self):
+        """The seed of the questions is the last thing that ``fit`` sets."""
+        return hasattr(self, "_seed")
+
     def _forget(self):
-        """Drop the answer of the last selection."""
-        for name in _ATTRIBUTES.values():
+        """Drop the fit and the answer of the last selection."""
+        for name in ("_seed", *_ATTRIBUTES.values()):
             vars(self).pop(name, None)
 
     def _goal(self):

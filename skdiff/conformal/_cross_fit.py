@@ -206,6 +206,7 @@ class CrossFitConformalSelector(BaseSelector):
         self : object
             Ready to select.
         """
+        self._forget()
         if self.estimator is not None and self.estimators is not None:
             raise ValueError("Give estimator or estimators, not both.")
         if any(is_frozen(e) for e in self._given()):
@@ -217,13 +218,12 @@ class CrossFitConformalSelector(BaseSelector):
         X, y, thresholds, positive = self._check_labelled(X, y, thresholds)
         if len(y) < 2:
             raise ValueError("n_samples=1: two labelled rows are the least.")
-        self._forget()
         self._warn_if_powerless(positive)
         rng = check_random_state(self.random_state)
-        # kept, so that the same batch is answered alike
-        self._order_seed, self._seed = (int(s) for s in rng.randint(2**31 - 1, size=2))
         self._table, self._positive = X, positive
         self.n_labelled_ = len(y)
+        # kept, so that the same batch is answered alike
+        self._order_seed, self._seed = (int(s) for s in rng.randint(2**31 - 1, size=2))
         return self
 
     def fit_select(self, X, y, X_new, *, fdr_level=None, thresholds=None):

@@ -35,9 +35,9 @@ class Goal(NamedTuple):
             )
         return found
 
-    def learned(self):
+    def learned(self, model):
         """The goal in the words of a model trained here: 1 is a discovery."""
-        return self if self.numeric else self._replace(target=1)
+        return self if self.learns_numbers(model) else self._replace(target=1)
 
     def learns_numbers(self, estimator):
         """Whether the estimator is a regressor of the outcome itself."""
@@ -75,25 +75,40 @@ def _margin(model, X, goal, thresholds):
             return f
         c = goal.threshold if thresholds is None else thresholds
         return f - c if goal.larger else c - f
-    classes = list(model.classes_)
-    label = None if goal.numeric or callable(goal.target) else goal.target
-    if len(classes) == 1:  # all training rows are, or are not, discoveries
-        return np.full(_n_rows(X), float(classes[0] == (1 if label is None else label)))
-    # a model handed in already fitted may know the classes by their own names
-    column = classes.index(label) if label in classes else 1
-    if len(classes) > 2 and label not in classes:
-        raise ValueError(
-            f"The fitted classifier knows the classes {classes}. Give the one that is "
-            "a discovery as target."
-        )
+    inside = _discovered_classes(model, goal, thresholds)
+    if len(inside) == 1:  # all training rows are, or are not, discoveries
+        return np.full(_n_rows(X), float(inside[0]))
     if hasattr(model, "predict_proba"):
-        return np.asarray(model.predict_proba(X), dtype=np.float64)[:, column]
+        p = np.asarray(model.predict_proba(X), dtype=np.float64)
+        return p[:, inside].sum(axis=1)
     if hasattr(model, "decision_function"):
         value = np.asarray(model.decision_function(X), dtype=np.float64)
         if value.ndim == 2:
-            return value[:, column]
-        return value if column == 1 else -value
+            return value[:, inside].max(axis=1) - value[:, ~inside].max(axis=1)
+        return value if inside[1] else -value
     raise no_score(model)
+
+
+def _discovered_classes(model, goal, thresholds):
+    """Which classes of a classifier are discoveries.
+
+    A classifier handed in already fitted may know outcomes by their own names, or, if
+    there are two, whether an outcome is a discovery: the second class.
+    """
+    classes = np.asarray(model.classes_)
+    second = np.arange(len(classes)) == 1
+    try:
+        inside = goal.positive(classes) if thresholds is None else second
+    except (TypeError, ValueError):  # names that the goal cannot judge
+        inside = second
+    if len(classes) == 1 or 0 < inside.sum() < len(classes):
+        return inside
+    if len(classes) > 2:
+        raise ValueError(
+            f"The fitted classifier knows the classes {classes.tolist()}, and by "
+            "threshold and target all or none of them are discoveries."
+        )
+    return second
 
 
 def no_score(model):

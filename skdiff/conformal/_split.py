@@ -62,10 +62,10 @@ class SplitSelector(BaseSelector):
         self : object
             Calibrated selector.
         """
+        self._forget()
         X, y, thresholds, positive = self._check_labelled(X, y, thresholds)
         if self.prefit and not self._given():
             raise ValueError("prefit=True says that a fitted model is given; none is.")
-        self._forget()
         rng = check_random_state(self.random_state)
         train, calibration = self._split(len(y), rng)
         seed = int(rng.randint(2**31 - 1))
@@ -146,7 +146,8 @@ class SplitSelector(BaseSelector):
         inside = positive[calibration]
         c = None if thresholds is None else thresholds[calibration]
         columns = []
-        for (model, scale), goal in zip(models, self._goals(), strict=True):
+        goals = self._goals([model for model, _ in models])
+        for (model, scale), goal in zip(models, goals, strict=True):
             f = margin(model, rows, goal, c)
             excess = inside.astype(np.float64)
             if goal.learns_numbers(model):
@@ -173,10 +174,13 @@ class SplitSelector(BaseSelector):
         self._per_row = thresholds is not None
         self.calibration_scores_ = scores
 
-    def _goals(self):
+    def _goals(self, models):
         """What a discovery is, in the words of each model."""
         goal = self._goal()
-        return [goal.learned() if trained else goal for trained in self._trained]
+        return [
+            goal.learned(model) if trained else goal
+            for model, trained in zip(models, self._trained, strict=True)
+        ]
 
     def _sigma(self, scale, X):
         """Expected size of an error; a positive floor keeps the division sane."""
@@ -207,7 +211,8 @@ class SplitSelector(BaseSelector):
         if thresholds is not None and not self._per_row:
             raise ValueError("Pass thresholds to fit as well, or to neither.")
         c = self._check_thresholds(thresholds, X.shape[0])
-        parts = zip(self._models, self._scales, self._goals(), strict=True)
+        goals = self._goals(self._models)
+        parts = zip(self._models, self._scales, goals, strict=True)
         T = np.column_stack(
             [
                 -margin(model, X, goal, c) / self._sigma(scale, X)
@@ -255,7 +260,8 @@ class ConformalSelector(SplitSelector):
         Share, or number, of rows for calibration.
     prefit : bool, default=False
         Whether ``estimator`` is fitted already, on other rows; all rows of ``fit``
-        then calibrate.
+        then calibrate. A fitted classifier knows either the outcomes or, as its second
+        class, whether they are discoveries.
     randomized : bool, default=True
         Whether ties are broken at random, which uses the level in full. Otherwise
         they count in full, which is conservative.
