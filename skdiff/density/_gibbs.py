@@ -74,6 +74,27 @@ def redraw_missing(
     return codes
 
 
+def split_incomplete(
+    codes: Any, weight: Array, marginals: list[Array], copies: int, rng: Any
+) -> tuple[Any, Array, Any]:
+    """Incomplete rows several times over, their gaps filled from the marginals.
+
+    Returns the rows, weights with a column for each node, and where the gaps were. The
+    copies of a row share its weight; a node learns from the rows alone in which its own
+    cell was known.
+    """
+    gaps = codes == MISSING
+    incomplete = gaps.any(axis=1)
+    again = np.flatnonzero(incomplete)
+    repeats = np.r_[np.flatnonzero(~incomplete), np.tile(again, copies)]
+    share = np.where(incomplete, weight / copies, weight)[repeats]
+    codes, gaps = codes[repeats], gaps[repeats]
+    for u in np.flatnonzero(gaps.any(axis=0)):
+        holes = np.flatnonzero(gaps[:, u])
+        codes[holes, u] = draw_shares(marginals[u], len(holes), rng)
+    return codes, share[:, None] * ~gaps, gaps
+
+
 def expected_features(
     codes: Any,
     energies: Energies,

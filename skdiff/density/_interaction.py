@@ -25,11 +25,11 @@ from skdiff.density._features import (
 )
 from skdiff.density._gibbs import (
     cell_log_likelihood,
-    draw_shares,
     expected_features,
     redraw_missing,
+    split_incomplete,
 )
-from skdiff.density._graph import assemble, noise_scale, strengths
+from skdiff.density._graph import assemble, strengths
 from skdiff.density._interaction_solver import (
     DEFAULT_ALPHA,
     make_node,
@@ -144,21 +144,10 @@ class BaseScreening(BaseInteractions):
         return paths, where, terms
 
     def _fill(self, codes, weight, sizes, marginals, alpha, rng):
-        """Rows with their gaps drawn from the model, and a weight for each node.
-
-        An incomplete row becomes ``n_imputations`` rows that share its weight; a node
-        learns from the rows alone in which its own cell was known.
-        """
-        gaps = codes == MISSING
-        incomplete = gaps.any(axis=1)
-        again = np.flatnonzero(incomplete)
-        repeats = np.r_[np.flatnonzero(~incomplete), np.tile(again, self.n_imputations)]
-        share = np.where(incomplete, weight / self.n_imputations, weight)[repeats]
-        codes, gaps = codes[repeats], gaps[repeats]
-        for u in np.flatnonzero(gaps.any(axis=0)):
-            rows = np.flatnonzero(gaps[:, u])
-            codes[rows, u] = draw_shares(marginals[u], len(rows), rng)
-        weights = share[:, None] * ~gaps
+        """Rows with their gaps drawn from the model, and a weight for each node."""
+        codes, weights, gaps = split_incomplete(
+            codes, weight, marginals, self.n_imputations, rng
+        )
         where, starts = layout(sizes), None
         holes = np.flatnonzero(gaps.any(axis=1))
         for _ in range(IMPUTATION_ROUNDS):
@@ -195,9 +184,10 @@ class BaseScreening(BaseInteractions):
         penalty = penalty_strength(alpha, self.confidence, p, total)
         # by Hoeffding, what a gradient of pure noise reaches at most
         noise = penalty_strength(np.sqrt(2), self.confidence, p, total)
-        threshold, adjacency = self._cut(
+        cut = self._cut(
             strength,
-            sizes,
+            where,
+            marginals,
             penalty=penalty,
             noise=max(noise - penalty, penalty),
             confidence=self.confidence,
@@ -213,8 +203,7 @@ class BaseScreening(BaseInteractions):
             "intercept_": intercept,
             "strength_": strength,
             "asymmetry_": asymmetry,
-            "adjacency_": adjacency,
-            "threshold_": threshold,
+            **cut,
             "penalty_strength_": penalty,
             "gap_": max((s.gap for s in found if s is not None), default=0.0),
             "node_n_iter_": np.array([0 if s is None else s.n_iter for s in found]),
@@ -252,22 +241,14 @@ class BaseScreening(BaseInteractions):
                 break
 
     def _list_interactions(self):
-        where, sizes = self._layout(), [len(c) for c in self.categories_]
-        scale = noise_scale(sizes, self.confidence)
-        p = len(sizes)
+        where, p = self._layout(), len(self.categories_)
         for i in range(p):
             for j in range(i + 1, p):
                 block = self._pairs[where.spans[i], where.spans[j]]
                 if block.any():
-                    yield self._describe((i, j), block, scale)
+                    yield self._describe((i, j), block)
         for T, block in self._higher.items():
-            yield self._describe(T, block, scale)
-
-    def _describe(self, T, block, scale):
-        strength = float(np.linalg.norm(block))
-        coefficient = float(block.ravel()[0]) if block.size == 1 else np.nan
-        widest = max(scale[i, j] for i in T for j in T if i != j)
-        return T, strength, coefficient, strength > self.threshold_ * widest
+            yield self._describe(T, block)
 
 
 def _named_coefficients(model, sizes, where):
@@ -322,8 +303,8 @@ class InteractionScreening(BaseScreening):
         their mean, the shortest (all must agree) or the longest.
     threshold : float or "auto", default="auto"
         Strength above which a pair of columns is an edge. "auto" cuts where the
-        strengths above the level of noise fall most. Pairs with more than two
-        categories need more, in proportion to the noise of their blocks.
+        strengths above the level of noise fall most; pairs of columns with many or
+        with rare categories then need more, in proportion to their noise.
     solver : {"auto", "direct", "cvxpy"}, default="auto"
         "direct" is proximal Newton, "cvxpy" a general solver some hundred times slower
         to check it by, "auto" the direct one.
@@ -379,7 +360,8 @@ class InteractionScreening(BaseScreening):
     adjacency_ : ndarray of bool of shape (n_features, n_features)
         The graph.
     threshold_ : float
-        Strength above which a pair of binary columns is an edge.
+        Strength above which a pair is an edge; where it was found automatically,
+        that of a pair of columns with two equally frequent categories.
     penalty_strength_ : float
         Penalty on each interaction.
     gap_ : float

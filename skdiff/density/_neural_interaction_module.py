@@ -5,7 +5,7 @@ imported by whoever calls; inference needs numpy alone and is in ``_neural_infer
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
