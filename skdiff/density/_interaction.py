@@ -17,6 +17,7 @@ from skdiff.density._base import BaseInteractions
 from skdiff.density._coding import MISSING, histogram
 from skdiff.density._features import (
     Energy,
+    count_products,
     design,
     features,
     gauge_block,
@@ -97,13 +98,15 @@ class BaseScreening(BaseInteractions):
             )
         rows, counts = histogram(codes, weight)
         where = layout(sizes, redundant=self.penalty == "l1")
-        terms, width = list_terms(where, min(self.order, p) - 1)
+        degree = min(self.order, p) - 1
+        width = count_products(where, degree)
         if len(rows) * width * 8 > LARGEST_DESIGN:
             raise ValueError(
                 f"order={self.order} makes {width} products of columns over "
                 f"{len(rows)} distinct rows, {len(rows) * width * 8 / 1e9:.1f} GB. "
                 "Lower the order or drop columns."
             )
+        terms, _ = list_terms(where, degree)
         Z = design(features(rows, where), where, terms, width)
 
         def solve(u):
