@@ -147,7 +147,7 @@ def _working_set(problem: Composite, support: Any, off: Array) -> Any:
     if problem.groups is None:
         joining = joining[:_JOIN_AT_ONCE]
     elif len(joining):
-        widths = np.cumsum([len(problem.groups[k]) for k in joining])
+        widths = np.cumsum([len(problem.groups[int(k)]) for k in joining])
         joining = joining[: max(1, int(np.sum(widths <= _JOIN_AT_ONCE)))]
     return np.union1d(np.flatnonzero(support), joining)
 

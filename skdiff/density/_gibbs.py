@@ -52,7 +52,7 @@ def gibbs(
     F = features(codes, where)
     for _ in range(burn_in):
         sweep(codes, F, energies, where, rng)
-    kept = []
+    kept: list[Any] = []
     while len(kept) * n_chains < n_samples:
         for _ in range(thin):
             sweep(codes, F, energies, where, rng)
@@ -67,7 +67,7 @@ def redraw_missing(
     codes = codes.copy()
     F = features(codes, where)
     for _ in range(n_sweeps):
-        for u in np.flatnonzero(gaps.any(axis=0)):
+        for u in np.flatnonzero(gaps.any(axis=0)).tolist():
             rows = np.flatnonzero(gaps[:, u])
             codes[rows, u] = draw(energies(F[rows], u), rng)
             F[rows, where.spans[u]] = where.bases[u][codes[rows, u]]
@@ -115,7 +115,7 @@ def expected_features(
     if not len(broken):
         return F
     part, holes = F[broken], gaps[broken]
-    columns = np.flatnonzero(holes.any(axis=0))
+    columns = np.flatnonzero(holes.any(axis=0)).tolist()
     for u in columns:
         part[holes[:, u], where.spans[u]] = marginals[u] @ where.bases[u]
     moving = np.arange(len(broken))
