@@ -34,11 +34,11 @@ class Composite:
 
     def smooth(self, w: Array, order: int = 1) -> tuple[float, Array, Any]:
         """Value and gradient of the smooth part, and what :meth:`hessian` needs."""
-        raise NotImplementedError
+        raise AssertionError("given by the subclass")
 
     def hessian(self, second: Any, columns: Any) -> Array:
         """Second derivatives of the smooth part in some of the coefficients."""
-        raise NotImplementedError
+        raise AssertionError("given by the subclass")
 
     def lengths(self, w: Array) -> Array:
         """Length of each group."""

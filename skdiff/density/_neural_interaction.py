@@ -441,14 +441,7 @@ default="silu"
         validate = None
         if held.any():
             seen = weight[held] if weight.ndim == 1 else weight[held].max(axis=1)
-            test, mass = histogram(codes[held], seen)
-            F = features(test, where)
-
-            def validate(candidate):
-                energies = self._energy_function(candidate, where, hidden)
-                logs = cell_log_likelihood(test, F, energies).sum(axis=1)
-                return float(np.average(logs, weights=mass))
-
+            validate = self._validator(codes[held], seen, where, hidden)
         progress = module.Progress(
             validate,
             patience=self.n_iter_no_change,
@@ -495,6 +488,18 @@ default="silu"
         if not np.isfinite(flat).all():
             raise ValueError("The loss is not finite. Lower learning_rate_init.")
         return flat, memory, progress, rows
+
+    def _validator(self, codes, weight, where, hidden):
+        """Mean pseudo-log-likelihood of held-out rows, as a function of parameters."""
+        test, mass = histogram(codes, weight)
+        F = features(test, where)
+
+        def validate(candidate):
+            energies = self._energy_function(candidate, where, hidden)
+            logs = cell_log_likelihood(test, F, energies).sum(axis=1)
+            return float(np.average(logs, weights=mass))
+
+        return validate
 
     # --- what the network says ------------------------------------------------------
 
