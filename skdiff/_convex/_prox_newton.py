@@ -34,11 +34,11 @@ class Composite:
 
     def smooth(self, w: Array, order: int = 1) -> tuple[float, Array, Any]:
         """Value and gradient of the smooth part, and what :meth:`hessian` needs."""
-        raise NotImplementedError
+        raise AssertionError("given by the subclass")
 
     def hessian(self, second: Any, columns: Any) -> Array:
         """Second derivatives of the smooth part in some of the coefficients."""
-        raise NotImplementedError
+        raise AssertionError("given by the subclass")
 
     def lengths(self, w: Array) -> Array:
         """Length of each group."""
@@ -147,7 +147,7 @@ def _working_set(problem: Composite, support: Any, off: Array) -> Any:
     if problem.groups is None:
         joining = joining[:_JOIN_AT_ONCE]
     elif len(joining):
-        widths = np.cumsum([len(problem.groups[k]) for k in joining])
+        widths = np.cumsum([len(problem.groups[int(k)]) for k in joining])
         joining = joining[: max(1, int(np.sum(widths <= _JOIN_AT_ONCE)))]
     return np.union1d(np.flatnonzero(support), joining)
 

@@ -392,15 +392,27 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
             "strength", ascending=False, kind="stable", ignore_index=True
         )
 
-    def _cut(self, strength, sizes, *, penalty, noise, confidence):
-        """Threshold and adjacency of a matrix of strengths."""
-        scale = noise_scale(sizes, confidence)
-        threshold = self.threshold
+    def _cut(self, strength, where, marginals, *, penalty, noise, confidence):
+        """Threshold, cuts of single pairs and adjacency of a matrix of strengths."""
+        threshold, scale = self.threshold, np.ones_like(strength)
         if threshold == "auto":
+            scale = noise_scale(where, marginals, confidence)
             threshold = choose_threshold(strength, scale, penalty=penalty, noise=noise)
-        adjacency = strength > threshold * scale
+        cuts = threshold * scale
+        adjacency = strength > cuts
         np.fill_diagonal(adjacency, False)
-        return float(threshold), adjacency
+        return {
+            "threshold_": float(threshold),
+            "adjacency_": adjacency,
+            "_cuts": cuts,
+        }
+
+    def _describe(self, T, block):
+        """A row of the table of interactions."""
+        strength = float(np.linalg.norm(block))
+        coefficient = float(block.ravel()[0]) if block.size == 1 else np.nan
+        cut = max(self._cuts[i, j] for i in T for j in T if i != j)
+        return T, strength, coefficient, strength > cut
 
 
 def _check_count(value, name, least=1):

@@ -63,6 +63,15 @@ def features(codes: Any, where: Layout) -> Array:
     return F
 
 
+def count_products(where: Layout, degree: int) -> int:
+    """Width of the table of products of up to ``degree`` columns, without listing."""
+    ways = [1] + [0] * degree  # elementary symmetric polynomials of the sizes
+    for span in where.spans:
+        for k in range(degree, 0, -1):
+            ways[k] += ways[k - 1] * (span.stop - span.start)
+    return sum(ways)
+
+
 def list_terms(where: Layout, degree: int) -> tuple[Terms, int]:
     """Products of up to ``degree`` columns, where each stands, and the total width.
 

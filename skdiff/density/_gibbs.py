@@ -52,7 +52,7 @@ def gibbs(
     F = features(codes, where)
     for _ in range(burn_in):
         sweep(codes, F, energies, where, rng)
-    kept = []
+    kept: list[Any] = []
     while len(kept) * n_chains < n_samples:
         for _ in range(thin):
             sweep(codes, F, energies, where, rng)
@@ -67,11 +67,32 @@ def redraw_missing(
     codes = codes.copy()
     F = features(codes, where)
     for _ in range(n_sweeps):
-        for u in np.flatnonzero(gaps.any(axis=0)):
+        for u in np.flatnonzero(gaps.any(axis=0)).tolist():
             rows = np.flatnonzero(gaps[:, u])
             codes[rows, u] = draw(energies(F[rows], u), rng)
             F[rows, where.spans[u]] = where.bases[u][codes[rows, u]]
     return codes
+
+
+def split_incomplete(
+    codes: Any, weight: Array, marginals: list[Array], copies: int, rng: Any
+) -> tuple[Any, Array, Any]:
+    """Incomplete rows several times over, their gaps filled from the marginals.
+
+    Returns the rows, weights with a column for each node, and where the gaps were. The
+    copies of a row share its weight; a node learns from the rows alone in which its own
+    cell was known.
+    """
+    gaps = codes == MISSING
+    incomplete = gaps.any(axis=1)
+    again = np.flatnonzero(incomplete)
+    repeats = np.r_[np.flatnonzero(~incomplete), np.tile(again, copies)]
+    share = np.where(incomplete, weight / copies, weight)[repeats]
+    codes, gaps = codes[repeats], gaps[repeats]
+    for u in np.flatnonzero(gaps.any(axis=0)):
+        holes = np.flatnonzero(gaps[:, u])
+        codes[holes, u] = draw_shares(marginals[u], len(holes), rng)
+    return codes, share[:, None] * ~gaps, gaps
 
 
 def expected_features(
@@ -94,7 +115,7 @@ def expected_features(
     if not len(broken):
         return F
     part, holes = F[broken], gaps[broken]
-    columns = np.flatnonzero(holes.any(axis=0))
+    columns = np.flatnonzero(holes.any(axis=0)).tolist()
     for u in columns:
         part[holes[:, u], where.spans[u]] = marginals[u] @ where.bases[u]
     moving = np.arange(len(broken))

@@ -106,23 +106,31 @@ def strengths(model: Energy, where: Layout) -> Array:
     return out
 
 
-def noise_scale(sizes: Any, confidence: float) -> Array:
-    """How much longer noise makes a pair of columns than a pair of binary ones.
+def noise_scale(where: Layout, marginals: Sequence[Array], confidence: float) -> Array:
+    """How much longer noise makes a pair of columns than one of balanced spins.
 
-    A block of ``d`` coefficients, each of standard deviation ``sqrt(q q') / 2`` times
-    that of a pair of binary columns, has a length of that times ``sqrt(d - 1 + 2 L)``
-    at most, up to the chance ``exp(-L)``.
+    Between independent columns an estimate has the covariance of ``inv(C) x inv(C') /
+    N``, with C and C' those of their contrasts. Its squared length is at most the trace
+    plus ``2 L - 1`` times the largest eigenvalue, up to the chance ``exp(-L)``. Rare
+    categories make it long.
     """
-    q = np.asarray(sizes, dtype=np.float64)
-    L = np.log(len(q) ** 2 / confidence)
-    d = np.maximum(np.outer(q - 1, q - 1), 1.0)
-    return np.asarray(np.sqrt(np.outer(q, q)) / 2 * np.sqrt((d - 1 + 2 * L) / (2 * L)))
+    L = np.log(len(marginals) ** 2 / confidence)
+    traces, tops = np.zeros(len(marginals)), np.zeros(len(marginals))
+    for j, (basis, share) in enumerate(zip(where.bases, marginals, strict=True)):
+        mean = share @ basis
+        spread = np.linalg.eigvalsh((basis.T * share) @ basis - np.outer(mean, mean))
+        if len(spread):
+            inverse = 1.0 / np.maximum(spread, 1e-12)
+            traces[j], tops[j] = inverse.sum(), inverse.max()
+    squares = np.outer(traces, traces) + (2 * L - 1) * np.outer(tops, tops)
+    scale = np.sqrt(squares / (2 * L))
+    return np.asarray(np.where(scale > 0, scale, 1.0))
 
 
 def choose_threshold(
     strength: Array, scale: Array, *, penalty: float, noise: float
 ) -> float:
-    """Cut the strengths where they fall most, in the units of a binary pair.
+    """Cut the strengths where they fall most, in the units of balanced spins.
 
     ``noise`` is what independent columns reach at most, after shrinkage by the penalty;
     only strengths above it are candidates. The largest ratio of neighbours among them,

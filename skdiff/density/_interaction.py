@@ -1,292 +1,18 @@
 """Interaction screening of tables of categories, with its penalty given or chosen."""
 
-import sys
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
-from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted
 
-from skdiff._convex._solve import warn_unless_converged
 from skdiff._sklearn import Interval, StrOptions, fit_context
-from skdiff.density._base import BaseInteractions
-from skdiff.density._coding import MISSING, histogram
-from skdiff.density._features import (
-    Energy,
-    design,
-    features,
-    gauge_block,
-    layout,
-    list_terms,
-)
-from skdiff.density._gibbs import (
-    cell_log_likelihood,
-    draw_shares,
-    expected_features,
-    redraw_missing,
-)
-from skdiff.density._graph import assemble, noise_scale, strengths
-from skdiff.density._interaction_solver import (
-    DEFAULT_ALPHA,
-    make_node,
-    penalty_strength,
-    solve_node,
-)
-
-# Beyond it a few rows carry a sum of exponentials, and no finite answer may exist.
-LARGEST_MARGIN = 6.0
-LARGEST_DESIGN = 4e9  # bytes
-IMPUTATION_ROUNDS, IMPUTATION_SWEEPS = 3, 3
-
-
-class BaseScreening(BaseInteractions):
-    """Interaction screening over given penalties."""
-
-    _parameter_constraints = {
-        **BaseInteractions._parameter_constraints,
-        "method": [StrOptions({"rise", "logrise", "pseudolikelihood"})],
-        "order": [Interval(Integral, 2, None, closed="left")],
-        "confidence": [Interval(Real, 0, 1, closed="neither")],
-        "penalty": [StrOptions({"l1", "group"})],
-        "symmetrize": [StrOptions({"mean", "min", "max"})],
-        "solver": [StrOptions({"auto", "direct", "cvxpy"})],
-        "tol": [Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "n_jobs": [None, Integral],
-    }
-
-    def _energies(self, F, u):
-        model = Energy(self._field, self._pairs, self._higher)
-        return model.at_node(F, u, self._layout())
-
-    def score_samples(self, X):
-        """Unnormalised log-probability of each row under the joint model.
-
-        Differences between rows are log-ratios of probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        log_probability : ndarray of shape (n_samples,)
-            Up to one constant.
-        """
-        check_is_fitted(self)
-        model = Energy(self._field, self._pairs, self._higher)
-        return model.joint(self._features(self._codes(X)), self._layout())
-
-    # --- fitting --------------------------------------------------------------------
-
-    def _screen(self, codes, weight, sizes, alphas, starts=None):
-        """Every node's solutions for decreasing alphas, and the strongest weights.
-
-        ``weight`` has a column for each node where cells were missing.
-        """
-        p = codes.shape[1]
-        if self.order > max(p, 2):
-            raise ValueError(
-                f"order={self.order} asks for interactions of more columns than the "
-                f"{p} there are."
-            )
-        rows, counts = histogram(codes, weight)
-        where = layout(sizes, redundant=self.penalty == "l1")
-        terms, width = list_terms(where, min(self.order, p) - 1)
-        if len(rows) * width * 8 > LARGEST_DESIGN:
-            raise ValueError(
-                f"order={self.order} makes {width} products of columns over "
-                f"{len(rows)} distinct rows, {len(rows) * width * 8 / 1e9:.1f} GB. "
-                "Lower the order or drop columns."
-            )
-        Z = design(features(rows, where), where, terms, width)
-
-        def solve(u):
-            s = counts if counts.ndim == 1 else counts[:, u]
-            total, kept = s.sum(), np.flatnonzero(s)
-            part = slice(None) if len(kept) == len(s) else kept
-            problem = make_node(
-                u,
-                rows[part],
-                s[part] / total,
-                Z[part],
-                where,
-                terms,
-                method=self.method,
-                penalty=self.penalty,
-            )
-            return solve_node(
-                problem,
-                [penalty_strength(a, self.confidence, p, total) for a in alphas],
-                solver="direct" if self.solver == "auto" else self.solver,
-                tol=self.tol,
-                max_iter=self.max_iter,
-                start=None if starts is None else starts[u],
-            )
-
-        nodes = [u for u in range(p) if sizes[u] > 1]
-        parallel = Parallel(n_jobs=self.n_jobs, return_as="generator")
-        paths = [[] for _ in range(p)]
-        for u, path in zip(
-            nodes, parallel(delayed(solve)(u) for u in nodes), strict=True
-        ):
-            paths[u] = path
-            if self.verbose:
-                sys.stdout.write(
-                    f"column {u + 1} of {p}: {sum(s.n_iter for s in path)} iterations, "
-                    f"gap {max(s.gap for s in path):.1e}\n"
-                )
-        return paths, where, terms
-
-    def _fill(self, codes, weight, sizes, marginals, alpha, rng):
-        """Rows with their gaps drawn from the model, and a weight for each node.
-
-        An incomplete row becomes ``n_imputations`` rows that share its weight; a node
-        learns from the rows alone in which its own cell was known.
-        """
-        gaps = codes == MISSING
-        incomplete = gaps.any(axis=1)
-        again = np.flatnonzero(incomplete)
-        repeats = np.r_[np.flatnonzero(~incomplete), np.tile(again, self.n_imputations)]
-        share = np.where(incomplete, weight / self.n_imputations, weight)[repeats]
-        codes, gaps = codes[repeats], gaps[repeats]
-        for u in np.flatnonzero(gaps.any(axis=0)):
-            rows = np.flatnonzero(gaps[:, u])
-            codes[rows, u] = draw_shares(marginals[u], len(rows), rng)
-        weights = share[:, None] * ~gaps
-        where, starts = layout(sizes), None
-        holes = np.flatnonzero(gaps.any(axis=1))
-        for _ in range(IMPUTATION_ROUNDS):
-            paths, solved, terms = self._screen(codes, weights, sizes, [alpha], starts)
-            starts = [path[0].x if path else np.empty(0) for path in paths]
-            model, _ = assemble(starts, where, solved, terms, self.symmetrize)
-            codes[holes] = redraw_missing(
-                codes[holes],
-                gaps[holes],
-                lambda F, u, model=model: model.at_node(F, u, where),
-                where,
-                rng,
-                IMPUTATION_SWEEPS,
-            )
-        return codes, weights, starts
-
-    def _conclude(self, codes, weight, coding, marginals, alpha):
-        """Fit with one penalty; return the whole fitted state."""
-        sizes = [len(labels) for labels in coding.categories]
-        p, starts = len(sizes), None
-        total = float(weight.sum())
-        constant = [n for n, q in zip(self._names(), sizes, strict=True) if q == 1]
-        if (codes == MISSING).any():
-            rng = check_random_state(self.random_state)
-            codes, weight, starts = self._fill(
-                codes, weight, sizes, marginals, alpha, rng
-            )
-        paths, solved, terms = self._screen(codes, weight, sizes, [alpha], starts)
-        found = [path[0] if path else None for path in paths]
-        where = layout(sizes)
-        solutions = [np.empty(0) if s is None else s.x for s in found]
-        model, asymmetry = assemble(solutions, where, solved, terms, self.symmetrize)
-        strength = strengths(model, where)
-        penalty = penalty_strength(alpha, self.confidence, p, total)
-        # by Hoeffding, what a gradient of pure noise reaches at most
-        noise = penalty_strength(np.sqrt(2), self.confidence, p, total)
-        threshold, adjacency = self._cut(
-            strength,
-            sizes,
-            penalty=penalty,
-            noise=max(noise - penalty, penalty),
-            confidence=self.confidence,
-        )
-        self._warn(found, constant)
-        coef, intercept = _named_coefficients(model, sizes, where)
-        return {
-            "categories_": coding.categories,
-            "bin_edges_": coding.edges,
-            "_members": coding.members,
-            "marginals_": marginals,
-            "coef_": coef,
-            "intercept_": intercept,
-            "strength_": strength,
-            "asymmetry_": asymmetry,
-            "adjacency_": adjacency,
-            "threshold_": threshold,
-            "penalty_strength_": penalty,
-            "gap_": max((s.gap for s in found if s is not None), default=0.0),
-            "node_n_iter_": np.array([0 if s is None else s.n_iter for s in found]),
-            "n_iter_": max((s.n_iter for s in found if s is not None), default=1) or 1,
-            "_field": model.field,
-            "_pairs": model.pairs,
-            "_higher": model.higher,
-        }
-
-    def _warn(self, found, constant):
-        if constant:
-            warnings.warn(
-                f"Columns {', '.join(map(str, constant))} have one category: they take "
-                "no part in any interaction.",
-                UserWarning,
-                stacklevel=4,
-            )
-        solved = [s for s in found if s is not None]
-        names = [
-            str(name)
-            for name, s in zip(self._names(), found, strict=True)
-            if s is not None and s.stats["largest_margin"] > LARGEST_MARGIN
-        ]
-        if names:
-            warnings.warn(
-                f"Columns {', '.join(names)} are nearly determined by the others: "
-                "their coefficients grow without bound as the penalty falls, and rest "
-                "on few rows. Increase alpha, or drop columns that repeat others.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
-        for solution in solved:
-            if not solution.converged:
-                warn_unless_converged(self, solution)
-                break
-
-    def _list_interactions(self):
-        where, sizes = self._layout(), [len(c) for c in self.categories_]
-        scale = noise_scale(sizes, self.confidence)
-        p = len(sizes)
-        for i in range(p):
-            for j in range(i + 1, p):
-                block = self._pairs[where.spans[i], where.spans[j]]
-                if block.any():
-                    yield self._describe((i, j), block, scale)
-        for T, block in self._higher.items():
-            yield self._describe(T, block, scale)
-
-    def _describe(self, T, block, scale):
-        strength = float(np.linalg.norm(block))
-        coefficient = float(block.ravel()[0]) if block.size == 1 else np.nan
-        widest = max(scale[i, j] for i in T for j in T if i != j)
-        return T, strength, coefficient, strength > self.threshold_ * widest
-
-
-def _named_coefficients(model, sizes, where):
-    """Pairwise coefficients and fields: arrays of spins, or blocks of energies."""
-    p = len(sizes)
-    if max(sizes) <= 2:
-        alive = np.flatnonzero(np.array(sizes) == 2)
-        coef, intercept = np.zeros((p, p)), np.zeros(p)
-        coef[np.ix_(alive, alive)] = model.pairs
-        intercept[alive] = model.field
-        return coef, intercept
-    blocks = {}
-    for i in range(p):
-        for j in range(i + 1, p):
-            block = model.pairs[where.spans[i], where.spans[j]]
-            if block.any():
-                blocks[i, j] = gauge_block(block, (i, j), where)
-    fields = [basis @ model.field[span] for basis, span in zip(*where, strict=True)]
-    return blocks, fields
+from skdiff.density._coding import MISSING
+from skdiff.density._features import layout
+from skdiff.density._gibbs import cell_log_likelihood, expected_features
+from skdiff.density._graph import assemble
+from skdiff.density._interaction_solver import DEFAULT_ALPHA
+from skdiff.density._screening import BaseScreening
 
 
 class InteractionScreening(BaseScreening):
@@ -322,8 +48,8 @@ class InteractionScreening(BaseScreening):
         their mean, the shortest (all must agree) or the longest.
     threshold : float or "auto", default="auto"
         Strength above which a pair of columns is an edge. "auto" cuts where the
-        strengths above the level of noise fall most. Pairs with more than two
-        categories need more, in proportion to the noise of their blocks.
+        strengths above the level of noise fall most; pairs of columns with many or
+        with rare categories then need more, in proportion to their noise.
     solver : {"auto", "direct", "cvxpy"}, default="auto"
         "direct" is proximal Newton, "cvxpy" a general solver some hundred times slower
         to check it by, "auto" the direct one.
@@ -379,7 +105,8 @@ class InteractionScreening(BaseScreening):
     adjacency_ : ndarray of bool of shape (n_features, n_features)
         The graph.
     threshold_ : float
-        Strength above which a pair of binary columns is an edge.
+        Strength above which a pair is an edge; where it was found automatically,
+        that of a pair of columns with two equally frequent categories.
     penalty_strength_ : float
         Penalty on each interaction.
     gap_ : float

@@ -1,7 +1,7 @@
 """What a fitted network says, in numpy, and what its interactions are."""
 
 from collections.abc import Callable, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ def shapes_of(where: Layout, hidden: Sequence[int], variant: str) -> Shapes:
     energy = variant == "energy"
     widths = [D, *hidden, 1 if energy else widest]
     shapes: list[tuple[int, ...]] = []
-    for a, b in zip(widths[:-1], widths[1:], strict=True):
+    for a, b in pairwise(widths):
         shapes += [(a, b), (b,)] if energy else [(p, a, b), (p, b)]
     return shapes
 

@@ -14,8 +14,12 @@ from skdiff._sklearn import Interval, StrOptions, check_sample_weight, fit_conte
 from skdiff.density._base import BaseInteractions
 from skdiff.density._coding import MISSING, histogram
 from skdiff.density._features import features, layout
-from skdiff.density._gibbs import cell_log_likelihood, draw_shares, redraw_missing
-from skdiff.density._graph import combine, noise_scale
+from skdiff.density._gibbs import (
+    cell_log_likelihood,
+    redraw_missing,
+    split_incomplete,
+)
+from skdiff.density._graph import combine
 from skdiff.density._interaction_solver import penalty_strength
 from skdiff.density._neural_inference import (
     conditional_energies,
@@ -35,7 +39,136 @@ STRENGTH_ROWS, EXPANSION_STATES, EXPANSION_NEIGHBOURS, CONTEXTS = 200, 1024, 8, 
 
 
 class NeuralInteractionScreening(BaseInteractions):
-    """doc"""
+    """Learn a table's conditional distributions, with interactions of any order.
+
+    A network a column, or one energy for all columns, takes the place of the sums of
+    products of :class:`InteractionScreening`. Use it when interactions of three and
+    more columns matter and there are many rows; on few rows, or when pairs are the
+    whole story, the linear model is better, faster, and its graph is easier to trust.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int, default=(15, 15)
+        Widths of the hidden layers of each network.
+    activation : {"identity", "logistic", "tanh", "relu", "gelu", "silu", "elu"}, \
+default="silu"
+        Nonlinearity of the hidden layers.
+    variant : {"conditional", "energy"}, default="conditional"
+        A network a column, which fits each conditional best; or one network for the
+        joint log-probability, whose conditionals agree with each other.
+    l1_input : float, default=0.0
+        L1 penalty on the first layer, which then starts at zero: inputs that do not
+        pay stay out, and the graph is read off the first layer. Try 0.003.
+    alpha : float, default=1e-4
+        L2 penalty on the weights. On small tables more of it is needed.
+    solver : {"auto", "lbfgs", "adam"}, default="auto"
+        L-BFGS on the histogram of distinct rows, or Adam on batches of them; "auto"
+        takes Adam beyond 50 000 distinct rows.
+    learning_rate_init : float, default=0.01
+        Step of Adam, which falls as ``1 / (1 + step / 50000)``.
+    batch_size : int or "auto", default="auto"
+        Distinct rows in a batch of Adam; "auto" is 2000.
+    max_iter : int, default=500
+        Iterations of L-BFGS, or epochs of Adam.
+    tol : float, default=1e-8
+        L-BFGS stops when the loss falls by less than this share of it; Adam after
+        ``n_iter_no_change`` epochs in which it falls by less.
+    n_iter_no_change : int, default=10
+        Iterations without a better held-out score before early stopping, and epochs
+        without a better loss before Adam stops.
+    early_stopping : bool, default=False
+        Hold rows out and keep the state of their best pseudo-likelihood.
+    validation_fraction : float, default=0.1
+        Share of the rows held out for early stopping.
+    time_limit : float, default=None
+        Seconds after which training stops.
+    threshold : float or "auto", default="auto"
+        Strength above which a pair of columns is an edge; with ``l1_input`` in the
+        "conditional" variant, length of the first layer's weights. "auto" cuts where
+        they fall most.
+    categorical_features : array-like, "from_dtype" or None, default="from_dtype"
+        As in :class:`InteractionScreening`.
+    max_categories : int, default=30
+        As in :class:`InteractionScreening`.
+    n_bins : int, default=4
+        As in :class:`InteractionScreening`.
+    handle_unknown : {"error", "missing"}, default="error"
+        Whether a category that was not there in fit is refused or taken as missing.
+    n_imputations : int, default=5
+        Completions drawn of each training row with missing cells.
+    device : str, default="cpu"
+        Where torch trains. Predictions are made by numpy.
+    verbose : int, default=0
+        Whether to print a line an iteration.
+    random_state : int, RandomState instance or None, default=None
+        For the start of the networks, held-out rows, batches, completions and
+        :meth:`sample`.
+
+    Attributes
+    ----------
+    categories_ : list of ndarray
+        Categories of each column.
+    bin_edges_ : list of ndarray or None
+        Upper ends of the bins of a binned column but the last.
+    marginals_ : list of ndarray
+        Weighted frequencies of the categories.
+    strength_ : ndarray of shape (n_features, n_features)
+        Root mean square, over training rows, of what one column does to the energies of
+        the other, averaged over the two directions. It equals that of
+        :class:`InteractionScreening` when all interactions are pairs.
+    asymmetry_ : ndarray of shape (n_features, n_features)
+        Difference between the two directions.
+    input_norm_ : ndarray of shape (n_features, n_features)
+        Length of the first layer's weights from column v in the network of column u.
+    adjacency_ : ndarray of bool of shape (n_features, n_features)
+        The graph.
+    threshold_ : float
+        Where it was cut.
+    interactions_ : DataFrame
+        Interactions of neighbours in the graph, by expansion of the networks over the
+        states of up to eight neighbours a column.
+    n_iter_ : int
+        Iterations or epochs.
+    loss_curve_ : list of float
+        Loss after each.
+    validation_scores_ : list of float
+        Held-out scores, when rows are held out.
+    stopped_ : str
+        Why training ended: "converged", "max_iter", "time", "interrupted", "diverged"
+        or "partial_fit".
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, when all are strings.
+
+    See Also
+    --------
+    InteractionScreening : Sums of products instead of networks; convex.
+
+    Notes
+    -----
+    The loss is the interaction screening objective, ``sum_u mean exp(-y_u' H_u)``, with
+    ``H_u`` the output of column u's network on the contrasts of the other columns, or
+    for the energy E of a row ``E`` minus its mean over the states of column u. All
+    networks are trained together as one batched matrix product. The published code
+    feeds category numbers to the networks; here they get contrasts.
+
+    References
+    ----------
+    A. Jayakumar, A. Y. Lokhov, S. Misra and M. Vuffray, "Learning of Discrete Graphical
+    Models with Neural Networks", NeurIPS 2020, arXiv 2006.11937.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdiff.density import NeuralInteractionScreening
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.integers(0, 2, (3000, 3))
+    >>> X[:, 2] = X[:, 0] ^ X[:, 1] ^ (rng.uniform(size=3000) < 0.1)
+    >>> model = NeuralInteractionScreening((5,), max_iter=100, random_state=0).fit(X)
+    >>> model.predict([[0, 1, 0], [1, 1, 0]], node=2)
+    array([1, 0])
+    """
 
     _parameter_constraints = {
         **BaseInteractions._parameter_constraints,
@@ -76,7 +209,7 @@ class NeuralInteractionScreening(BaseInteractions):
         learning_rate_init=0.01,
         batch_size="auto",
         max_iter=500,
-        tol=1e-9,
+        tol=1e-8,
         n_iter_no_change=10,
         early_stopping=False,
         validation_fraction=0.1,
@@ -195,24 +328,26 @@ class NeuralInteractionScreening(BaseInteractions):
             where, marginals = self._layout(), self.marginals_
             flat, memory = self._flat, getattr(self, "_memory", None)
             curve = list(self.loss_curve_)
-        gaps = codes == MISSING
-        codes = codes.copy()
-        for u in np.flatnonzero(gaps.any(axis=0)):
-            holes = np.flatnonzero(gaps[:, u])
-            codes[holes, u] = draw_shares(marginals[u], len(holes), rng)
+        weights, gaps = weight, codes == MISSING
+        if gaps.any():
+            codes, weights, gaps = split_incomplete(
+                codes, weight, marginals, self.n_imputations, rng
+            )
         if gaps.any() and not state:
             codes = redraw_missing(
                 codes, gaps, self._energies, where, rng, IMPUTATION_SWEEPS
             )
-        weights = weight[:, None] * ~gaps if gaps.any() else weight
         flat, memory, progress, rows = self._train(
             codes, weights, where, marginals, hidden, flat, rng, memory, epochs=1
         )
-        state |= self._analyse(flat, rows, float(weight.sum()), where, hidden)
+        state |= self._analyse(
+            flat, rows, float(weight.sum()), where, marginals, hidden
+        )
         curve += progress.loss_curve
         state |= {
             "_memory": memory,
             "loss_curve_": curve,
+            "validation_scores_": [],
             "n_iter_": len(curve),
             "stopped_": "partial_fit",
         }
@@ -236,19 +371,10 @@ class NeuralInteractionScreening(BaseInteractions):
         total = float(weight.sum())
         shapes = shapes_of(where, hidden, self.variant)
         flat = initial(shapes, rng, zero_input=self.l1_input > 0)
-        gaps = codes == MISSING
-        if gaps.any():
-            incomplete = gaps.any(axis=1)
-            again = np.flatnonzero(incomplete)
-            repeats = np.r_[
-                np.flatnonzero(~incomplete), np.tile(again, self.n_imputations)
-            ]
-            share = np.where(incomplete, weight / self.n_imputations, weight)[repeats]
-            codes, gaps = codes[repeats], gaps[repeats]
-            for u in np.flatnonzero(gaps.any(axis=0)):
-                holes = np.flatnonzero(gaps[:, u])
-                codes[holes, u] = draw_shares(marginals[u], len(holes), rng)
-            weight = share[:, None] * ~gaps
+        if (codes == MISSING).any():
+            codes, weight, gaps = split_incomplete(
+                codes, weight, marginals, self.n_imputations, rng
+            )
             for _ in range(IMPUTATION_ROUNDS):
                 flat = self._train(codes, weight, where, marginals, hidden, flat, rng)[
                     0
@@ -272,7 +398,7 @@ class NeuralInteractionScreening(BaseInteractions):
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        state = self._analyse(flat, rows, total, where, hidden)
+        state = self._analyse(flat, rows, total, where, marginals, hidden)
         return state | {
             "n_iter_": max(1, len(progress.loss_curve)),
             "loss_curve_": progress.loss_curve,
@@ -315,14 +441,7 @@ class NeuralInteractionScreening(BaseInteractions):
         validate = None
         if held.any():
             seen = weight[held] if weight.ndim == 1 else weight[held].max(axis=1)
-            test, mass = histogram(codes[held], seen)
-            F = features(test, where)
-
-            def validate(candidate):
-                energies = self._energy_function(candidate, where, hidden)
-                logs = cell_log_likelihood(test, F, energies).sum(axis=1)
-                return float(np.average(logs, weights=mass))
-
+            validate = self._validator(codes[held], seen, where, hidden)
         progress = module.Progress(
             validate,
             patience=self.n_iter_no_change,
@@ -370,6 +489,18 @@ class NeuralInteractionScreening(BaseInteractions):
             raise ValueError("The loss is not finite. Lower learning_rate_init.")
         return flat, memory, progress, rows
 
+    def _validator(self, codes, weight, where, hidden):
+        """Mean pseudo-log-likelihood of held-out rows, as a function of parameters."""
+        test, mass = histogram(codes, weight)
+        F = features(test, where)
+
+        def validate(candidate):
+            energies = self._energy_function(candidate, where, hidden)
+            logs = cell_log_likelihood(test, F, energies).sum(axis=1)
+            return float(np.average(logs, weights=mass))
+
+        return validate
+
     # --- what the network says ------------------------------------------------------
 
     def _energy_function(self, flat, where, hidden):
@@ -401,20 +532,20 @@ class NeuralInteractionScreening(BaseInteractions):
         F = self._features(self._codes(X))
         return forward(F, layers, self.activation)[:, 0]
 
-    def _analyse(self, flat, rows, total, where, hidden):
+    def _analyse(self, flat, rows, total, where, marginals, hidden):
         """Strengths, graph and interactions of the trained network."""
         energies = self._energy_function(flat, where, hidden)
         picked = np.unique(np.linspace(0, len(rows) - 1, STRENGTH_ROWS).astype(int))
         F = features(rows[picked], where)
         directed = influence(energies, F, where)
         strength = (directed + directed.T) / 2
-        sizes = [len(basis) for basis in where.bases]
         norms = self._input_norms(flat, where, hidden)
         selecting = self.l1_input > 0 and self.variant == "conditional"
-        noise = penalty_strength(np.sqrt(2), CONFIDENCE, len(sizes), total)
-        threshold, adjacency = self._cut(
+        noise = penalty_strength(np.sqrt(2), CONFIDENCE, len(marginals), total)
+        cut = self._cut(
             (norms + norms.T) / 2 if selecting else strength,
-            sizes,
+            where,
+            marginals,
             penalty=0.0,
             noise=noise,
             confidence=CONFIDENCE,
@@ -424,9 +555,10 @@ class NeuralInteractionScreening(BaseInteractions):
             "strength_": strength,
             "asymmetry_": np.abs(directed - directed.T),
             "input_norm_": norms,
-            "adjacency_": adjacency,
-            "threshold_": threshold,
-            "_blocks": self._expansions(energies, F, strength, adjacency, where),
+            **cut,
+            "_blocks": self._expansions(
+                energies, F, strength, cut["adjacency_"], where
+            ),
         }
 
     def _input_norms(self, flat, where, hidden):
@@ -463,10 +595,5 @@ class NeuralInteractionScreening(BaseInteractions):
         }
 
     def _list_interactions(self):
-        sizes = [len(labels) for labels in self.categories_]
-        scale = noise_scale(sizes, CONFIDENCE)
         for T, block in self._blocks.items():
-            strength = float(np.linalg.norm(block))
-            coefficient = float(block.ravel()[0]) if block.size == 1 else np.nan
-            widest = max(scale[i, j] for i in T for j in T if i != j)
-            yield T, strength, coefficient, strength > self.threshold_ * widest
+            yield self._describe(T, block)

@@ -5,7 +5,7 @@ imported by whoever calls; inference needs numpy alone and is in ``_neural_infer
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -219,7 +219,7 @@ def fit_lbfgs(
         for part in screening.chunks(len(table.F)):
             loss = screening.data_loss(whole, table, part)
             loss.backward()
-            total += float(loss)
+            total += float(loss.detach())
         gradient = whole.grad.cpu().numpy() + smooth * decayed * x
         return total + smooth / 2 * float(decayed @ x**2), gradient
 
@@ -304,7 +304,7 @@ def fit_adam(
             for part in screening.chunks(len(chosen)):
                 loss = screening.data_loss(whole, batch, part)
                 loss.backward()
-                total += float(loss) * len(chosen) / n
+                total += float(loss.detach()) * len(chosen) / n
             screening.penalty(whole).backward()
             step = float(optimizer.n_steps)
             optimizer.param_groups[0]["lr"] = learning_rate / (1 + DECAY * step)
