@@ -1,8 +1,8 @@
 """HyperbandSearchCV against grid, random and halving search and optuna's TPE.
 
-Each search tunes the same network; what counts is the processor time, the epochs trained
-on a fold, and the accuracy of the winner on rows no search has seen. Then replays of
-learning curves (``SKDIFF_DATA``), where a search costs nothing but units, and the
+Each search tunes the same network; what counts is the processor time, the epochs
+trained on a fold, and the accuracy of the winner on rows no search has seen. Then
+replays of learning curves (``SKDIFF_DATA``), where a search costs nothing but units, and the
 overhead of an evaluation that costs nothing at all.
 """
 
@@ -82,7 +82,10 @@ def searches(seed, cv):
             ),
             27 + 9 * 3 + 3 * 9 + 27,
         ),
-        "HyperbandSearchCV": (HyperbandSearchCV(model, SPACE, **epochs, **common), None),
+        "HyperbandSearchCV": (
+            HyperbandSearchCV(model, SPACE, **epochs, **common),
+            None,
+        ),
         "HyperbandSearchCV brackets=1": (
             HyperbandSearchCV(model, SPACE, brackets=1, **epochs, **common),
             None,
@@ -106,7 +109,9 @@ def digits():
                 continue  # it draws nothing
             spent = seconds(lambda search=search: search.fit(X, y))
             units = units or search.resource_used_
-            found.setdefault(name, []).append((spent, units, search.score(fresh, truth)))
+            found.setdefault(name, []).append(
+                (spent, units, search.score(fresh, truth))
+            )
         try:
             model = MLPClassifier((32,), max_iter=FULL, tol=0, random_state=0)
             done = []
@@ -116,17 +121,22 @@ def digits():
                 )
             )
             score = done[0].score(fresh, truth)
-            found.setdefault("optuna TPE 49", []).append((spent, SETTINGS * FULL, score))
+            found.setdefault("optuna TPE 49", []).append(
+                (spent, SETTINGS * FULL, score)
+            )
         except ImportError:
             if not seed:
                 print("optuna is not installed: its row is left out")
-    print(f"\ndigits, 629 rows, MLPClassifier, {FULL} epochs, 3 folds, {len(SEEDS)} seeds")
+    print(
+        f"\ndigits, 629 rows, MLPClassifier, {FULL} epochs, 3 folds, {len(SEEDS)} seeds"
+    )
     print(f"{'search':30} CPU s  epochs  test accuracy (mean, range)")
     for name, rows in found.items():
         spent, units, score = np.array(rows).T
         span = f"({score.min():.3f}-{score.max():.3f})"
         print(
-            f"{name:30} {spent.mean():5.1f}  {units.mean():6.0f}  {score.mean():.4f} {span}"
+            f"{name:30} {spent.mean():5.1f}  {units.mean():6.0f}  "
+            f"{score.mean():.4f} {span}"
         )
 
 
@@ -182,7 +192,7 @@ def replay_curves(seeds=40):
                 ).fit(X_NOTHING)  # fmt: skip
                 regrets.append(final.max() - search.best_score_)
                 units.append(search.resource_used_)
-            budget = int(round(np.mean(units) / FULL))
+            budget = round(np.mean(units) / FULL)
             rng = np.random.default_rng(0)
             random = [
                 final.max() - rng.permutation(final)[:budget].max() for _ in range(2000)
@@ -205,7 +215,10 @@ def overhead():
     spent = min(seconds(lambda: search.fit(X, y)) for _ in range(3))
     evaluations = len(search.cv_results_["params"]) * search.n_splits_
     plain = RandomizedSearchCV(
-        Ridge(), {"alpha": loguniform(1e-3, 1e3)}, n_iter=evaluations // 5, random_state=0
+        Ridge(),
+        {"alpha": loguniform(1e-3, 1e3)},
+        n_iter=evaluations // 5,
+        random_state=0,
     )
     theirs = min(seconds(lambda: plain.fit(X, y)) for _ in range(3))
 

@@ -1,7 +1,7 @@
 """ConformalQuantileSearchCV against grid, random and halving search and optuna's TPE.
 
-First on tables of finished trainings (``SKDIFF_DATA``), where the best setting is known:
-how far the best of 50 evaluations is from it, as a share of the way from the median
+First on tables of finished trainings (``SKDIFF_DATA``), where the best setting is
+known: how far the best of 50 evaluations is from it, as a share of the way from the median
 setting to the best. Then on a support vector machine, where a training costs little and
 processor time tells what a search adds.
 """
@@ -169,13 +169,17 @@ def on_a_machine():
     for seed in range(3):
         found = []
         spent = seconds(
-            lambda seed=seed, found=found: found.append(optuna_best(score, suggest, seed))
+            lambda seed=seed, found=found: found.append(
+                optuna_best(score, suggest, seed)
+            )
         )
         rows.append((spent, found[0]))
     if rows[0][1] is None:
         print("optuna is not installed: its row is left out")
     else:
-        print(f"{'optuna TPE 50':30}" + " {:6.2f}  {:.4f}".format(*np.mean(rows, axis=0)))
+        print(
+            f"{'optuna TPE 50':30}" + " {:6.2f}  {:.4f}".format(*np.mean(rows, axis=0))
+        )
 
 
 def main(seeds=10):
@@ -184,7 +188,9 @@ def main(seeds=10):
     print(f"Quantile search\n{machine()}; processor time\n{versions('optuna')}")
     data = folder()
     if data is not None:
-        print(f"\nregret in % after {BUDGET} evaluations (standard error), {seeds} seeds")
+        print(
+            f"\nregret in % after {BUDGET} evaluations (standard error), {seeds} seeds"
+        )
         for name in TABLES:
             on_table(data / f"{name}.csv.gz", seeds)
     on_a_machine()

@@ -10,8 +10,8 @@ finished search is deepened without training anything twice.
 # %%
 # The plan
 # --------
-# Nine settings start with one epoch; the best third goes on to three, and so on. Bracket
-# 0 stops nothing early.
+# Nine settings start with one epoch; the best third goes on to three, and so on.
+# Bracket 0 stops nothing early.
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import loguniform
@@ -40,8 +40,8 @@ for bracket, rung, n, epochs in search.get_schedule():
 # %%
 # The search
 # ----------
-# ``resource_used_`` counts epochs on a fold. As many settings trained in full would have
-# taken more than twice as many.
+# ``resource_used_`` counts epochs on a fold. As many settings trained in full would
+# have taken more than twice as many.
 search.fit(X_train, y_train)
 full = search.n_candidates_ * 9
 print(f"{search.resource_used_} epochs for {search.n_candidates_} settings, not {full}")

@@ -1,4 +1,4 @@
-"""What searches that decide as they go share: folds, evaluations, results, the refit."""
+"""What searches that decide as they go share: folds, evaluations, results, refit."""
 
 import sys
 import time

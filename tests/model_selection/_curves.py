@@ -12,7 +12,9 @@ class Curve(RegressorMixin, BaseEstimator):
     work = Counter()
     rows = []
 
-    def __init__(self, quality=0.0, rate=1.0, broken=False, n_steps=1, warm_start=False):
+    def __init__(
+        self, quality=0.0, rate=1.0, broken=False, n_steps=1, warm_start=False
+    ):
         self.quality = quality
         self.rate = rate
         self.broken = broken

@@ -2,6 +2,7 @@
 
 import warnings
 from collections import Counter
+from itertools import pairwise
 
 import joblib
 import numpy as np
@@ -104,7 +105,7 @@ def test_every_schedule_keeps_its_promises(one, other, factor):
         rungs = [(n, r) for b, _, n, r in schedule if b == s]
         assert len(rungs) == s + 1 and rungs[-1][1] == most
         assert all(r >= least for _, r in rungs) and rungs[-1][0] >= 1
-        for (n, r), (n2, r2) in zip(rungs, rungs[1:], strict=False):
+        for (n, r), (n2, r2) in pairwise(rungs):
             assert n2 <= n / factor and abs(r2 - factor * r) <= factor
     deeper = hyperband_schedule(most * factor, least, factor)
     for s, rung, n, r in schedule:  # bracket s is the head of bracket s + 1
@@ -322,7 +323,9 @@ def test_continued_training_is_uninterrupted_training(estimator, resource, grow)
             else:
                 grow(model, X[train], y[train], results["resource"][i])
             scores.append(model.score(X[test], y[test]))
-        assert results["mean_test_score"][i] == pytest.approx(np.mean(scores), abs=1e-12)
+        assert results["mean_test_score"][i] == pytest.approx(
+            np.mean(scores), abs=1e-12
+        )
 
 
 def test_iterations_are_given_the_difference():
@@ -372,7 +375,7 @@ def test_samples_are_nested_and_stratified(counted):
         seen.setdefault(len(rows), set()).add(tuple(rows))
     sizes = sorted({r for _, _, _, r in search.schedule_})
     assert sorted(seen) == sizes and sizes[-1] == 60 and len(counted.rows[-1]) == 90
-    for small, large in zip(sizes, sizes[1:], strict=False):
+    for small, large in pairwise(sizes):
         for rows in seen[small]:
             assert any(set(rows) <= set(more) for more in seen[large])
     labels = np.repeat([0, 1, 2], [60, 30, 3])
@@ -467,7 +470,10 @@ def test_select_any_looks_on_every_rung():
 
 def test_nan_is_never_promoted_nor_selected():
     space = {"broken": [True, False], "quality": np.linspace(0, 1, 30).tolist()}
-    with pytest.warns(FitFailedWarning, match="broken on purpose"), warnings.catch_warnings():
+    with (
+        pytest.warns(FitFailedWarning, match="broken on purpose"),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", message="One or more of the test scores")
         search = hyperband(space=space, max_resource=9).fit(*table())
     results = search.cv_results_
@@ -555,9 +561,9 @@ def test_several_metrics():
         return {"right": right, "wrong": 1 - right}
 
     search = classifier_search(scoring=both, refit="right").fit(X, y)
-    assert search.best_score_ == search.cv_results_["mean_test_right"][
-        search.best_index_
-    ]
+    assert (
+        search.best_score_ == search.cv_results_["mean_test_right"][search.best_index_]
+    )
     for scoring in (["accuracy", "roc_auc"], both):
         with pytest.raises(ValueError, match="refit must"):
             classifier_search(scoring=scoring, refit=False).fit(X, y)
@@ -795,7 +801,10 @@ def test_a_dask_cluster_gives_the_serial_answer():
         warnings.simplefilter("ignore")  # what a cluster says when it starts and ends
         with (
             distributed.LocalCluster(
-                n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+                n_workers=1,
+                threads_per_worker=2,
+                processes=False,
+                dashboard_address=None,
             ) as cluster,
             distributed.Client(cluster),
             joblib.parallel_config(backend="dask"),

@@ -334,9 +334,7 @@ def test_metrics_groups_weights_and_nesting():
     assert found.multimetric_ and "mean_train_accuracy" in found.cv_results_
     assert found.best_score_ == found.cv_results_["mean_test_roc_auc"].max()
     with pytest.raises(ValueError, match="refit must name"):
-        search(
-            LogisticRegression(), space, scoring=["accuracy"], refit=False
-        ).fit(X, y)
+        search(LogisticRegression(), space, scoring=["accuracy"], refit=False).fit(X, y)
     plain = search(LogisticRegression(), space, n_iter=3, n_initial=2, cv=2)
     plain.fit(X, y, sample_weight=np.where(y == 1, 1.0, 1e-9))
     assert (plain.predict(X) == 1).mean() > 0.95
@@ -391,7 +389,10 @@ def test_a_dask_cluster_gives_the_serial_answer():
         warnings.simplefilter("ignore")  # what a cluster says when it starts and ends
         with (
             distributed.LocalCluster(
-                n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+                n_workers=1,
+                threads_per_worker=2,
+                processes=False,
+                dashboard_address=None,
             ) as cluster,
             distributed.Client(cluster),
             joblib.parallel_config(backend="dask"),
