@@ -2,8 +2,8 @@
 
 Each search tunes the same network; what counts is the processor time, the epochs
 trained on a fold, and the accuracy of the winner on rows no search has seen. Then
-replays of learning curves (``SKDIFF_DATA``), where a search costs nothing but units, and the
-overhead of an evaluation that costs nothing at all.
+replays of learning curves (``SKDIFF_DATA``), where a search costs nothing but units,
+and the overhead of an evaluation that costs nothing at all.
 """
 
 import sys
