@@ -195,6 +195,11 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         tags.target_tags = deepcopy(inner.target_tags)
         return tags
 
+    @property
+    def n_features_in_(self):
+        """Number of columns seen by the refitted estimator."""
+        return super().n_features_in_
+
     def __getstate__(self):
         state = dict(super().__getstate__())
         if not callable(self.scoring) and not isinstance(self.scoring, dict):
