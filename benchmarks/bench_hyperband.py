@@ -1,9 +1,9 @@
 """HyperbandSearchCV against grid, random and halving search and optuna's TPE.
 
-Each search tunes the same network; what counts is the processor time, the epochs trained
-on a fold, and the accuracy of the winner on rows no search has seen. Then replays of
-learning curves (``SKDIFF_DATA``), where a search costs nothing but units, and the
-overhead of an evaluation that costs nothing at all.
+Each search tunes the same network; what counts is the processor time, the epochs
+trained on a fold, and the accuracy of the winner on rows no search has seen. Then
+replays of learning curves (``SKDIFF_DATA``), where a search costs nothing but units,
+and the overhead of an evaluation that costs nothing at all.
 """
 
 import sys
@@ -82,7 +82,10 @@ def searches(seed, cv):
             ),
             27 + 9 * 3 + 3 * 9 + 27,
         ),
-        "HyperbandSearchCV": (HyperbandSearchCV(model, SPACE, **epochs, **common), None),
+        "HyperbandSearchCV": (
+            HyperbandSearchCV(model, SPACE, **epochs, **common),
+            None,
+        ),
         "HyperbandSearchCV brackets=1": (
             HyperbandSearchCV(model, SPACE, brackets=1, **epochs, **common),
             None,
@@ -132,7 +135,8 @@ def digits():
         spent, units, score = np.array(rows).T
         span = f"({score.min():.3f}-{score.max():.3f})"
         print(
-            f"{name:30} {spent.mean():5.1f}  {units.mean():6.0f}  {score.mean():.4f} {span}"
+            f"{name:30} {spent.mean():5.1f}  {units.mean():6.0f}  "
+            f"{score.mean():.4f} {span}"
         )
 
 
@@ -188,7 +192,7 @@ def replay_curves(seeds=40):
                 ).fit(X_NOTHING)  # fmt: skip
                 regrets.append(final.max() - search.best_score_)
                 units.append(search.resource_used_)
-            budget = int(round(np.mean(units) / FULL))
+            budget = round(np.mean(units) / FULL)
             rng = np.random.default_rng(0)
             random = [
                 final.max() - rng.permutation(final)[:budget].max() for _ in range(2000)

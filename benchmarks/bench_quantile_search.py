@@ -1,9 +1,9 @@
 """ConformalQuantileSearchCV against grid, random and halving search and optuna's TPE.
 
-First on tables of finished trainings (``SKDIFF_DATA``), where the best setting is known:
-how far the best of 50 evaluations is from it, as a share of the way from the median
-setting to the best. Then on a support vector machine, where a training costs little and
-processor time tells what a search adds.
+First on tables of finished trainings (``SKDIFF_DATA``), where the best setting is
+known: how far the best of 50 evaluations is from it, as a share of the way from the
+median setting to the best. Then on a support vector machine, where a training costs
+little and processor time tells what a search adds.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What searches that decide as they go share: folds, evaluations, results, the refit."""
+"""What searches that decide as they go share: folds, evaluations, results, refit."""
 
 import sys
 import time
@@ -194,6 +194,11 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         tags.input_tags = deepcopy(inner.input_tags)
         tags.target_tags = deepcopy(inner.target_tags)
         return tags
+
+    @property
+    def n_features_in_(self):
+        """Number of columns seen by the refitted estimator."""
+        return super().n_features_in_
 
     def __getstate__(self):
         state = dict(super().__getstate__())

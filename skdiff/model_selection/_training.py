@@ -190,7 +190,7 @@ def train_and_score(
             context.call_on_fit_task_begin(estimator=caller, X=X_train, y=y_train)
         with watched:
             training.advance(model, done, budget, X_train, y_train, given)
-    except Exception:
+    except Exception:  # whatever a training raises, as in scikit-learn's searches
         if error_score == "raise":
             raise
         failed = format_exc()
@@ -227,7 +227,7 @@ def scores_of(model, data, scorers, score_params, error_score):
         return score_fitted(model, *data, scorers, score_params, error_score), None
     try:
         return score_fitted(model, *data, scorers, score_params, "raise"), None
-    except Exception:
+    except Exception:  # whatever a scorer raises
         return error_score, format_exc()
 
 

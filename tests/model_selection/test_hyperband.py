@@ -2,6 +2,7 @@
 
 import warnings
 from collections import Counter
+from itertools import pairwise
 
 import joblib
 import numpy as np
@@ -104,7 +105,7 @@ def test_every_schedule_keeps_its_promises(one, other, factor):
         rungs = [(n, r) for b, _, n, r in schedule if b == s]
         assert len(rungs) == s + 1 and rungs[-1][1] == most
         assert all(r >= least for _, r in rungs) and rungs[-1][0] >= 1
-        for (n, r), (n2, r2) in zip(rungs, rungs[1:], strict=False):
+        for (n, r), (n2, r2) in pairwise(rungs):
             assert n2 <= n / factor and abs(r2 - factor * r) <= factor
     deeper = hyperband_schedule(most * factor, least, factor)
     for s, rung, n, r in schedule:  # bracket s is the head of bracket s + 1
@@ -374,7 +375,7 @@ def test_samples_are_nested_and_stratified(counted):
         seen.setdefault(len(rows), set()).add(tuple(rows))
     sizes = sorted({r for _, _, _, r in search.schedule_})
     assert sorted(seen) == sizes and sizes[-1] == 60 and len(counted.rows[-1]) == 90
-    for small, large in zip(sizes, sizes[1:], strict=False):
+    for small, large in pairwise(sizes):
         for rows in seen[small]:
             assert any(set(rows) <= set(more) for more in seen[large])
     labels = np.repeat([0, 1, 2], [60, 30, 3])
