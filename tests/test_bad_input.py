@@ -29,6 +29,7 @@ def test_battery(name, index):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     results = [json.loads(line) for line in done.stdout.splitlines() if line]
-    assert len(results) >= 75
+    # fewer for an estimator that can only predict than for one that also transforms
+    assert len(results) >= 65
     bad = {case: complaint for case, complaint in results if complaint}
     assert not bad, json.dumps(bad, indent=1)
