@@ -209,7 +209,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "inner_tol": [Interval(Real, 0, 1, closed="neither")],
-        "tie_strength": [Interval(Real, 0, None, closed="left")],
+        "tie_strength": [Interval(Real, 0, None, closed="both")],
         "n_starts": [Interval(Integral, 1, None, closed="left")],
         "warm_start_inner": ["boolean"],
         "refit": ["boolean", str, callable],

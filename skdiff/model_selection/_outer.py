@@ -93,7 +93,10 @@ def _close(
         t = float(np.clip(t, min(best, other) + edge, max(best, other) - edge))
         found, tilt = at(t)
         if abs(t - last) < tol / 2 and found <= value:
-            return Outcome(t, len(seen), True)
+            # a short step is the end only if the slope says that the next is short too
+            bend = abs(tilt - seen[last][1])
+            if abs(tilt) * abs(t - last) <= bend * tol / 2:
+                return Outcome(t, len(seen), True)
         last = t
         if found >= value:
             other = t

@@ -131,7 +131,18 @@ class Continuous:
         return -_LOGIT_END, _LOGIT_END
 
     def value(self, theta: Array) -> Array:
-        """Hyperparameter at an outer variable."""
+        """Hyperparameter at an outer variable.
+
+        Parameters
+        ----------
+        theta : ndarray
+            Outer variables.
+
+        Returns
+        -------
+        value : ndarray
+            Hyperparameters.
+        """
         if self.scale == "log":
             return np.clip(np.exp(theta), self.low, self.high)
         if self.scale == "linear":
@@ -139,7 +150,18 @@ class Continuous:
         return self.low + (self.high - self.low) * expit(theta)
 
     def slope(self, theta: Array) -> Array:
-        """Derivative of the hyperparameter in the outer variable."""
+        """Derivative of the hyperparameter in the outer variable.
+
+        Parameters
+        ----------
+        theta : ndarray
+            Outer variables.
+
+        Returns
+        -------
+        slope : ndarray
+            Derivatives.
+        """
         if self.scale == "log":
             return np.exp(theta)
         if self.scale == "linear":
@@ -148,7 +170,18 @@ class Continuous:
         return (self.high - self.low) * share * (1 - share)
 
     def invert(self, value: Any) -> Array:
-        """Outer variable of a hyperparameter."""
+        """Outer variable of a hyperparameter.
+
+        Parameters
+        ----------
+        value : float or ndarray
+            Hyperparameters.
+
+        Returns
+        -------
+        theta : ndarray
+            Outer variables.
+        """
         value = np.asarray(value, dtype=float)
         if self.scale == "log":
             return np.log(value)
