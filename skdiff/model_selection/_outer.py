@@ -1,6 +1,7 @@
 """Outer solvers: a root search for one variable, L-BFGS and projected steps for more."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ Slope = Callable[[float], tuple[float, float]]
 Objective = Callable[[Array], tuple[float, Array]]
 # slopes this small a share of tol * C are zero: of one variable, and of a vector
 _ZERO, _FLAT = 1e-6, 1e-2
+_PATIENCE, _GAIN = 15, 1e-3
+_SECOND = 8  # points for another valley
 _STEEP = 1.2  # a scan that has risen by a fifth and rises on is over
 
 
@@ -66,8 +69,21 @@ def root(
     side = 1 if slope < 0 else -1
     if not 0 <= i + side < len(scan):
         return Outcome(scan[i], len(seen), not short, 0 if short else side)
-    best, other = scan[i], scan[i + side]
-    return _close(at, seen, best, other, tol, max_iter)
+    outcome = _close(at, seen, scan[i], scan[i + side], tol, max_iter)
+    for a, b in pairwise(scan):
+        (fa, ga), (fb, gb) = seen[a], seen[b]
+        low, high = ((a, ga), (b, gb)) if fa < fb else ((b, gb), (a, ga))
+        inward = low[1] * (high[0] - low[0]) < 0
+        if not inward or {a, b} == {scan[i], scan[i + side]}:
+            continue
+        # another valley, if it could be lower where the tangents meet or half way
+        t = (fb - fa + ga * a - gb * b) / (ga - gb) if ga < 0 < gb else (a + b) / 2
+        if min(fa, fb) + low[1] * (t - low[0]) < seen[outcome.theta][0]:
+            limit = min(max_iter, len(seen) + _SECOND)
+            found = _close(at, seen, low[0], high[0], tol, limit)
+            if seen[found.theta][0] < seen[outcome.theta][0]:
+                outcome = found
+    return outcome._replace(n_iter=len(seen))
 
 
 def _close(
@@ -83,7 +99,11 @@ def _close(
     last = best
     while len(seen) < max_iter:
         (value, slope), (top, beyond) = seen[best], seen[other]
-        if abs(slope) <= _ZERO * tol * abs(value) or abs(other - best) < tol:
+        width = abs(other - best)
+        if abs(slope) <= _ZERO * tol * abs(value) or width < tol:
+            return Outcome(best, len(seen), True)
+        # kinks are slow to close; a convex criterion has no more than this to give
+        if len(seen) >= _PATIENCE and abs(slope) * width <= _GAIN * tol * abs(value):
             return Outcome(best, len(seen), True)
         stalled = len(widths) > 2 and widths[-1] > widths[-3] / 2
         t = (best + other) / 2
