@@ -8,8 +8,8 @@ points, 30 draws, 30 trials. ``Continuous`` intervals, ``WeightedRidge``,
 registrations by ``inner_problem``, ``check_hypergradient`` and
 ``GradientSearchDisplay`` have no cost of their own beside the searches timed here.
 
-With ``SKDIFF_DATA`` naming the folder of real tables, nested cross-validation on five of
-them follows.
+With ``SKDIFF_DATA`` naming the folder of real tables, nested cross-validation on five
+of them follows.
 """
 
 import os
@@ -71,7 +71,9 @@ def searches(estimator, name, low, high, scoring, cv):
             name,
         ),
         f"{POINTS} random draws": found_by_search(
-            RandomizedSearchCV(estimator, draws, n_iter=POINTS, random_state=0, **options),
+            RandomizedSearchCV(
+                estimator, draws, n_iter=POINTS, random_state=0, **options
+            ),
             name,
         ),
         "halving": found_by_search(
@@ -122,9 +124,7 @@ def sparho_lasso(cv):
     def search(X, y):
         X, y = X - X.mean(axis=0), y - y.mean()
         problem = sparho.Problem(sparho.SquaredLoss(), sparho.L1(), X, y)
-        folds = tuple(
-            (a.astype(np.int32), b.astype(np.int32)) for a, b in cv.split(X)
-        )
+        folds = tuple((a.astype(np.int32), b.astype(np.int32)) for a, b in cv.split(X))
         solver = SklearnLasso(tol=1e-8)
         start = np.abs(X.T @ y).max() / len(y) / 10
         result = sparho.hoag_search(
@@ -177,9 +177,9 @@ def lasso_rows():
     model = Lasso(max_iter=10_000)
     search = GradientSearchCV(model, {"alpha": Continuous(low, high)}, cv=cv)
     peers = {
-        "LassoCV(100)": lambda X, y: LassoCV(
-            alphas=np.geomspace(low, high, 100), cv=cv
-        ).fit(X, y).alpha_,
+        "LassoCV(100)": lambda X, y: (
+            LassoCV(alphas=np.geomspace(low, high, 100), cv=cv).fit(X, y).alpha_
+        ),
         **sparho_lasso(cv),
         **searches(model, "alpha", low, high, "neg_mean_squared_error", cv),
     }
@@ -191,14 +191,18 @@ def logistic_rows(task, X, y, low, high, target, grid):
     model = LogisticRegression(max_iter=1000)
     search = GradientSearchCV(model, {"C": Continuous(low, high)}, cv=cv)
     peers = {
-        f"LogisticRegressionCV({POINTS})": lambda X, y: LogisticRegressionCV(
-            Cs=np.geomspace(low, high, POINTS),
-            cv=cv,
-            scoring="neg_log_loss",
-            max_iter=1000,
-            l1_ratios=(0,),
-            use_legacy_attributes=False,
-        ).fit(X, y).C_,
+        f"LogisticRegressionCV({POINTS})": lambda X, y: (
+            LogisticRegressionCV(
+                Cs=np.geomspace(low, high, POINTS),
+                cv=cv,
+                scoring="neg_log_loss",
+                max_iter=1000,
+                l1_ratios=(0,),
+                use_legacy_attributes=False,
+            )
+            .fit(X, y)
+            .C_
+        ),
     }
     if grid:
         peers |= searches(model, "C", low, high, "neg_log_loss", cv)
@@ -209,13 +213,15 @@ def ridge_rows():
     X, y = make_regression(2000, 100, noise=50.0, random_state=0)
     low, high = 1e-3, 1e4
     cv = KFold(5)
-    search = GradientSearchCV(Ridge(), {"alpha": Continuous(low, high)}, cv=cv, tol=1e-6)
+    search = GradientSearchCV(
+        Ridge(), {"alpha": Continuous(low, high)}, cv=cv, tol=1e-6
+    )
     alphas = np.geomspace(low, high, 10)
     peers = {
         "RidgeCV(10), leave one out": lambda X, y: RidgeCV(alphas).fit(X, y).alpha_,
-        "RidgeCV(10), 5 folds": lambda X, y: RidgeCV(
-            alphas, cv=cv, scoring="neg_mean_squared_error"
-        ).fit(X, y).alpha_,
+        "RidgeCV(10), 5 folds": lambda X, y: (
+            RidgeCV(alphas, cv=cv, scoring="neg_mean_squared_error").fit(X, y).alpha_
+        ),
     }
     return compare("ridge 2000 x 100", search, peers, X, y, "alpha", "")
 
@@ -240,9 +246,13 @@ def kernel_row():
     best = clone(search).fit(X, y).best_score_
     note = f"criterion {-best:.1f} against {-grid.best_score_:.1f}"
     return Row(
-        "kernel ridge 442 x 10, two values", ours, theirs, "grid of 15 x 15", target="15x",
+        "kernel ridge 442 x 10, two values",
+        ours,
+        theirs,
+        "grid of 15 x 15",
+        target="15x",
         note=note,
-    )  # fmt: skip
+    )
 
 
 def vector_row():
@@ -266,7 +276,7 @@ TABLES = {
 
 
 def nested_quality(folder):
-    """Test score by nested folds: gradient search against the grid and Lasso's own CV."""
+    """Test score by nested folds: gradient search against the grid."""
     print("\nNested cross-validation, 5 outer folds, at most 1500 rows")
     print("R2 or accuracy; difference and its standard error over the outer folds")
     for name, (file, target, kind) in TABLES.items():
@@ -277,8 +287,13 @@ def nested_quality(folder):
         y = table.pop(target).to_numpy()
         X = pd.get_dummies(table, dtype=float).to_numpy(dtype=float)
         if kind == "classes":
-            models = [("C", LogisticRegression(max_iter=3000), "neg_log_loss", 1e-4, 1e3)]
-            outer, scoring = StratifiedKFold(5, shuffle=True, random_state=0), "accuracy"
+            models = [
+                ("C", LogisticRegression(max_iter=3000), "neg_log_loss", 1e-4, 1e3)
+            ]
+            outer, scoring = (
+                StratifiedKFold(5, shuffle=True, random_state=0),
+                "accuracy",
+            )
         else:
             models = [
                 ("alpha", Ridge(), "neg_mean_squared_error", 1e-3, 1e4),

@@ -71,7 +71,9 @@ for relevant, n_rows, n_features in [(5, 200, 50), (50, 200, 50)]:
 X, y = load_breast_cancer(return_X_y=True, as_frame=True)
 X[:] = StandardScaler().fit_transform(X)
 search = GradientSearchCV(
-    WeightedLogisticRegression(), {"C": Continuous(1e-3, 1e2, per="feature")}, max_iter=30
+    WeightedLogisticRegression(),
+    {"C": Continuous(1e-3, 1e2, per="feature")},
+    max_iter=30,
 ).fit(X, y)
 GradientSearchDisplay.from_estimator(search).plot_values()
 

@@ -4,8 +4,8 @@ Finding mislabelled rows by their weights
 
 A third of the training labels is wrong, and a small clean part is at hand. A weight for
 each training row, found by the gradient of the clean part's log loss, tells which rows
-to distrust. The simplest rival is to train on the clean part alone, and it does as well:
-the weights are worth their while for *finding* the rows.
+to distrust. The simplest rival is to train on the clean part alone, and it does as
+well: the weights are worth their while for *finding* the rows.
 """
 
 # %%
@@ -28,8 +28,8 @@ weights = {"sample_weight": Continuous(0, 1, scale="logit", per="sample")}
 pipeline = make_pipeline(StandardScaler(), LogisticRegression())
 
 # %%
-# Four draws of the noise: 60 % of the rows train with 30 % of their labels flipped, 20 %
-# are clean, 20 % test.
+# Four draws of the noise: 60 % of the rows train with 30 % of their labels flipped,
+# 20 % are clean, 20 % test.
 print("seed  AUC of the weights  accuracy: all rows  weighted  clean part alone")
 for seed in range(4):
     rng = np.random.default_rng(seed)

@@ -110,7 +110,9 @@ def hoag(
             L *= 0.95
         theta, x, value, previous = trial, x_trial, found, p
         p = oracle.hypergradient(theta, x, eps_k) / scale
-        if p @ previous < 0:  # a step over the minimum: the published rule goes round it
+        if (
+            p @ previous < 0
+        ):  # a step over the minimum: the published rule goes round it
             L *= 2
     return Outcome(theta, max_iter, False)
 

@@ -28,8 +28,9 @@ def check_hypergradient(search, X, y, eps=1e-4):
     -------
     error : float
         Largest difference, relative to the largest slope, or to a ten-thousandth of the
-        criterion where slopes vanish. Well below 1e-4 for a right inner problem; kinks of a criterion (a coefficient that enters a lasso within
-        the step) show as larger errors.
+        criterion where slopes vanish. Well below 1e-4 for a right inner problem; kinks
+        of a criterion (a coefficient that enters a lasso within the step) show as
+        larger errors.
 
     See Also
     --------

@@ -66,7 +66,8 @@ def check_target(y: Any, last: Any, name: str) -> Target:
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
-                f"{name} needs at least two classes in y; got one class: {classes[0]!r}."
+                f"{name} needs at least two classes in y; got one class: "
+                f"{classes.tolist()[0]!r}."
             )
         return Target(y, codes, classes)
     several = tags.target_tags.multi_output
@@ -180,10 +181,10 @@ def _check_classes(target, codes, weight, index):
         missing = sorted(set(range(len(target.classes))) - set(seen.tolist()))
         if missing:
             trimmed = " with a positive sample_weight" if weight is not None else ""
+            label = target.classes[missing].tolist()[0]
             raise ValueError(
-                f"The class {target.classes[missing].tolist()[0]!r} is missing from the "
-                f"training rows of fold {index}{trimmed}. Use fewer or stratified folds, "
-                "or gather more rows of that class."
+                f"The class {label!r} is missing from the training rows of fold {index}"
+                f"{trimmed}. Use fewer or stratified folds, or gather more rows of it."
             )
 
 

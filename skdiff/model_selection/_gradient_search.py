@@ -72,11 +72,11 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     cv : int, splitter or iterable, default=None
         Folds, as in :class:`~sklearn.model_selection.GridSearchCV`.
     solver : {"auto", "root", "lbfgs", "hoag", "maid"}, default="auto"
-        ``"root"`` searches one variable by the sign of the slope. ``"lbfgs"`` is SciPy's
-        in a box, with exact inner solves. ``"hoag"`` and ``"maid"`` solve the inner
-        problems only as exactly as needed, by a schedule or by an error bound.
-        ``"auto"``: root for one variable, lbfgs where inner solves are cheap or the
-        variables are at most 50, maid otherwise.
+        ``"root"`` searches one variable by its slope. ``"lbfgs"`` is SciPy's in a box,
+        with exact inner solves. ``"hoag"`` and ``"maid"`` solve the inner problems only
+        as exactly as needed, by a schedule or by an error bound. ``"auto"``: root for
+        one variable, lbfgs where inner solves are cheap or the variables are at most
+        50, maid otherwise.
     max_iter : int, default=50
         Limit of evaluated points, for each stage of each combination.
     tol : float, default=1e-3
@@ -375,7 +375,9 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     def _read_distributions(self, parts):
         """Split the dictionary into intervals and lists; check the names."""
         if not self.param_distributions:
-            raise ValueError("param_distributions is empty: there is nothing to search.")
+            raise ValueError(
+                "param_distributions is empty: there is nothing to search."
+            )
         known = self.estimator.get_params(deep=True)
         differentiable = inner_problem(parts.last).parameters
         intervals, choices = {}, {}

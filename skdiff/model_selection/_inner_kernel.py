@@ -35,7 +35,8 @@ class KernelRidgeProblem(InnerProblem):
         kernel = self.estimator.kernel
         if "gamma" in self.lowest and kernel not in _GAMMA_KERNELS:
             raise ValueError(
-                f'gamma is differentiable for kernel="rbf" and "laplacian". Got {kernel!r}.'
+                'gamma is differentiable for kernel="rbf" and "laplacian". Got '
+                f"{kernel!r}."
             )
         self.scaled = self.vector.get("gamma", False)
         if self.scaled and kernel != "rbf":
@@ -132,7 +133,11 @@ class KernelRidgeProblem(InnerProblem):
         """Products for alpha and for the length scales."""
         out = {}
         if "alpha" in theta:
-            a = w if self.root is None else w / np.where(self.root > 0, self.root, 1.0) ** 2
+            a = (
+                w
+                if self.root is None
+                else w / np.where(self.root > 0, self.root, 1.0) ** 2
+            )
             out["alpha"] = float(np.sum(q * a))
         if "gamma" in theta:
             out["gamma"] = self._pull_kernel(q @ w.T, self._last[1][1], self.X, "D")

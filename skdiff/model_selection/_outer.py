@@ -1,4 +1,4 @@
-"""Outer solvers: a root search for one variable, L-BFGS and projected steps for more."""
+"""Outer solvers: a root search for one variable, L-BFGS and descent for more."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -38,8 +38,8 @@ def root(
 ) -> Outcome:
     """Minimise in one variable by the sign of the slope.
 
-    A scan from the upper end, or ``upward``, brackets the lowest of ``n_scan`` points; cubics through
-    values and slopes close the bracket, bisection where they stall.
+    A scan from the upper end, or ``upward``, brackets the lowest of ``n_scan`` points;
+    cubics through values and slopes close the bracket, bisection where they stall.
     """
     seen: dict[float, tuple[float, float]] = {}
 
@@ -53,8 +53,8 @@ def root(
     scan = [float(t) for t in np.linspace(low, high, max(n_scan, 2))]
     lowest, step = np.inf, 1 if upward else -1
     for t in scan[::step][:max_iter]:
-        value, slope = at(t)
-        if value > _STEEP * lowest and slope * step > 0:
+        value, tilt = at(t)
+        if value > _STEEP * lowest and tilt * step > 0:
             break  # far up the other side, where inner problems are hardest
         lowest = min(lowest, value)
     short = len(seen) == max_iter < len(scan)
@@ -72,15 +72,15 @@ def root(
     outcome = _close(at, seen, scan[i], scan[i + side], tol, max_iter)
     for a, b in pairwise(scan):
         (fa, ga), (fb, gb) = seen[a], seen[b]
-        low, high = ((a, ga), (b, gb)) if fa < fb else ((b, gb), (a, ga))
-        inward = low[1] * (high[0] - low[0]) < 0
+        near, far = ((a, ga), (b, gb)) if fa < fb else ((b, gb), (a, ga))
+        inward = near[1] * (far[0] - near[0]) < 0
         if not inward or {a, b} == {scan[i], scan[i + side]}:
             continue
         # another valley, if it could be lower where the tangents meet or half way
         t = (fb - fa + ga * a - gb * b) / (ga - gb) if ga < 0 < gb else (a + b) / 2
-        if min(fa, fb) + low[1] * (t - low[0]) < seen[outcome.theta][0]:
+        if min(fa, fb) + near[1] * (t - near[0]) < seen[outcome.theta][0]:
             limit = min(max_iter, len(seen) + _SECOND)
-            found = _close(at, seen, low[0], high[0], tol, limit)
+            found = _close(at, seen, near[0], far[0], tol, limit)
             if seen[found.theta][0] < seen[outcome.theta][0]:
                 outcome = found
     return outcome._replace(n_iter=len(seen))
@@ -211,9 +211,10 @@ def descend(
         if moved < tol / 10:
             return Outcome(theta, n_iter, True)
         found, slope = objective(trial)
-        if np.isfinite(found) and found <= value - 1e-4 * np.sum(
-            (trial - theta) ** 2
-        ) / step:
+        if (
+            np.isfinite(found)
+            and found <= value - 1e-4 * np.sum((trial - theta) ** 2) / step
+        ):
             theta, value, gradient = trial, found, slope
             step *= 1.5
         else:

@@ -69,7 +69,7 @@ def pcg(
 
 
 def cholesky_solver(H: Array) -> Callable[[Array], Array]:
-    """Return the solve with a positive definite matrix; robust where it is not quite."""
+    """Return the solve with a matrix that is positive definite up to rounding."""
     factor, info = dpotrf(H, lower=1, clean=0, overwrite_a=0)
     if info == 0 and np.isfinite(factor[-1, -1]):
         return lambda b: np.asarray(dpotrs(factor, b, lower=1)[0]).reshape(b.shape)
@@ -253,7 +253,7 @@ def newton_multinomial(
             return W + step, curvature, n_iter
         dZ, t = A @ step, 1.0
         for _ in range(_HALVINGS):
-            found = loss.evaluate(Z + t * dZ, y, 1)
+            found: Any = loss.evaluate(Z + t * dZ, y, 1)
             trial = float(s @ found[0] + lam @ ((W + t * step) ** 2).sum(axis=1) / 2)
             if trial <= total + _ARMIJO * t * slope:
                 break
@@ -261,5 +261,5 @@ def newton_multinomial(
         else:
             return W, curvature, n_iter
         W, Z, total = W + t * step, Z + t * dZ, trial
-        value, first = found
+        first = found[1]
     return W, curvature, max_iter

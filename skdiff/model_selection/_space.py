@@ -6,6 +6,7 @@ through the logistic function, so that every variable has a range of a few units
 """
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -236,7 +237,7 @@ class Space:
     def __init__(self, variables: list[Variable]) -> None:
         self.variables = variables
         ends = np.cumsum([0] + [v.size for v in variables])
-        self.slices = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        self.slices = [slice(a, b) for a, b in pairwise(ends)]
         self.size = int(ends[-1])
 
     def _stack(self, what: Any) -> Array:
@@ -286,8 +287,10 @@ class Space:
             [np.full(v.size, t) for v, t in zip(self.variables, theta, strict=True)]
         )
 
-    def penalty(self, theta: Array, centre: Array, weight: float) -> tuple[float, Array]:
-        """``weight / 2 * sum over vectors of mean (theta - centre)^2``, and gradient."""
+    def penalty(
+        self, theta: Array, centre: Array, weight: float
+    ) -> tuple[float, Array]:
+        """``weight / 2 * sum over vectors of mean (theta - centre)^2``, with slope."""
         value, gradient = 0.0, np.zeros_like(theta)
         for variable, part in zip(self.variables, self.slices, strict=True):
             if variable.size > 1:

@@ -1,4 +1,4 @@
-"""One gradient search: the variables of one combination of the lists, and its stages."""
+"""One gradient search: variables of one combination of the lists, and stages."""
 
 import warnings
 
@@ -288,7 +288,7 @@ class Task:
         return best
 
     def _starts(self, objective, space, start, rng):
-        """Starting points: the best of a small scan, or the tied optimum; then random."""
+        """Best points of a small scan, or the tied optimum and random points."""
         n = self.search.n_starts
         lower, upper = space.lower, space.upper
         width = upper - lower

@@ -100,7 +100,11 @@ NO_LEAK = {
 @pytest.mark.parametrize("name", NO_LEAK)
 def test_every_row_is_the_cross_validation_of_its_pipeline(name, diabetes, cancer):
     estimator, intervals, kind = NO_LEAK[name]
-    tables = {"numbers": diabetes, "classes": cancer, "three": load_iris(return_X_y=True)}
+    tables = {
+        "numbers": diabetes,
+        "classes": cancer,
+        "three": load_iris(return_X_y=True),
+    }
     X, y = tables[kind]
     X = X * np.linspace(1, 50, X.shape[1])  # the scaler has to matter
     pipeline = Pipeline([("scale", StandardScaler()), ("model", estimator)])
@@ -125,7 +129,9 @@ def refined(function, low, high, n=400):
     grid = np.linspace(low, high, n)
     i = int(np.argmin([function(t) for t in grid]))
     ends = grid[max(i - 1, 0)], grid[min(i + 1, n - 1)]
-    return minimize_scalar(function, bounds=ends, method="bounded", options={"xatol": 1e-8}).x
+    return minimize_scalar(
+        function, bounds=ends, method="bounded", options={"xatol": 1e-8}
+    ).x
 
 
 @pytest.mark.parametrize(
@@ -145,7 +151,9 @@ def test_the_best_is_the_argmin_of_a_refined_grid(
     X, y = diabetes if kind == "numbers" else cancer
     X = StandardScaler().fit_transform(X)
     intervals = {name: loguniform(low, high)}
-    search = GradientSearchCV(estimator, intervals, cv=KFold(5, shuffle=True, random_state=0))
+    search = GradientSearchCV(
+        estimator, intervals, cv=KFold(5, shuffle=True, random_state=0)
+    )
     task = search._prepare(X, y, None)
     best = refined(
         lambda t: task.evaluator(np.array([t]))[0], np.log(low), np.log(high), 100
@@ -295,7 +303,7 @@ def test_lists_are_tried_one_by_one(diabetes):
     search = GradientSearchCV(
         pipeline, {"pick__k": [2, 5, 8], "model__alpha": WIDE}, n_starts=2
     ).fit(X, y)
-    counts = {k: 0 for k in (2, 5, 8)}
+    counts = dict.fromkeys((2, 5, 8), 0)
     for params in search.cv_results_["params"]:
         counts[params["pick__k"]] += 1
     assert all(8 <= c <= 25 for c in counts.values())
@@ -311,7 +319,9 @@ def test_lists_are_tried_one_by_one(diabetes):
 def test_scoring_reports_and_picks(cancer):
     X, y = cancer
     names = np.array(["malignant", "benign"])[y]
-    pipeline = make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cholesky", tol=1e-10))
+    pipeline = make_pipeline(
+        StandardScaler(), LogisticRegression(solver="newton-cholesky", tol=1e-10)
+    )
     intervals = {"logisticregression__C": loguniform(1e-3, 1e2)}
     search = GradientSearchCV(
         pipeline,
@@ -320,7 +330,11 @@ def test_scoring_reports_and_picks(cancer):
         refit="roc_auc",
     ).fit(X, names)
     results = search.cv_results_
-    assert search.multimetric_ and set(search.scorer_) == {"accuracy", "roc_auc", "neg_log_loss"}
+    assert search.multimetric_ and set(search.scorer_) == {
+        "accuracy",
+        "roc_auc",
+        "neg_log_loss",
+    }
     for metric in search.scorer_:
         again = cross_val_score(
             clone(pipeline).set_params(**search.best_params_), X, names, scoring=metric
@@ -643,7 +657,7 @@ def test_bad_intervals_are_refused(arguments, words):
 def test_a_class_missing_from_a_fold_is_named():
     X, y = np.random.default_rng(0).normal(size=(30, 2)), np.repeat(["a", "b", "c"], 10)
     search = GradientSearchCV(LogisticRegression(), {"C": WIDE}, cv=KFold(3))
-    with pytest.raises(ValueError, match="class 'a' is missing .* fold 0"):
+    with pytest.raises(ValueError, match=r"class 'a' is missing .* fold 0"):
         search.fit(X, y)
 
 

@@ -46,11 +46,16 @@ def test_root_finds_the_minimum_of_a_skewed_bowl(centre, skew, offset):
 
 def test_root_survives_kinks_and_several_minima():
     def bumpy(t):
-        return abs(t - 1) + 0.3 * np.cos(3 * t) + 3, np.sign(t - 1) - 0.9 * np.sin(3 * t)
+        return abs(t - 1) + 0.3 * np.cos(3 * t) + 3, np.sign(t - 1) - 0.9 * np.sin(
+            3 * t
+        )
 
     found = root(bumpy, -8.0, 8.0, tol=1e-6, max_iter=60)
     reference = minimize_scalar(
-        lambda t: bumpy(t)[0], bounds=(0.9, 1.3), method="bounded", options={"xatol": 1e-9}
+        lambda t: bumpy(t)[0],
+        bounds=(0.9, 1.3),
+        method="bounded",
+        options={"xatol": 1e-9},
     )
     assert found.converged
     assert bumpy(found.theta)[0] <= reference.fun + 1e-6
@@ -58,7 +63,9 @@ def test_root_survives_kinks_and_several_minima():
 
 @pytest.mark.parametrize("side", [-1, 1])
 def test_root_stops_at_a_bound(side):
-    found = root(lambda t: (5.0 - side * t, -float(side)), -1.0, 1.0, tol=1e-3, max_iter=50)
+    found = root(
+        lambda t: (5.0 - side * t, -float(side)), -1.0, 1.0, tol=1e-3, max_iter=50
+    )
     assert found.bound == side and found.theta == side and found.n_iter <= 5
 
 
@@ -233,7 +240,5 @@ def test_hoag_reaches_the_optimum_of_a_well_conditioned_quadratic(schedule):
     problem.A3 = Q @ np.diag(np.linspace(1, 2, 10))
     problem.H, problem.J = Q.T @ Q, Q.T @ problem.A3
     problem.mu = problem.L = problem.L_g = 1.0
-    found = hoag(
-        problem, np.zeros(10), *BOX, max_iter=300, tol=1e-5, schedule=schedule
-    )
+    found = hoag(problem, np.zeros(10), *BOX, max_iter=300, tol=1e-5, schedule=schedule)
     np.testing.assert_allclose(found.theta, problem.optimum(), atol=2e-2)
