@@ -5,7 +5,6 @@ from itertools import product
 from numbers import Integral, Real
 
 import numpy as np
-import scipy.stats
 import sklearn
 from scipy.stats import rankdata
 from sklearn.base import clone
@@ -30,7 +29,7 @@ from skdiff.model_selection import _criteria
 from skdiff.model_selection._evaluate import StopSearch
 from skdiff.model_selection._folds import Data, check_rows, check_target, take_apart
 from skdiff.model_selection._inner import inner_problem
-from skdiff.model_selection._space import Continuous, from_distribution
+from skdiff.model_selection._space import from_distribution, from_plain, to_plain
 from skdiff.model_selection._task import ROW_WEIGHTS, Task
 
 SOLVERS = ("auto", "root", "lbfgs", "hoag", "maid")
@@ -575,7 +574,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         state = super().__getstate__()
         given = state.get("param_distributions")
         if isinstance(given, dict):
-            plain = {key: _to_plain(value) for key, value in given.items()}
+            plain = {key: to_plain(value) for key, value in given.items()}
             state = {**state, "param_distributions": plain}
         return state
 
@@ -583,7 +582,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         """Bring the intervals back."""
         given = state.get("param_distributions")
         if isinstance(given, dict):
-            again = {key: _from_plain(value) for key, value in given.items()}
+            again = {key: from_plain(value) for key, value in given.items()}
             state = {**state, "param_distributions": again}
         super().__setstate__(state)
 
@@ -597,30 +596,6 @@ _ATTRIBUTES = (
     "hypergradient_",
     "refit_time_",
 )
-_INTERVAL, _FROZEN = "skdiff interval", "scipy interval"
-
-
-def _to_plain(given):
-    if isinstance(given, Continuous):
-        return {_INTERVAL: [getattr(given, n) for n in _FIELDS]}
-    name = getattr(getattr(given, "dist", None), "name", None)
-    if name in ("loguniform", "reciprocal", "uniform"):
-        return {_FROZEN: [name, list(given.args), dict(given.kwds)]}
-    return given
-
-
-def _from_plain(given):
-    if isinstance(given, dict) and set(given) == {_INTERVAL}:
-        return Continuous(*given[_INTERVAL])
-    if isinstance(given, dict) and set(given) == {_FROZEN}:
-        name, args, keywords = given[_FROZEN]
-        if name not in ("loguniform", "reciprocal", "uniform"):
-            raise ValueError(f"{name!r} is no interval.")
-        return getattr(scipy.stats, name)(*args, **keywords)
-    return given
-
-
-_FIELDS = tuple(Continuous.__dataclass_fields__)
 
 
 def _or_nan(value):

@@ -96,7 +96,7 @@ def _close(
 ) -> Outcome:
     """Close a bracket: the slope at ``best`` points to ``other``, which is higher."""
     widths = [abs(other - best)]
-    last = best
+    last, creeping = best, 0
     while len(seen) < max_iter:
         (value, slope), (top, beyond) = seen[best], seen[other]
         width = abs(other - best)
@@ -109,6 +109,9 @@ def _close(
         t = (best + other) / 2
         if not stalled and np.isfinite(top):
             t = _cubic(best, value, slope, other, top, beyond)
+            # creeping up on a kink from one side: reach over it, at most half way
+            reach = min(4.0**creeping * abs(t - best), abs(other - best) / 2)
+            t = t if creeping == 0 else best + np.sign(other - best) * reach
         edge = 0.01 * abs(other - best)
         t = float(np.clip(t, min(best, other) + edge, max(best, other) - edge))
         found, tilt = at(t)
@@ -118,6 +121,7 @@ def _close(
             if abs(tilt) * abs(t - last) <= bend * tol / 2:
                 return Outcome(t, len(seen), True)
         last = t
+        creeping = creeping + 1 if found < value and tilt * (other - t) < 0 else 0
         if found >= value:
             other = t
         elif tilt * (other - t) < 0:  # the minimum lies between t and other

@@ -197,16 +197,17 @@ class MultinomialCurvature:
 
 def smallest_eigenvalue(curvature: "Curvature | MultinomialCurvature") -> float:
     """Smallest eigenvalue of a Hessian, from its matrix or by Lanczos steps."""
+    shape: tuple[int, ...] = (curvature.A.shape[1],)
     if isinstance(curvature, MultinomialCurvature):
-        shape = (curvature.A.shape[1], curvature.P.shape[1])
-        direct = not sparse.issparse(curvature.A) and shape[0] * shape[1] <= DIRECT
+        shape = (*shape, curvature.P.shape[1])
+        direct = not sparse.issparse(curvature.A) and np.prod(shape) <= DIRECT
     else:
-        shape, direct = (curvature.A.shape[1],), curvature.direct
+        direct = curvature.direct
     if direct and isinstance(curvature, Curvature):
         return float(eigvalsh(curvature.matrix(), subset_by_index=[0, 0])[0])
     if direct and isinstance(curvature, MultinomialCurvature):
         H = curvature.loss_matrix()
-        H.flat[:: len(H) + 1] += np.repeat(curvature.lam, shape[1])
+        H.flat[:: len(H) + 1] += np.repeat(curvature.lam, shape[-1])
         return float(eigvalsh(H, subset_by_index=[0, 0])[0])
     n = int(np.prod(shape))
     operator = LinearOperator(

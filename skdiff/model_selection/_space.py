@@ -10,11 +10,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import scipy.stats
 from scipy.special import expit
 
 Array = np.ndarray
 SCALES = ("log", "linear", "logit")
 PER = (None, "feature", "group", "output", "sample")
+_NAMES = ("loguniform", "reciprocal", "uniform")
 _LOGIT_END = 8.0  # where the logistic function is within 3e-4 of its ends
 
 
@@ -305,7 +307,7 @@ def from_distribution(key: str, given: Any) -> Continuous | list[Any]:
     if isinstance(given, Continuous):
         return given
     name = getattr(getattr(given, "dist", None), "name", None)
-    if name in ("loguniform", "reciprocal", "uniform"):
+    if name in _NAMES:
         low, high = (float(end) for end in given.support())
         return Continuous(low, high, scale="linear" if name == "uniform" else "log")
     if name is not None:
@@ -321,3 +323,31 @@ def from_distribution(key: str, given: Any) -> Continuous | list[Any]:
         f"param_distributions[{key!r}] must be a Continuous, a frozen loguniform or "
         f"uniform, or a list of values. Got {given!r}."
     )
+
+
+_INTERVAL, _FROZEN = "skdiff interval", "scipy interval"
+
+
+def to_plain(given: Any) -> Any:
+    """Turn an interval into plain values, which a file without pickle can hold."""
+    if isinstance(given, Continuous):
+        return {_INTERVAL: [getattr(given, n) for n in _FIELDS]}
+    name = getattr(getattr(given, "dist", None), "name", None)
+    if name in _NAMES:
+        return {_FROZEN: [name, list(given.args), dict(given.kwds)]}
+    return given
+
+
+def from_plain(given: Any) -> Any:
+    """Bring an interval back."""
+    if isinstance(given, dict) and set(given) == {_INTERVAL}:
+        return Continuous(*given[_INTERVAL])
+    if isinstance(given, dict) and set(given) == {_FROZEN}:
+        name, args, keywords = given[_FROZEN]
+        if name not in _NAMES:
+            raise ValueError(f"{name!r} is no interval.")
+        return getattr(scipy.stats, name)(*args, **keywords)
+    return given
+
+
+_FIELDS = tuple(Continuous.__dataclass_fields__)

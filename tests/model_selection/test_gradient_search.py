@@ -428,7 +428,7 @@ def test_nested_and_parallel_use(diabetes):
 def test_sparse_ridge_is_never_made_dense(monkeypatch):
     rng = np.random.default_rng(0)
     X = sparse.random_array((100, 5_000), density=0.002, rng=rng, format="csr")
-    y = X[:, :50] @ rng.normal(size=50) + 0.1 * rng.normal(size=200)
+    y = X[:, :50] @ rng.normal(size=50) + 0.1 * rng.normal(size=100)
 
     def refuse(*args, **kwargs):
         raise AssertionError("made dense")
