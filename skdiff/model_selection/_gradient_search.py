@@ -183,19 +183,19 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     Examples
     --------
     >>> from scipy.stats import loguniform
-    >>> from sklearn.datasets import load_diabetes
-    >>> from sklearn.linear_model import Lasso
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
     >>> from skdiff.model_selection import GradientSearchCV
-    >>> X, y = load_diabetes(return_X_y=True)
-    >>> pipeline = make_pipeline(StandardScaler(), Lasso())
-    >>> search = GradientSearchCV(pipeline, {"lasso__alpha": loguniform(0.01, 100)})
-    >>> _ = search.fit(X, y)
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    >>> interval = {"logisticregression__C": loguniform(1e-4, 1e4)}
+    >>> search = GradientSearchCV(pipeline, interval).fit(X, y)
     >>> {name: round(value, 2) for name, value in search.best_params_.items()}
-    {'lasso__alpha': 1.72}
-    >>> round(search.best_score_, 1)
-    -2986.9
+    {'logisticregression__C': 0.6}
+    >>> round(search.best_score_, 4), search.n_iter_ < 25
+    (-0.0791, True)
     """
 
     _parameter_constraints: dict = {
