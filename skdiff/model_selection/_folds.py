@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import sklearn
 from scipy import sparse
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
@@ -211,6 +212,22 @@ def split_params(pipeline, params):
         consumed = router.consumes("fit_transform", params.keys())
         before = {k: v for k, v in params.items() if k in consumed}
     return before, last
+
+
+def fit_with_weights(estimator, X, y, params, weights):
+    """Fit with the weights that were found, if any, times those that were given."""
+    if weights is None:
+        estimator.fit(X, y, **params)
+        return
+    parts = take_apart(estimator)
+    name = parts.prefix + "sample_weight"
+    # the names of steps say where the weights go, routed or not
+    params = dict(params)
+    given = params.pop("sample_weight", params.pop(name, None))
+    if given is not None:
+        weights = weights * np.asarray(given, dtype=float)
+    with sklearn.config_context(enable_metadata_routing=False):
+        estimator.fit(X, y, **{**params, name: weights})
 
 
 class _FoldModel(BaseEstimator):

@@ -5,7 +5,6 @@ from itertools import product
 from numbers import Integral, Real
 
 import numpy as np
-import sklearn
 from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
@@ -27,7 +26,13 @@ from skdiff._sklearn import (
 from skdiff._validation import refuse_dates
 from skdiff.model_selection import _criteria
 from skdiff.model_selection._evaluate import StopSearch
-from skdiff.model_selection._folds import Data, check_rows, check_target, take_apart
+from skdiff.model_selection._folds import (
+    Data,
+    check_rows,
+    check_target,
+    fit_with_weights,
+    take_apart,
+)
 from skdiff.model_selection._inner import inner_problem
 from skdiff.model_selection._space import from_distribution, from_plain, to_plain
 from skdiff.model_selection._task import ROW_WEIGHTS, Task
@@ -139,7 +144,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         Seconds of the fit on all rows. Only with ``refit``.
     n_features_in_ : int
         Number of columns seen by ``fit``. Only with ``refit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names. Only with ``refit`` and a DataFrame.
     classes_ : ndarray of shape (n_classes,)
         Labels. Only for classifiers, with ``refit``.
@@ -292,6 +297,11 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             raise AttributeError(f"{type(self).__name__} object has no scorer_ yet.")
         scorers = self._get_scorers()[0]
         return getattr(scorers, "_scorers", scorers)
+
+    @property
+    def n_features_in_(self):
+        """Number of columns seen by ``fit``."""
+        return super().n_features_in_
 
     # --- fit --------------------------------------------------------------------------
 
@@ -552,10 +562,8 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         params = dict(routed.estimator.fit)
         weights = task.weights_of(row)
         start = time.perf_counter()
-        if weights is not None:
-            _fit_with_weights(best, X, y, params, weights)
-        elif context is None:
-            best.fit(X, y, **params)
+        if weights is not None or context is None:
+            fit_with_weights(best, X, y, params, weights)
         else:
             refit = context.subcontext(task_name="refit-with-best-params")
             with refit.propagate_callback_context(best):
@@ -600,15 +608,3 @@ _ATTRIBUTES = (
 
 def _or_nan(value):
     return value if np.isfinite(value) else np.nan
-
-
-def _fit_with_weights(estimator, X, y, params, weights):
-    """Fit with the weights that were found, times those that were given."""
-    parts = take_apart(estimator)
-    name = parts.prefix + ROW_WEIGHTS
-    # the names of steps say where the weights go, routed or not
-    given = params.pop(ROW_WEIGHTS, params.pop(name, None))
-    if given is not None:
-        weights = weights * np.asarray(given, dtype=float)
-    with sklearn.config_context(enable_metadata_routing=False):
-        estimator.fit(X, y, **{**params, name: weights})

@@ -1,10 +1,15 @@
 """Inner problem of kernel ridge, with one length scale or one a feature."""
 
 import numpy as np
+from scipy import sparse
 from scipy.linalg import eigh
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.metrics.pairwise import manhattan_distances, pairwise_kernels
+from sklearn.metrics.pairwise import (
+    euclidean_distances,
+    manhattan_distances,
+    pairwise_kernels,
+)
 
 from skdiff.model_selection._inner import InnerProblem, inner_problem
 from skdiff.model_selection._smooth import cholesky_solver
@@ -14,6 +19,8 @@ _GAMMA_KERNELS = ("rbf", "laplacian")
 
 def squared_distances(X, Z):
     """Squared Euclidean distances, exactly zero between equal rows of one table."""
+    if sparse.issparse(X):
+        return euclidean_distances(X, Z, squared=True)
     norms = np.einsum("ij,ij->i", X, X)[:, None] + np.einsum("ij,ij->i", Z, Z)[None, :]
     D = np.maximum(norms - 2 * (X @ Z.T), 0.0)
     if X is Z:
@@ -41,6 +48,8 @@ class KernelRidgeProblem(InnerProblem):
         self.scaled = self.vector.get("gamma", False)
         if self.scaled and kernel != "rbf":
             raise ValueError('A gamma per feature needs kernel="rbf".')
+        if self.scaled and sparse.issparse(X):
+            raise TypeError("A gamma per feature needs dense rows, X is sparse.")
         self.root = None
         if sample_weight is not None:
             self.root = np.sqrt(sample_weight)[:, None]

@@ -114,7 +114,7 @@ class WeightedRidge(RegressorMixin, _Linear):
         Intercept.
     n_features_in_ : int
         Number of columns seen by ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where X had names.
 
     See Also
@@ -239,7 +239,7 @@ class WeightedElasticNet(RegressorMixin, _Linear):
         Intercept.
     n_features_in_ : int
         Number of columns seen by ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where X had names.
 
     See Also
@@ -358,7 +358,7 @@ class WeightedLogisticRegression(ClassifierMixin, _Linear):
         Newton steps.
     n_features_in_ : int
         Number of columns seen by ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where X had names.
 
     See Also

@@ -359,6 +359,8 @@ def test_a_scorer_may_look_inside_the_model(diabetes):
         pipeline, {"lasso__alpha": loguniform(1e-1, 1e2)}, scoring=sparsity
     ).fit(X, y)
     assert search.best_score_ == max(search.cv_results_["mean_test_score"])
+    weighed = clone(search).fit(X, y, lasso__sample_weight=np.arange(len(y)) + 1.0)
+    assert len(weighed.cv_results_["params"]) == weighed.n_iter_
     absolute = make_scorer(mean_absolute_error, greater_is_better=False)
     again = clone(search).set_params(scoring=absolute, refit=lambda r: 3).fit(X, y)
     assert again.best_index_ == 3 and not hasattr(again, "best_score_")

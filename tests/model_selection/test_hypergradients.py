@@ -119,6 +119,12 @@ PROBLEMS = {
         several,
         {},
     ),
+    "sparse kernel ridge": (
+        KernelRidge(kernel="rbf"),
+        {"alpha": LOG, "gamma": Continuous(1e-3, 1.0)},
+        sparse_rows(regression),
+        {},
+    ),
     "laplacian kernel ridge": (
         KernelRidge(kernel="laplacian"),
         {"gamma": Continuous(1e-3, 1.0)},
