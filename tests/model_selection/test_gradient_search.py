@@ -1,5 +1,6 @@
 """The search as an estimator: no leak, known optima, the whole surface."""
 
+import os
 import warnings
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.feature_selection import SelectKBest
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge
-from sklearn.metrics import make_scorer, mean_absolute_error
+from sklearn.metrics import log_loss, make_scorer, mean_absolute_error
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -475,6 +476,43 @@ def test_row_weights_find_flipped_labels(cancer):
     assert auc > 0.9
     test = np.setdiff1d(np.arange(len(y)), rows)
     assert search.best_estimator_.score(X[test], y[test]) > 0.93
+
+
+@pytest.mark.slow
+def test_a_penalty_per_pixel_lowers_both_losses():
+    folder = os.environ.get("SKDIFF_DATA")
+    if folder is None:
+        pytest.skip("SKDIFF_DATA does not name the folder of real tables")
+    import pandas as pd
+
+    table = pd.read_csv(f"{folder}/mnist_5k.csv.gz")
+    y = table.pop("digit").to_numpy()
+    # mean of two by two pixels, 1000 digits to train, 1000 to validate, 3000 to test
+    X = table.to_numpy(float).reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)) / 255
+    X = X.reshape(len(y), -1)
+    order = np.random.default_rng(0).permutation(len(y))
+    train, test = order[:1000], order[2000:]
+    X = X[:, X[train].std(axis=0) > 0.05]
+    cv = PredefinedSplit(np.repeat([-1, 0], 1000))
+    losses = []
+    for strength in (np.inf, 0.3):
+        search = GradientSearchCV(
+            WeightedLogisticRegression(),
+            {"C": Continuous(1e-4, 1e2, per="feature")},
+            cv=cv,
+            tie_strength=strength,
+            max_iter=15,
+            tol=1e-2,
+            refit=False,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            search.fit(X[order[:2000]], y[order[:2000]])
+        model = WeightedLogisticRegression(search.best_params_["C"])
+        proba = model.fit(X[train], y[train]).predict_proba(X[test])
+        losses.append((-search.best_score_, log_loss(y[test], proba)))
+    (tied, tied_test), (loose, loose_test) = losses
+    assert loose < tied - 0.02 and loose_test < tied_test
 
 
 def test_length_scales_become_a_kernel(diabetes):
