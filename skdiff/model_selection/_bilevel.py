@@ -108,8 +108,12 @@ def hoag(
             continue
         if found <= value + 0.25 * eps_k + 1.25 * eps_old * moved - L * moved**2:
             L *= 0.95
-        theta, x, value = trial, x_trial, found
+        theta, x, value, previous = trial, x_trial, found, p
         p = oracle.hypergradient(theta, x, eps_k) / scale
+        if (
+            p @ previous < 0
+        ):  # a step over the minimum: the published rule goes round it
+            L *= 2
     return Outcome(theta, max_iter, False)
 
 

@@ -27,9 +27,10 @@ def check_hypergradient(search, X, y, eps=1e-4):
     Returns
     -------
     error : float
-        Largest difference, relative to the largest slope. Well below 1e-4 for a right
-        inner problem; kinks of a criterion (a coefficient that enters a lasso within
-        the step) show as larger errors.
+        Largest difference, relative to the largest slope, or to a ten-thousandth of the
+        criterion where slopes vanish. Well below 1e-4 for a right inner problem; kinks
+        of a criterion (a coefficient that enters a lasso within the step) show as
+        larger errors.
 
     See Also
     --------
@@ -72,7 +73,7 @@ def check_hypergradient(search, X, y, eps=1e-4):
         / (2 * eps)
         for v in directions
     ]
-    size = max(np.abs(slopes).max(), np.abs(differences).max(), 1e-300)
-    # a criterion flat to rounding has no digits to compare
-    floor = np.finfo(float).eps * abs(row.value) / eps
+    size = max(np.abs(slopes).max(), np.abs(differences).max())
+    # slopes that vanish have no digits to compare
+    floor = max(1e-4 * abs(row.value), 1e-300)
     return float(np.abs(slopes - differences).max() / max(size, floor))

@@ -20,7 +20,7 @@ WORTH_A_THREAD = 0.05
 FAULTS = (ValueError, ArithmeticError, LinAlgError)
 
 
-class StopSearch(Exception):  # noqa: N818 - it is no error
+class StopSearch(Exception):
     """A callback asked to stop."""
 
 

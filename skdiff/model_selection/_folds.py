@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import sklearn
 from scipy import sparse
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
@@ -66,7 +67,8 @@ def check_target(y: Any, last: Any, name: str) -> Target:
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
-                f"{name} needs at least two classes in y; got one class: {classes[0]!r}."
+                f"{name} needs at least two classes in y; got one class: "
+                f"{classes.tolist()[0]!r}."
             )
         return Target(y, codes, classes)
     several = tags.target_tags.multi_output
@@ -180,10 +182,10 @@ def _check_classes(target, codes, weight, index):
         missing = sorted(set(range(len(target.classes))) - set(seen.tolist()))
         if missing:
             trimmed = " with a positive sample_weight" if weight is not None else ""
+            label = target.classes[missing].tolist()[0]
             raise ValueError(
-                f"The class {target.classes[missing].tolist()[0]!r} is missing from the "
-                f"training rows of fold {index}{trimmed}. Use fewer or stratified folds, "
-                "or gather more rows of that class."
+                f"The class {label!r} is missing from the training rows of fold {index}"
+                f"{trimmed}. Use fewer or stratified folds, or gather more rows of it."
             )
 
 
@@ -210,6 +212,22 @@ def split_params(pipeline, params):
         consumed = router.consumes("fit_transform", params.keys())
         before = {k: v for k, v in params.items() if k in consumed}
     return before, last
+
+
+def fit_with_weights(estimator, X, y, params, weights):
+    """Fit with the weights that were found, if any, times those that were given."""
+    if weights is None:
+        estimator.fit(X, y, **params)
+        return
+    parts = take_apart(estimator)
+    name = parts.prefix + "sample_weight"
+    # the names of steps say where the weights go, routed or not
+    params = dict(params)
+    given = params.pop("sample_weight", params.pop(name, None))
+    if given is not None:
+        weights = weights * np.asarray(given, dtype=float)
+    with sklearn.config_context(enable_metadata_routing=False):
+        estimator.fit(X, y, **{**params, name: weights})
 
 
 class _FoldModel(BaseEstimator):

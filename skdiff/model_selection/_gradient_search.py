@@ -5,8 +5,6 @@ from itertools import product
 from numbers import Integral, Real
 
 import numpy as np
-import scipy.stats
-import sklearn
 from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
@@ -28,9 +26,15 @@ from skdiff._sklearn import (
 from skdiff._validation import refuse_dates
 from skdiff.model_selection import _criteria
 from skdiff.model_selection._evaluate import StopSearch
-from skdiff.model_selection._folds import Data, check_rows, check_target, take_apart
+from skdiff.model_selection._folds import (
+    Data,
+    check_rows,
+    check_target,
+    fit_with_weights,
+    take_apart,
+)
 from skdiff.model_selection._inner import inner_problem
-from skdiff.model_selection._space import Continuous, from_distribution
+from skdiff.model_selection._space import from_distribution, from_plain, to_plain
 from skdiff.model_selection._task import ROW_WEIGHTS, Task
 
 SOLVERS = ("auto", "root", "lbfgs", "hoag", "maid")
@@ -72,11 +76,11 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     cv : int, splitter or iterable, default=None
         Folds, as in :class:`~sklearn.model_selection.GridSearchCV`.
     solver : {"auto", "root", "lbfgs", "hoag", "maid"}, default="auto"
-        ``"root"`` searches one variable by the sign of the slope. ``"lbfgs"`` is SciPy's
-        in a box, with exact inner solves. ``"hoag"`` and ``"maid"`` solve the inner
-        problems only as exactly as needed, by a schedule or by an error bound.
-        ``"auto"``: root for one variable, lbfgs where inner solves are cheap or the
-        variables are at most 50, maid otherwise.
+        ``"root"`` searches one variable by its slope. ``"lbfgs"`` is SciPy's in a box,
+        with exact inner solves. ``"hoag"`` and ``"maid"`` solve the inner problems only
+        as exactly as needed, by a schedule or by an error bound. ``"auto"``: root for
+        one variable, lbfgs where inner solves are cheap or the variables are at most
+        50, maid otherwise.
     max_iter : int, default=50
         Limit of evaluated points, for each stage of each combination.
     tol : float, default=1e-3
@@ -140,7 +144,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         Seconds of the fit on all rows. Only with ``refit``.
     n_features_in_ : int
         Number of columns seen by ``fit``. Only with ``refit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names. Only with ``refit`` and a DataFrame.
     classes_ : ndarray of shape (n_classes,)
         Labels. Only for classifiers, with ``refit``.
@@ -184,19 +188,19 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     Examples
     --------
     >>> from scipy.stats import loguniform
-    >>> from sklearn.datasets import load_diabetes
-    >>> from sklearn.linear_model import Lasso
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
     >>> from skdiff.model_selection import GradientSearchCV
-    >>> X, y = load_diabetes(return_X_y=True)
-    >>> pipeline = make_pipeline(StandardScaler(), Lasso())
-    >>> search = GradientSearchCV(pipeline, {"lasso__alpha": loguniform(0.01, 100)})
-    >>> _ = search.fit(X, y)
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    >>> interval = {"logisticregression__C": loguniform(1e-4, 1e4)}
+    >>> search = GradientSearchCV(pipeline, interval).fit(X, y)
     >>> {name: round(value, 2) for name, value in search.best_params_.items()}
-    {'lasso__alpha': 1.72}
-    >>> round(search.best_score_, 1)
-    -2986.9
+    {'logisticregression__C': 0.6}
+    >>> round(search.best_score_, 4), search.n_iter_ < 25
+    (-0.0791, True)
     """
 
     _parameter_constraints: dict = {
@@ -209,7 +213,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "inner_tol": [Interval(Real, 0, 1, closed="neither")],
-        "tie_strength": [Interval(Real, 0, None, closed="left")],
+        "tie_strength": [Interval(Real, 0, None, closed="both")],
         "n_starts": [Interval(Integral, 1, None, closed="left")],
         "warm_start_inner": ["boolean"],
         "refit": ["boolean", str, callable],
@@ -294,6 +298,11 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         scorers = self._get_scorers()[0]
         return getattr(scorers, "_scorers", scorers)
 
+    @property
+    def n_features_in_(self):
+        """Number of columns seen by ``fit``."""
+        return super().n_features_in_
+
     # --- fit --------------------------------------------------------------------------
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -375,7 +384,9 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     def _read_distributions(self, parts):
         """Split the dictionary into intervals and lists; check the names."""
         if not self.param_distributions:
-            raise ValueError("param_distributions is empty: there is nothing to search.")
+            raise ValueError(
+                "param_distributions is empty: there is nothing to search."
+            )
         known = self.estimator.get_params(deep=True)
         differentiable = inner_problem(parts.last).parameters
         intervals, choices = {}, {}
@@ -551,10 +562,8 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         params = dict(routed.estimator.fit)
         weights = task.weights_of(row)
         start = time.perf_counter()
-        if weights is not None:
-            _fit_with_weights(best, X, y, params, weights)
-        elif context is None:
-            best.fit(X, y, **params)
+        if weights is not None or context is None:
+            fit_with_weights(best, X, y, params, weights)
         else:
             refit = context.subcontext(task_name="refit-with-best-params")
             with refit.propagate_callback_context(best):
@@ -573,7 +582,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         state = super().__getstate__()
         given = state.get("param_distributions")
         if isinstance(given, dict):
-            plain = {key: _to_plain(value) for key, value in given.items()}
+            plain = {key: to_plain(value) for key, value in given.items()}
             state = {**state, "param_distributions": plain}
         return state
 
@@ -581,7 +590,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         """Bring the intervals back."""
         given = state.get("param_distributions")
         if isinstance(given, dict):
-            again = {key: _from_plain(value) for key, value in given.items()}
+            again = {key: from_plain(value) for key, value in given.items()}
             state = {**state, "param_distributions": again}
         super().__setstate__(state)
 
@@ -595,43 +604,7 @@ _ATTRIBUTES = (
     "hypergradient_",
     "refit_time_",
 )
-_INTERVAL, _FROZEN = "skdiff interval", "scipy interval"
-
-
-def _to_plain(given):
-    if isinstance(given, Continuous):
-        return {_INTERVAL: [getattr(given, n) for n in _FIELDS]}
-    name = getattr(getattr(given, "dist", None), "name", None)
-    if name in ("loguniform", "reciprocal", "uniform"):
-        return {_FROZEN: [name, list(given.args), dict(given.kwds)]}
-    return given
-
-
-def _from_plain(given):
-    if isinstance(given, dict) and set(given) == {_INTERVAL}:
-        return Continuous(*given[_INTERVAL])
-    if isinstance(given, dict) and set(given) == {_FROZEN}:
-        name, args, keywords = given[_FROZEN]
-        if name not in ("loguniform", "reciprocal", "uniform"):
-            raise ValueError(f"{name!r} is no interval.")
-        return getattr(scipy.stats, name)(*args, **keywords)
-    return given
-
-
-_FIELDS = tuple(Continuous.__dataclass_fields__)
 
 
 def _or_nan(value):
     return value if np.isfinite(value) else np.nan
-
-
-def _fit_with_weights(estimator, X, y, params, weights):
-    """Fit with the weights that were found, times those that were given."""
-    parts = take_apart(estimator)
-    name = parts.prefix + ROW_WEIGHTS
-    # the names of steps say where the weights go, routed or not
-    given = params.pop(ROW_WEIGHTS, params.pop(name, None))
-    if given is not None:
-        weights = weights * np.asarray(given, dtype=float)
-    with sklearn.config_context(enable_metadata_routing=False):
-        estimator.fit(X, y, **{**params, name: weights})

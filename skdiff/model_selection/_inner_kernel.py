@@ -1,10 +1,15 @@
 """Inner problem of kernel ridge, with one length scale or one a feature."""
 
 import numpy as np
+from scipy import sparse
 from scipy.linalg import eigh
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.metrics.pairwise import manhattan_distances, pairwise_kernels
+from sklearn.metrics.pairwise import (
+    euclidean_distances,
+    manhattan_distances,
+    pairwise_kernels,
+)
 
 from skdiff.model_selection._inner import InnerProblem, inner_problem
 from skdiff.model_selection._smooth import cholesky_solver
@@ -14,6 +19,8 @@ _GAMMA_KERNELS = ("rbf", "laplacian")
 
 def squared_distances(X, Z):
     """Squared Euclidean distances, exactly zero between equal rows of one table."""
+    if sparse.issparse(X):
+        return euclidean_distances(X, Z, squared=True)
     norms = np.einsum("ij,ij->i", X, X)[:, None] + np.einsum("ij,ij->i", Z, Z)[None, :]
     D = np.maximum(norms - 2 * (X @ Z.T), 0.0)
     if X is Z:
@@ -35,11 +42,14 @@ class KernelRidgeProblem(InnerProblem):
         kernel = self.estimator.kernel
         if "gamma" in self.lowest and kernel not in _GAMMA_KERNELS:
             raise ValueError(
-                f'gamma is differentiable for kernel="rbf" and "laplacian". Got {kernel!r}.'
+                'gamma is differentiable for kernel="rbf" and "laplacian". Got '
+                f"{kernel!r}."
             )
         self.scaled = self.vector.get("gamma", False)
         if self.scaled and kernel != "rbf":
             raise ValueError('A gamma per feature needs kernel="rbf".')
+        if self.scaled and sparse.issparse(X):
+            raise TypeError("A gamma per feature needs dense rows, X is sparse.")
         self.root = None
         if sample_weight is not None:
             self.root = np.sqrt(sample_weight)[:, None]
@@ -132,7 +142,11 @@ class KernelRidgeProblem(InnerProblem):
         """Products for alpha and for the length scales."""
         out = {}
         if "alpha" in theta:
-            a = w if self.root is None else w / np.where(self.root > 0, self.root, 1.0) ** 2
+            a = (
+                w
+                if self.root is None
+                else w / np.where(self.root > 0, self.root, 1.0) ** 2
+            )
             out["alpha"] = float(np.sum(q * a))
         if "gamma" in theta:
             out["gamma"] = self._pull_kernel(q @ w.T, self._last[1][1], self.X, "D")

@@ -89,7 +89,9 @@ class ElasticNetProblem(InnerProblem):
             slope = np.sum((rho * np.sign(w) + (1 - rho) * w) * q, axis=1)
             out["alpha"] = slope if alpha.ndim else float(slope.sum())
         if "l1_ratio" in theta:
-            out["l1_ratio"] = float(np.sum(alpha * np.sum((np.sign(w) - w) * q, axis=1)))
+            out["l1_ratio"] = float(
+                np.sum(alpha * np.sum((np.sign(w) - w) * q, axis=1))
+            )
         return out
 
 

@@ -93,7 +93,9 @@ class SmoothLinear(InnerProblem):
         self.intercept = bool(self.estimator.fit_intercept)
         if self.intercept:
             X = with_intercept(X, self.intercept_scale)
-            X_val = None if X_val is None else with_intercept(X_val, self.intercept_scale)
+            X_val = (
+                None if X_val is None else with_intercept(X_val, self.intercept_scale)
+            )
         self.A, self.A_val = X, X_val
         self.cheap = not sparse.issparse(X)
         self.base = self._row_factors()
@@ -103,7 +105,11 @@ class SmoothLinear(InnerProblem):
 
     def weights(self, theta):
         """Weights of the rows."""
-        return self.base * theta["sample_weight"] if "sample_weight" in theta else self.base
+        return (
+            self.base * theta["sample_weight"]
+            if "sample_weight" in theta
+            else self.base
+        )
 
     def lam(self, theta):
         """Penalty of each row of W."""
@@ -160,7 +166,7 @@ class SmoothLinear(InnerProblem):
         """First derivative of each row's loss."""
         return self._loss(theta).evaluate(self.A @ w, self.T, 1)[1]
 
-    # --- certificates, for solvers that ask for valid bounds ---------------------------
+    # --- certificates, for solvers that ask for valid bounds --------------------------
 
     kind = "binary"
 
@@ -172,9 +178,7 @@ class SmoothLinear(InnerProblem):
         """Smallest eigenvalue of the Hessian, over the columns."""
         s, lam, loss = self.weights(theta), self.lam(theta), self._loss(theta)
         second = loss.evaluate(self.A @ w, self.T, 2)[2]
-        found = [
-            smallest_eigenvalue(Curvature(self.A, s * c, lam)) for c in second.T
-        ]
+        found = [smallest_eigenvalue(Curvature(self.A, s * c, lam)) for c in second.T]
         return min(found)
 
     def cross(self, w, theta, q):
@@ -325,7 +329,8 @@ class LogisticProblem(InnerProblem):
         if penalty not in ("l2", "deprecated") or mixed:
             raise ValueError(
                 "The inner problem of LogisticRegression has an L2 penalty. Got "
-                f"penalty={penalty!r}, l1_ratio={getattr(estimator, 'l1_ratio', None)!r}."
+                f"penalty={penalty!r} and "
+                f"l1_ratio={getattr(estimator, 'l1_ratio', None)!r}."
             )
 
     def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
@@ -381,8 +386,8 @@ class LinearSVRProblem(SmoothLinear):
         super().__init__(estimator)
         if estimator.loss != "squared_epsilon_insensitive":
             raise ValueError(
-                'The inner problem of LinearSVR needs loss="squared_epsilon_insensitive"'
-                f", a smooth loss. Got loss={estimator.loss!r}."
+                "The inner problem of LinearSVR needs a smooth loss, "
+                f'loss="squared_epsilon_insensitive". Got loss={estimator.loss!r}.'
             )
         self.intercept_scale = float(estimator.intercept_scaling)
 

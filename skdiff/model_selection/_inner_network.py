@@ -64,7 +64,9 @@ class NetworkProblem(InnerProblem):
 
     def predict(self, w, X):
         """Margins or values."""
-        return np.asarray(w.predict(X) if self.classes is None else w.decision_function(X))
+        return np.asarray(
+            w.predict(X) if self.classes is None else w.decision_function(X)
+        )
 
     def evaluate(self, theta, w0, tol):
         """Fit and predict; the data of the fit is kept for the derivatives."""
@@ -152,7 +154,9 @@ class _Derivatives:
     def pull(self, X_val, gradient):
         """Gradient in the weights from one in the raw predictions."""
         torch = self.torch
-        output = self.module(torch.as_tensor(np.ascontiguousarray(X_val), dtype=self.double))
+        output = self.module(
+            torch.as_tensor(np.ascontiguousarray(X_val), dtype=self.double)
+        )
         gradient = torch.as_tensor(np.asarray(gradient, dtype=float))
         raw = self._raw(output).reshape(gradient.shape)
         grads = torch.autograd.grad((raw * gradient).sum(), self.parameters)

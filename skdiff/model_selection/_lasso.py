@@ -65,7 +65,7 @@ class Columns:
         self._last = (w, self._pull(self.r - fit))
         return self._last[1]
 
-    def _ensure(self, W: Array) -> None:
+    def _ensure(self, W: Any) -> None:
         """Bring columns into the pool."""
         new = W[self.place[W] < 0]
         if not len(new):
@@ -86,7 +86,7 @@ class Columns:
         G[k:, :k] = cross[:k].T
         self.G = G
 
-    def gram(self, W: Array) -> Array:
+    def gram(self, W: Any) -> Array:
         """Gram matrix of some columns, a copy."""
         self._ensure(W)
         at = self.place[W]
@@ -123,7 +123,9 @@ def settle(
     return w, False
 
 
-def _descend(G: Array, c: Array, yy: float, a: Array, b: Array, w: Array, tol: float) -> Array:
+def _descend(
+    G: Array, c: Array, yy: float, a: Array, b: Array, w: Array, tol: float
+) -> Array:
     """Coordinate descent in ``u = a w``, so that one penalty serves all."""
     free = a == 0
     if free.any():

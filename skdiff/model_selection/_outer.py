@@ -1,6 +1,7 @@
-"""Outer solvers: a root search for one variable, L-BFGS and projected steps for more."""
+"""Outer solvers: a root search for one variable, L-BFGS and descent for more."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ Slope = Callable[[float], tuple[float, float]]
 Objective = Callable[[Array], tuple[float, Array]]
 # slopes this small a share of tol * C are zero: of one variable, and of a vector
 _ZERO, _FLAT = 1e-6, 1e-2
+_PATIENCE, _GAIN = 15, 1e-3
+_SECOND = 8  # points for another valley
 _STEEP = 1.2  # a scan that has risen by a fifth and rises on is over
 
 
@@ -35,8 +38,8 @@ def root(
 ) -> Outcome:
     """Minimise in one variable by the sign of the slope.
 
-    A scan from the upper end, or ``upward``, brackets the lowest of ``n_scan`` points; cubics through
-    values and slopes close the bracket, bisection where they stall.
+    A scan from the upper end, or ``upward``, brackets the lowest of ``n_scan`` points;
+    cubics through values and slopes close the bracket, bisection where they stall.
     """
     seen: dict[float, tuple[float, float]] = {}
 
@@ -50,8 +53,8 @@ def root(
     scan = [float(t) for t in np.linspace(low, high, max(n_scan, 2))]
     lowest, step = np.inf, 1 if upward else -1
     for t in scan[::step][:max_iter]:
-        value, slope = at(t)
-        if value > _STEEP * lowest and slope * step > 0:
+        value, tilt = at(t)
+        if value > _STEEP * lowest and tilt * step > 0:
             break  # far up the other side, where inner problems are hardest
         lowest = min(lowest, value)
     short = len(seen) == max_iter < len(scan)
@@ -66,8 +69,21 @@ def root(
     side = 1 if slope < 0 else -1
     if not 0 <= i + side < len(scan):
         return Outcome(scan[i], len(seen), not short, 0 if short else side)
-    best, other = scan[i], scan[i + side]
-    return _close(at, seen, best, other, tol, max_iter)
+    outcome = _close(at, seen, scan[i], scan[i + side], tol, max_iter)
+    for a, b in pairwise(scan):
+        (fa, ga), (fb, gb) = seen[a], seen[b]
+        near, far = ((a, ga), (b, gb)) if fa < fb else ((b, gb), (a, ga))
+        inward = near[1] * (far[0] - near[0]) < 0
+        if not inward or {a, b} == {scan[i], scan[i + side]}:
+            continue
+        # another valley, if it could be lower where the tangents meet or half way
+        t = (fb - fa + ga * a - gb * b) / (ga - gb) if ga < 0 < gb else (a + b) / 2
+        if min(fa, fb) + near[1] * (t - near[0]) < seen[outcome.theta][0]:
+            limit = min(max_iter, len(seen) + _SECOND)
+            found = _close(at, seen, near[0], far[0], tol, limit)
+            if seen[found.theta][0] < seen[outcome.theta][0]:
+                outcome = found
+    return outcome._replace(n_iter=len(seen))
 
 
 def _close(
@@ -80,21 +96,32 @@ def _close(
 ) -> Outcome:
     """Close a bracket: the slope at ``best`` points to ``other``, which is higher."""
     widths = [abs(other - best)]
-    last = best
+    last, creeping = best, 0
     while len(seen) < max_iter:
         (value, slope), (top, beyond) = seen[best], seen[other]
-        if abs(slope) <= _ZERO * tol * abs(value) or abs(other - best) < tol:
+        width = abs(other - best)
+        if abs(slope) <= _ZERO * tol * abs(value) or width < tol:
+            return Outcome(best, len(seen), True)
+        # kinks are slow to close; a convex criterion has no more than this to give
+        if len(seen) >= _PATIENCE and abs(slope) * width <= _GAIN * tol * abs(value):
             return Outcome(best, len(seen), True)
         stalled = len(widths) > 2 and widths[-1] > widths[-3] / 2
         t = (best + other) / 2
         if not stalled and np.isfinite(top):
             t = _cubic(best, value, slope, other, top, beyond)
+            # creeping up on a kink from one side: reach over it, at most half way
+            reach = min(4.0**creeping * abs(t - best), abs(other - best) / 2)
+            t = t if creeping == 0 else best + np.sign(other - best) * reach
         edge = 0.01 * abs(other - best)
         t = float(np.clip(t, min(best, other) + edge, max(best, other) - edge))
         found, tilt = at(t)
         if abs(t - last) < tol / 2 and found <= value:
-            return Outcome(t, len(seen), True)
+            # a short step is the end only if the slope says that the next is short too
+            bend = abs(tilt - seen[last][1])
+            if abs(tilt) * abs(t - last) <= bend * tol / 2:
+                return Outcome(t, len(seen), True)
         last = t
+        creeping = creeping + 1 if found < value and tilt * (other - t) < 0 else 0
         if found >= value:
             other = t
         elif tilt * (other - t) < 0:  # the minimum lies between t and other
@@ -188,9 +215,10 @@ def descend(
         if moved < tol / 10:
             return Outcome(theta, n_iter, True)
         found, slope = objective(trial)
-        if np.isfinite(found) and found <= value - 1e-4 * np.sum(
-            (trial - theta) ** 2
-        ) / step:
+        if (
+            np.isfinite(found)
+            and found <= value - 1e-4 * np.sum((trial - theta) ** 2) / step
+        ):
             theta, value, gradient = trial, found, slope
             step *= 1.5
         else:

@@ -69,7 +69,7 @@ def pcg(
 
 
 def cholesky_solver(H: Array) -> Callable[[Array], Array]:
-    """Return the solve with a positive definite matrix; robust where it is not quite."""
+    """Return the solve with a matrix that is positive definite up to rounding."""
     factor, info = dpotrf(H, lower=1, clean=0, overwrite_a=0)
     if info == 0 and np.isfinite(factor[-1, -1]):
         return lambda b: np.asarray(dpotrs(factor, b, lower=1)[0]).reshape(b.shape)
@@ -197,16 +197,17 @@ class MultinomialCurvature:
 
 def smallest_eigenvalue(curvature: "Curvature | MultinomialCurvature") -> float:
     """Smallest eigenvalue of a Hessian, from its matrix or by Lanczos steps."""
+    shape: tuple[int, ...] = (curvature.A.shape[1],)
     if isinstance(curvature, MultinomialCurvature):
-        shape = (curvature.A.shape[1], curvature.P.shape[1])
-        direct = not sparse.issparse(curvature.A) and shape[0] * shape[1] <= DIRECT
+        shape = (*shape, curvature.P.shape[1])
+        direct = not sparse.issparse(curvature.A) and np.prod(shape) <= DIRECT
     else:
-        shape, direct = (curvature.A.shape[1],), curvature.direct
+        direct = curvature.direct
     if direct and isinstance(curvature, Curvature):
         return float(eigvalsh(curvature.matrix(), subset_by_index=[0, 0])[0])
     if direct and isinstance(curvature, MultinomialCurvature):
         H = curvature.loss_matrix()
-        H.flat[:: len(H) + 1] += np.repeat(curvature.lam, shape[1])
+        H.flat[:: len(H) + 1] += np.repeat(curvature.lam, shape[-1])
         return float(eigvalsh(H, subset_by_index=[0, 0])[0])
     n = int(np.prod(shape))
     operator = LinearOperator(
@@ -253,7 +254,7 @@ def newton_multinomial(
             return W + step, curvature, n_iter
         dZ, t = A @ step, 1.0
         for _ in range(_HALVINGS):
-            found = loss.evaluate(Z + t * dZ, y, 1)
+            found: Any = loss.evaluate(Z + t * dZ, y, 1)
             trial = float(s @ found[0] + lam @ ((W + t * step) ** 2).sum(axis=1) / 2)
             if trial <= total + _ARMIJO * t * slope:
                 break
@@ -261,5 +262,5 @@ def newton_multinomial(
         else:
             return W, curvature, n_iter
         W, Z, total = W + t * step, Z + t * dZ, trial
-        value, first = found
+        first = found[1]
     return W, curvature, max_iter

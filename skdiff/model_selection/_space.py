@@ -6,14 +6,17 @@ through the logistic function, so that every variable has a range of a few units
 """
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import scipy.stats
 from scipy.special import expit
 
 Array = np.ndarray
 SCALES = ("log", "linear", "logit")
 PER = (None, "feature", "group", "output", "sample")
+_NAMES = ("loguniform", "reciprocal", "uniform")
 _LOGIT_END = 8.0  # where the logistic function is within 3e-4 of its ends
 
 
@@ -131,7 +134,18 @@ class Continuous:
         return -_LOGIT_END, _LOGIT_END
 
     def value(self, theta: Array) -> Array:
-        """Hyperparameter at an outer variable."""
+        """Hyperparameter at an outer variable.
+
+        Parameters
+        ----------
+        theta : ndarray
+            Outer variables.
+
+        Returns
+        -------
+        value : ndarray
+            Hyperparameters.
+        """
         if self.scale == "log":
             return np.clip(np.exp(theta), self.low, self.high)
         if self.scale == "linear":
@@ -139,7 +153,18 @@ class Continuous:
         return self.low + (self.high - self.low) * expit(theta)
 
     def slope(self, theta: Array) -> Array:
-        """Derivative of the hyperparameter in the outer variable."""
+        """Derivative of the hyperparameter in the outer variable.
+
+        Parameters
+        ----------
+        theta : ndarray
+            Outer variables.
+
+        Returns
+        -------
+        slope : ndarray
+            Derivatives.
+        """
         if self.scale == "log":
             return np.exp(theta)
         if self.scale == "linear":
@@ -148,7 +173,18 @@ class Continuous:
         return (self.high - self.low) * share * (1 - share)
 
     def invert(self, value: Any) -> Array:
-        """Outer variable of a hyperparameter."""
+        """Outer variable of a hyperparameter.
+
+        Parameters
+        ----------
+        value : float or ndarray
+            Hyperparameters.
+
+        Returns
+        -------
+        theta : ndarray
+            Outer variables.
+        """
         value = np.asarray(value, dtype=float)
         if self.scale == "log":
             return np.log(value)
@@ -203,7 +239,7 @@ class Space:
     def __init__(self, variables: list[Variable]) -> None:
         self.variables = variables
         ends = np.cumsum([0] + [v.size for v in variables])
-        self.slices = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        self.slices = [slice(a, b) for a, b in pairwise(ends)]
         self.size = int(ends[-1])
 
     def _stack(self, what: Any) -> Array:
@@ -253,8 +289,10 @@ class Space:
             [np.full(v.size, t) for v, t in zip(self.variables, theta, strict=True)]
         )
 
-    def penalty(self, theta: Array, centre: Array, weight: float) -> tuple[float, Array]:
-        """``weight / 2 * sum over vectors of mean (theta - centre)^2``, and gradient."""
+    def penalty(
+        self, theta: Array, centre: Array, weight: float
+    ) -> tuple[float, Array]:
+        """``weight / 2 * sum over vectors of mean (theta - centre)^2``, with slope."""
         value, gradient = 0.0, np.zeros_like(theta)
         for variable, part in zip(self.variables, self.slices, strict=True):
             if variable.size > 1:
@@ -269,7 +307,7 @@ def from_distribution(key: str, given: Any) -> Continuous | list[Any]:
     if isinstance(given, Continuous):
         return given
     name = getattr(getattr(given, "dist", None), "name", None)
-    if name in ("loguniform", "reciprocal", "uniform"):
+    if name in _NAMES:
         low, high = (float(end) for end in given.support())
         return Continuous(low, high, scale="linear" if name == "uniform" else "log")
     if name is not None:
@@ -285,3 +323,31 @@ def from_distribution(key: str, given: Any) -> Continuous | list[Any]:
         f"param_distributions[{key!r}] must be a Continuous, a frozen loguniform or "
         f"uniform, or a list of values. Got {given!r}."
     )
+
+
+_INTERVAL, _FROZEN = "skdiff interval", "scipy interval"
+
+
+def to_plain(given: Any) -> Any:
+    """Turn an interval into plain values, which a file without pickle can hold."""
+    if isinstance(given, Continuous):
+        return {_INTERVAL: [getattr(given, n) for n in _FIELDS]}
+    name = getattr(getattr(given, "dist", None), "name", None)
+    if name in _NAMES:
+        return {_FROZEN: [name, list(given.args), dict(given.kwds)]}
+    return given
+
+
+def from_plain(given: Any) -> Any:
+    """Bring an interval back."""
+    if isinstance(given, dict) and set(given) == {_INTERVAL}:
+        return Continuous(*given[_INTERVAL])
+    if isinstance(given, dict) and set(given) == {_FROZEN}:
+        name, args, keywords = given[_FROZEN]
+        if name not in _NAMES:
+            raise ValueError(f"{name!r} is no interval.")
+        return getattr(scipy.stats, name)(*args, **keywords)
+    return given
+
+
+_FIELDS = tuple(Continuous.__dataclass_fields__)

@@ -1,4 +1,4 @@
-"""One gradient search: the variables of one combination of the lists, and its stages."""
+"""One gradient search: variables of one combination of the lists, and stages."""
 
 import warnings
 
@@ -7,7 +7,7 @@ from scipy.stats import qmc
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from skdiff._sklearn import safe_indexing
+from skdiff._sklearn import check_method_params, safe_indexing
 from skdiff.model_selection._bilevel import hoag, maid
 from skdiff.model_selection._evaluate import (
     Evaluator,
@@ -15,7 +15,7 @@ from skdiff.model_selection._evaluate import (
     StopSearch,
     scorer_of_folds,
 )
-from skdiff.model_selection._folds import make_folds, take_apart
+from skdiff.model_selection._folds import fit_with_weights, make_folds, take_apart
 from skdiff.model_selection._inner import inner_problem
 from skdiff.model_selection._outer import lbfgs, root
 from skdiff.model_selection._space import Space, Variable
@@ -147,14 +147,22 @@ class Task:
 
     def _fitted_fold(self, fold, values):
         """A fit of the whole estimator on the fold's rows, for scorers that look."""
+        weights = values.get(ROW_WEIGHTS)
         values = {k: v for k, v in values.items() if k != ROW_WEIGHTS}
         settings = {
             self.parts.prefix + name: value
             for name, value in self.translate.to_params(values).items()
         }
         model = clone(self.estimator).set_params(**settings)
-        X = safe_indexing(self.data.X, fold.train)
-        return model.fit(X, safe_indexing(self.data.target.y, fold.train))
+        data, rows = self.data, fold.train
+        fit_with_weights(
+            model,
+            safe_indexing(data.X, rows),
+            safe_indexing(data.target.y, rows),
+            check_method_params(data.X, params=data.fit_params, indices=rows),
+            None if weights is None else weights[rows],
+        )
+        return model
 
     def _report(self, row):
         """Print a line, and tell the callbacks."""
@@ -288,7 +296,7 @@ class Task:
         return best
 
     def _starts(self, objective, space, start, rng):
-        """Starting points: the best of a small scan, or the tied optimum; then random."""
+        """Best points of a small scan, or the tied optimum and random points."""
         n = self.search.n_starts
         lower, upper = space.lower, space.upper
         width = upper - lower

@@ -114,7 +114,7 @@ class WeightedRidge(RegressorMixin, _Linear):
         Intercept.
     n_features_in_ : int
         Number of columns seen by ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where X had names.
 
     See Also
@@ -182,7 +182,9 @@ class WeightedRidge(RegressorMixin, _Linear):
         self : object
             The fitted estimator.
         """
-        X, y, weight = self._rows(X, y, sample_weight, multi_output=True, y_numeric=True)
+        X, y, weight = self._rows(
+            X, y, sample_weight, multi_output=True, y_numeric=True
+        )
         _check_vector(self.alpha, "alpha", X.shape[1], positive=False)
         problem, w, _ = self._solve(
             WeightedRidgeProblem(self), X, np.asarray(y, dtype=float), weight
@@ -237,7 +239,7 @@ class WeightedElasticNet(RegressorMixin, _Linear):
         Intercept.
     n_features_in_ : int
         Number of columns seen by ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where X had names.
 
     See Also
@@ -247,10 +249,10 @@ class WeightedElasticNet(RegressorMixin, _Linear):
 
     Notes
     -----
-    Minimises ``||y - Xw - b||^2 / (2 n) + sum_j alpha_j (l1_ratio |w_j| + (1 - l1_ratio)
-    w_j^2 / 2)``, where weights of the rows are scaled to sum to n. A working set
-    grows until the optimality conditions hold; on it the signs are settled by linear
-    systems, so that coefficients are exact to rounding.
+    Minimises ``||y - Xw - b||^2 / (2 n) + sum_j alpha_j (l1_ratio |w_j| + (1 -
+    l1_ratio) w_j^2 / 2)``, where weights of the rows are scaled to sum to n. A working
+    set grows until the optimality conditions hold; on it the signs are settled by
+    linear systems, so that coefficients are exact to rounding.
 
     References
     ----------
@@ -356,7 +358,7 @@ class WeightedLogisticRegression(ClassifierMixin, _Linear):
         Newton steps.
     n_features_in_ : int
         Number of columns seen by ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where X had names.
 
     See Also

@@ -119,6 +119,12 @@ PROBLEMS = {
         several,
         {},
     ),
+    "sparse kernel ridge": (
+        KernelRidge(kernel="rbf"),
+        {"alpha": LOG, "gamma": Continuous(1e-3, 1.0)},
+        sparse_rows(regression),
+        {},
+    ),
     "laplacian kernel ridge": (
         KernelRidge(kernel="laplacian"),
         {"gamma": Continuous(1e-3, 1.0)},
@@ -214,7 +220,9 @@ PROBLEMS = {
 def worst(name, seeds):
     estimator, intervals, make, options = PROBLEMS[name]
     search = GradientSearchCV(estimator, intervals, **{"cv": 3, **options})
-    return [check_hypergradient(search, *make(seed), eps=1e-5) for seed in seeds]
+    # iterative solves leave errors that a short step would enlarge
+    eps = 1e-4 if "sparse" in name else 1e-5
+    return [check_hypergradient(search, *make(seed), eps=eps) for seed in seeds]
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
