@@ -1,12 +1,12 @@
 """GRBFRegressor, GRBFClassifier and ActiveSubspaceTransformer: speed and quality.
 
 Speed: the fit against Adam in torch on the same objective from the same start, timed
-until its objective is within 0.1 % of ours (or 1000 epochs have passed), with the better
-of full batches (step size 0.05) and the paper's of 256 rows (0.01); the limit is the bare arithmetic of as many
-evaluations. Quality: held-out errors beside kernel ridge, support
-vectors, gradient boosting, a Gaussian process with one length scale a column and linear
-models; the projection beside other supervised projections. With ``SKDIFF_DATA`` pointing
-at the folder of tables, real tables take part.
+until its objective is within 0.1 % of ours (or 1000 epochs have passed), with the
+better of full batches (step size 0.05) and the paper's of 256 rows (0.01); the limit is
+the bare arithmetic of as many evaluations. Quality: held-out errors beside kernel
+ridge, support vectors, gradient boosting, a Gaussian process with one length scale a
+column and linear models; the projection beside others. With ``SKDIFF_DATA`` pointing at
+the folder of tables, real tables take part.
 """
 
 import os
@@ -158,7 +158,15 @@ def speed():
     cases.append(("breast cancer 569 x 30", GRBFClassifier, X, y, False))
     X, y = load_wine(return_X_y=True)
     cases.append(("wine 178 x 13", GRBFClassifier, X, y, False))
-    by_adam(GRBFRegressor(4).fit(X, y * 1.0), X, y * 1.0, learn_centers=False, aim=9, batch=99, rate=0.01)
+    by_adam(
+        GRBFRegressor(4).fit(X, y * 1.0),
+        X,
+        y * 1.0,
+        learn_centers=False,
+        aim=9,
+        batch=99,
+        rate=0.01,
+    )
     rows = []
     for name, kind, X, y, learn_centers in cases:
         model = kind(learn_centers=learn_centers, random_state=0)
@@ -338,12 +346,18 @@ def directions():
     for name, first in (
         ("no projection", None),
         ("PCA", PCA(1)),
-        ("ActiveSubspaceTransformer", ActiveSubspaceTransformer(n_components=1, random_state=0)),
+        (
+            "ActiveSubspaceTransformer",
+            ActiveSubspaceTransformer(n_components=1, random_state=0),
+        ),
     ):
         steps = [StandardScaler(), *([first] if first else []), KNeighborsRegressor(8)]
         lines.append(
-            {"table": "one direction, 20 columns (R2)", "projection": name,
-             "score": make_pipeline(*steps).fit(X, y).score(T, clean)}
+            {
+                "table": "one direction, 20 columns (R2)",
+                "projection": name,
+                "score": make_pipeline(*steps).fit(X, y).score(T, clean),
+            }
         )
     X, y = load_digits(return_X_y=True)
     A, B, a, b = train_test_split(X, y, test_size=0.5, random_state=0)
@@ -362,8 +376,12 @@ def directions():
         model = make_pipeline(StandardScaler(), first, KNeighborsClassifier(8))
         took = seconds(lambda: model.fit(A, a))
         lines.append(
-            {"table": "digits, 2-D (accuracy)", "projection": name,
-             "score": model.score(B, b), "seconds": took}
+            {
+                "table": "digits, 2-D (accuracy)",
+                "projection": name,
+                "score": model.score(B, b),
+                "seconds": took,
+            }
         )
     print("\nNearest neighbours on a projection")
     print(pd.DataFrame(lines).to_string(index=False, float_format="%.3f"))

@@ -25,8 +25,10 @@ for rate, color in ((0.1, "#1f6f8b"), (1.0, "#d1495b")):
     model = GBNNRegressor(n_hidden=100, learning_rate=rate, random_state=0).fit(A, a)
     held = [root_mean_squared_error(b, p) for p in model.staged_predict(B)]
     left.plot(held, color=color, label=f"GBNN, learning rate {rate}")
-    print(f"learning rate {rate}: best RMSE {min(held):.1f} with "
-          f"{np.argmin(held) + 1} units, {held[-1]:.1f} with 100")
+    print(
+        f"learning rate {rate}: best RMSE {min(held):.1f} with "
+        f"{np.argmin(held) + 1} units, {held[-1]:.1f} with 100"
+    )
 trees = GradientBoostingRegressor(random_state=0).fit(A, a)
 held = [root_mean_squared_error(b, p) for p in trees.staged_predict(B)]
 left.plot(held, color="0.5", ls="--", label="boosted trees")
@@ -47,8 +49,10 @@ right.set(xlabel="hidden units", ylabel="log loss", title="breast cancer")
 stopped = GBNNClassifier(n_hidden=100, n_iter_no_change=10, random_state=0).fit(A, a)
 right.axvline(stopped.n_iter_, color="#d1495b", ls=":", label="stopped early")
 right.legend(frameon=False)
-print(f"stopped at {stopped.n_iter_} units: accuracy {stopped.score(B, b):.3f}, "
-      f"all 100: {full.score(B, b):.3f}")
+print(
+    f"stopped at {stopped.n_iter_} units: accuracy {stopped.score(B, b):.3f}, "
+    f"all 100: {full.score(B, b):.3f}"
+)
 
 # %%
 # A pruned network is a model of its own, and a plain network says the same.

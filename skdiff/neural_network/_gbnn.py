@@ -18,7 +18,6 @@ from skdiff._persistence import SaveMixin
 from skdiff._sklearn import Interval, fit_context
 from skdiff.neural_network import _gbnn_solver as solver
 from skdiff.neural_network._rows import (
-    Columns,
     checked_table,
     column_statistics,
     merge_rows,
@@ -71,9 +70,7 @@ class BaseGBNN(SaveMixin, BaseEstimator):
             verbose=bool(self.verbose),
         )
         growth = solver.grow(Z, Y, s, loss, limits, columns.scale > 0, held, rng)
-        network = solver.assemble(
-            growth, columns.mean, columns.divisor, scale, centre
-        )
+        network = solver.assemble(growth, columns.mean, columns.divisor, scale, centre)
         kept = len(growth.steps)
         if growth.held_loss:
             kept = int(np.argmin(growth.held_loss)) + 1

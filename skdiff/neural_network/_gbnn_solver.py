@@ -1,9 +1,9 @@
 """A shallow network grown by boosting: the numbers.
 
-``F_t = F_{t-1} + rho_t (h_t V_t + c_t)`` with a block ``h_t`` of logistic units fitted to
-the negative gradient of the loss by least squares. For given units the output weights of
-a block are a ridge regression, so L-BFGS moves the units alone. Weights of rows sum to
-one throughout.
+``F_t = F_{t-1} + rho_t (h_t V_t + c_t)`` with a block ``h_t`` of logistic units fitted
+to the negative gradient of the loss by least squares. For given units the output
+weights of a block are a ridge regression, so L-BFGS moves the units alone. Weights of
+rows sum to one throughout.
 """
 
 import sys
@@ -24,11 +24,14 @@ from skdiff._convex._newton import spd_solve
 SMALL_SAMPLE = 50  # a sample of fewer rows does not determine a block: all are used
 DONE = 1e-10  # residuals below this leave nothing to fit
 MEMORY = 10
-SETTLED = 1e-6  # gain of a step, as a share of the residuals' variance
+# gain of an iteration, as a share of the residuals' variance: later blocks make up for
+# what an unfinished one leaves, and finishing it costs most of the iterations
+SETTLED = 1e-4
+HALVINGS = 30
 
 
 class Block(NamedTuple):
-    """Units (d + 1, J) with biases in the last row, output weights (J, K), shift (K,)."""
+    """Units (d + 1, J), biases in the last row; output weights (J, K); shift (K,)."""
 
     units: Array
     out: Array
@@ -235,8 +238,8 @@ def grow(
                 break
             block = _next_block(X, R, s, size, limits, alive, rng)
             h = block_output(X, block)
-            rho = limits.learning_rate * loss.step(h, R, F, Y, s)
-            F += rho * h
+            before = growth.train_loss[-1] if growth.train_loss else loss.loss(F, Y, s)
+            rho, F = _step(limits.learning_rate, h, R, F, Y, s, loss, before)
             growth.blocks.append(Block(block.units, rho * block.out, rho * block.shift))
             growth.steps.append(rho)
             growth.train_loss.append(loss.loss(F, Y, s))
@@ -255,6 +258,32 @@ def grow(
         growth.stopped = "interrupted"
         warnings.warn("The fit was interrupted; its steps are kept.", stacklevel=2)
     return growth
+
+
+def _step(
+    learning_rate: float,
+    h: Array,
+    R: Array,
+    F: Array,
+    Y: Array,
+    s: Array,
+    loss: Loss,
+    before: float,
+) -> tuple[float, Array]:
+    """Size of the step along h, and where it leads.
+
+    Where nearly all rows are certain, curvature vanishes and Newton's step explodes: it
+    is halved until the training loss does not grow.
+    """
+    rho = learning_rate * loss.step(h, R, F, Y, s)
+    if isinstance(loss, Squares):
+        return rho, F + rho * h
+    for _ in range(HALVINGS):
+        moved = F + rho * h
+        if loss.loss(moved, Y, s) <= before:
+            return rho, moved
+        rho /= 2.0
+    return 0.0, F
 
 
 def _next_block(

@@ -103,8 +103,7 @@ def test_the_training_loss_is_the_metric(fitted, kind):
         losses = [mean_squared_error(y, F) for F in model.staged_predict(X)]
     else:
         losses = [
-            log_loss(y, p, labels=model.classes_)
-            for p in model.staged_predict_proba(X)
+            log_loss(y, p, labels=model.classes_) for p in model.staged_predict_proba(X)
         ]
     np.testing.assert_allclose(model.train_score_, losses, rtol=1e-6)
 
