@@ -55,9 +55,9 @@ class BaseGBNN(SaveMixin, BaseEstimator):
             train, out = rows
             held = Z[out], Y[out], s[out] / s[out].sum()
             Z, Y, s = Z[train], Y[train], s[train] / s[train].sum()
-        whole, rest = divmod(self.n_hidden, self.units_per_step)
+        whole, rest = divmod(int(self.n_hidden), int(self.units_per_step))
         limits = solver.Limits(
-            sizes=[self.units_per_step] * whole + [rest] * (rest > 0),
+            sizes=[int(self.units_per_step)] * whole + [rest] * (rest > 0),
             learning_rate=float(self.learning_rate),
             subsample=float(self.subsample),
             max_iter=self.max_iter,
@@ -283,17 +283,16 @@ class GBNNRegressor(RegressorMixin, BaseGBNN):
     Notes
     -----
     The units of a step are fitted by L-BFGS while the output weights are solved for
-    (variable projection). Columns and targets are standardised inside and the scaling
-    is folded into the weights, so rows go in as they come. Equal rows are merged and
-    sorted first: neither the order of the rows nor the way a weight is written changes
-    the result. The authors' code neither scales nor shrinks (``learning_rate=1``),
-    which overfits regressions.
+    (variable projection) and not polished: later steps make up for it. Columns and
+    targets are standardised inside and the scaling is folded into the weights, so rows
+    go in as they come. Equal rows are merged and sorted first: neither the order of the
+    rows nor the way a weight is written changes the result. The authors' code neither
+    scales nor shrinks (``learning_rate=1``), which overfits regressions.
 
     References
     ----------
-    S. Emami and G. Martínez-Muñoz, "A Gradient Boosting Approach for Training
-    Convolutional and Deep Neural Networks" and "Sequential Training of Neural Networks
-    with Gradient Boosting", IEEE Access 11 (2023), arXiv 1909.12098.
+    S. Emami and G. Martínez-Muñoz, "Sequential Training of Neural Networks with
+    Gradient Boosting", IEEE Access 11 (2023), arXiv 1909.12098.
 
     Examples
     --------
@@ -509,14 +508,13 @@ class GBNNClassifier(ClassifierMixin, BaseGBNN):
     -----
     Two classes are fitted with one output and the loss ``log(1 + exp(-2 y F))`` for
     labels of -1 and 1, more with one output a class and the softmax. The step size of a
-    block is Newton's along it, times ``learning_rate``. See :class:`GBNNRegressor` for
-    the rest.
+    block is Newton's along it, times ``learning_rate``, halved where the training loss
+    would grow. See :class:`GBNNRegressor` for the rest.
 
     References
     ----------
-    S. Emami and G. Martínez-Muñoz, "A Gradient Boosting Approach for Training
-    Convolutional and Deep Neural Networks" and "Sequential Training of Neural Networks
-    with Gradient Boosting", IEEE Access 11 (2023), arXiv 1909.12098.
+    S. Emami and G. Martínez-Muñoz, "Sequential Training of Neural Networks with
+    Gradient Boosting", IEEE Access 11 (2023), arXiv 1909.12098.
 
     Examples
     --------
