@@ -66,11 +66,11 @@ class GBNNRegressor(RegressorMixin, BaseGBNN):
         of shape (n_units, n_outputs), for rows as they come.
     intercepts_ : list of two ndarrays
         Biases of the hidden units and of the outputs.
-    step_sizes_ : ndarray of shape (n_iter_,)
+    step_sizes_ : ndarray of shape (n_steps,)
         Step size of each block, shrinkage included.
-    train_score_ : ndarray of shape (n_iter_,)
+    train_score_ : ndarray of shape (n_steps,)
         Loss of the training rows after each step: the mean squared error.
-    validation_score_ : ndarray of shape (n_iter_,) or None
+    validation_score_ : ndarray of shape (n_steps,) or None
         The same on the held-out rows, if there are any.
     n_iter_ : int
         Steps in the network.
@@ -81,7 +81,7 @@ class GBNNRegressor(RegressorMixin, BaseGBNN):
         ``"perfect"`` (nothing left to fit), ``"time"`` or ``"interrupted"``.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where X has names.
 
     See Also
@@ -290,11 +290,11 @@ class GBNNClassifier(ClassifierMixin, BaseGBNN):
         of shape (n_units, n_outputs), for rows as they come.
     intercepts_ : list of two ndarrays
         Biases of the hidden units and of the outputs.
-    step_sizes_ : ndarray of shape (n_iter_,)
+    step_sizes_ : ndarray of shape (n_steps,)
         Step size of each block, shrinkage included.
-    train_score_ : ndarray of shape (n_iter_,)
+    train_score_ : ndarray of shape (n_steps,)
         Loss of the training rows after each step: the mean log loss.
-    validation_score_ : ndarray of shape (n_iter_,) or None
+    validation_score_ : ndarray of shape (n_steps,) or None
         The same on the held-out rows, if there are any.
     n_iter_ : int
         Steps in the network.
@@ -305,7 +305,7 @@ class GBNNClassifier(ClassifierMixin, BaseGBNN):
         ``"perfect"`` (nothing left to fit), ``"time"`` or ``"interrupted"``.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where X has names.
 
     See Also

@@ -111,7 +111,7 @@ n_features), default="kmeans"
         ``"interrupted"``.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where X has names.
 
     See Also
@@ -350,7 +350,7 @@ n_features), default="kmeans"
         ``"interrupted"``.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where X has names.
 
     See Also
