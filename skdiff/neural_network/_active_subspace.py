@@ -55,11 +55,11 @@ class ActiveSubspaceTransformer(
         The fitted network.
     n_components_ : int
         Number of directions.
-    components_ : ndarray of shape (n_components_, n_features)
+    components_ : ndarray of shape (n_components, n_features)
         Directions as rows, on standardised columns.
-    eigenvalues_ : ndarray of shape (n_components_,)
+    eigenvalues_ : ndarray of shape (n_components,)
         Their eigenvalues, descending.
-    explained_precision_ratio_ : ndarray of shape (n_components_,)
+    explained_precision_ratio_ : ndarray of shape (n_components,)
         Their shares of the trace of the precision matrix.
     mean_ : ndarray of shape (n_features,)
         What is taken off each column.
@@ -69,7 +69,7 @@ class ActiveSubspaceTransformer(
         Shares of the standardised columns, as the network measures them.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where X has names.
 
     See Also
@@ -194,7 +194,7 @@ class ActiveSubspaceTransformer(
 
         Returns
         -------
-        projection : ndarray of shape (n_samples, n_components_)
+        projection : ndarray of shape (n_samples, n_components)
             Coordinates along the directions.
         """
         check_is_fitted(self)

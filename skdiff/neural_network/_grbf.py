@@ -111,7 +111,7 @@ n_features), default="kmeans"
         ``"interrupted"``.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where X has names.
 
     See Also
@@ -128,8 +128,8 @@ n_features), default="kmeans"
     learned centres, ``alpha_centers`` times their squared distance from the start. For
     given ``P`` the weights are a ridge regression, so only the factor of ``P`` is left
     to L-BFGS (variable projection). The paper penalises norms that are not squared,
-    has no intercept and trains everything by Adam from ``P`` of trace ``d (d + 1) / 2``;
-    on wide tables that start is flat.
+    has no intercept and trains everything by Adam from ``P`` of trace
+    ``d (d + 1) / 2``; on wide tables that start is flat.
 
     Equal rows are merged and sorted first: neither the order of the rows nor the way
     a weight is written changes the result.
@@ -350,7 +350,7 @@ n_features), default="kmeans"
         ``"interrupted"``.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where X has names.
 
     See Also

@@ -79,7 +79,9 @@ class BaseGRBF(
             Y=(Y - target_columns.mean) / target_columns.divisor,
             s=s,
             anchors=X[:1],
-            rank=d if self.rank is None or self.covariance_type != "full" else self.rank,
+            rank=d
+            if self.rank is None or self.covariance_type != "full"
+            else self.rank,
             shape=self.covariance_type,
             learn_centers=self.learn_centers,
             alpha_precision=float(self.alpha_precision),
@@ -124,9 +126,7 @@ class BaseGRBF(
         n_centers = self.n_centers
         if n_centers == "auto":
             n_centers = max(1, min(32, n // 4))
-        by_adam = self.solver == "adam" or (
-            self.solver == "auto" and n > ADAM_BEYOND
-        )
+        by_adam = self.solver == "adam" or (self.solver == "auto" and n > ADAM_BEYOND)
         best = None
         for attempt in range(self.n_init):
             if given is not None:
@@ -152,7 +152,9 @@ class BaseGRBF(
                     learning_rate=LEARNING_RATE,
                     rng=rng,
                 )
-            elif given is None and self.centers_init == "kmeans" and limits.max_iter > 4:
+            elif (
+                given is None and self.centers_init == "kmeans" and limits.max_iter > 4
+            ):
                 run = self._in_two_stages(objective, start, n_centers, limits, rng)
             else:
                 run = solver.minimise(objective, start, limits)
@@ -181,9 +183,7 @@ class BaseGRBF(
         if first.stopped in ("time", "interrupted"):
             return first
         U = first.point.U
-        C = solver.choose_centers(
-            objective.X, objective.s, n_centers, "kmeans", rng, U
-        )
+        C = solver.choose_centers(objective.X, objective.s, n_centers, "kmeans", rng, U)
         self._anchor(objective, C)
         rest = limits._replace(max_iter=limits.max_iter - first.n_iter)
         run = solver.minimise(objective, solver.with_weights(objective, U, C), rest)

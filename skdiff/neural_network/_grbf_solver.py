@@ -25,6 +25,8 @@ MEMORY = 20  # pairs of vectors L-BFGS keeps
 NEWTON_UP_TO = 400  # weights beyond which a Hessian costs more than it saves
 WARM_STEPS = 15  # full-rank steps before a lower rank is cut out
 LLOYD_STEPS = 50
+# a centre sways few rows, the matrix all: in units of this, both take like steps
+CENTER_UNIT = 30.0
 SCALE_ROWS = 20_000  # rows that tell the typical distance
 
 
@@ -201,7 +203,8 @@ Loss = Squares | CrossEntropy
 class Objective:
     """The penalised loss as a function of one flat vector.
 
-    ``joint`` puts the weights into the vector too, where solving for them is dear.
+    ``rank`` and ``shape`` say which numbers of U are free. ``joint`` puts the weights
+    into the vector too, where solving for them is dear.
     """
 
     loss: Loss
@@ -216,12 +219,13 @@ class Objective:
     alpha_weights: float
     alpha_centers: float
     joint: bool = False
+    center_unit: float = CENTER_UNIT
 
     def pack(self, point: Point) -> Array:
         """The free numbers of a point."""
         parts = [self._free(point.U)]
         if self.learn_centers:
-            parts.append(point.C.ravel())
+            parts.append(point.C.ravel() / self.center_unit)
         if self.joint:
             parts += [point.W.ravel(), point.b]
         return np.concatenate(parts)
@@ -236,7 +240,7 @@ class Objective:
             U = np.diag(np.broadcast_to(head, (d,)))
         C, W, b = self.anchors, last.W, last.b
         if self.learn_centers:
-            C = theta[size : size + C.size].reshape(C.shape)
+            C = self.center_unit * theta[size : size + C.size].reshape(C.shape)
             size += C.size
         if self.joint:
             W = theta[size : size + W.size].reshape(W.shape)
@@ -274,7 +278,8 @@ class Objective:
         if self.learn_centers:
             moved = C - self.anchors
             value += self.alpha_centers * float(np.vdot(moved, moved))
-            gradient.append((dC + 2.0 * self.alpha_centers * moved).ravel())
+            dC += 2.0 * self.alpha_centers * moved
+            gradient.append(self.center_unit * dC.ravel())
         if self.joint:
             dW = Phi.T @ G + 2.0 * self.alpha_weights * W
             gradient += [dW.ravel(), G.sum(axis=0)]
@@ -450,6 +455,7 @@ def minimise_by_adam(
     rng: np.random.RandomState,
 ) -> Run:
     """Adam over mini-batches; after each epoch the weights are solved for exactly."""
+    objective = replace(objective, center_unit=1.0)
     joint = replace(objective, joint=True)
     value, _, point = objective.evaluate(objective.pack(start), start)
     run = Run(point, value)
@@ -469,10 +475,8 @@ def minimise_by_adam(
             )
             _, g, _ = batch.evaluate(theta, run.point)
             step += 1
-            np.multiply(first, 0.9, out=first)
-            first.__iadd__(0.1 * g)
-            np.multiply(second, 0.999, out=second)
-            second.__iadd__(0.001 * g * g)
+            first[:] = 0.9 * first + 0.1 * g
+            second[:] = 0.999 * second + 0.001 * g**2
             size = learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
             theta = theta - size * first / (np.sqrt(second) + 1e-8)
         here = joint.unpack(theta, run.point)

@@ -1,4 +1,4 @@
-"""Gaussian radial bases: limits, symmetries, gradients, an independent ridge, the aims."""
+"""Gaussian radial bases: limits, symmetries, gradients, a ridge, the aims."""
 
 import time
 import warnings
