@@ -354,6 +354,11 @@ class L1LevelSet(LevelSet):
         )
 
     @property
+    def differentiable(self) -> bool:
+        """Not at zero coefficients."""
+        return False
+
+    @property
     def ellipsoidal(self) -> bool:
         """Never an ellipsoid."""
         return False

@@ -243,9 +243,16 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
             codes = 2.0 * codes - 1.0
         return self._level_set().problem.loss.evaluate(f, codes)[0]
 
-    def _cut(self, threshold):
+    def _cut(self, threshold=None):
         """Where the linear predictor changes the label."""
+        threshold = self.threshold if threshold is None else threshold
         return logit(threshold) if self._probable else 0.0
+
+    def _check_delta(self, delta):
+        most = 1 if self._probable else np.inf
+        if delta is not None and (not isinstance(delta, Real) or not 0 < delta <= most):
+            raise ValueError(f"delta must be in (0, {most}], got {delta!r}.")
+        return delta
 
     def _on_both_sides(self, bounds, threshold):
         cut = self._cut(threshold)  # predict says classes_[1] strictly above it
@@ -363,7 +370,7 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
         if scores.ndim == 2:
             labels = self.classes_[scores.argmax(axis=1)]
         else:
-            labels = self.classes_[(scores > self._cut(self.threshold)).astype(int)]
+            labels = self.classes_[(scores > self._cut()).astype(int)]
         if not abstain:
             return labels
         labels = labels.astype(object)
@@ -449,9 +456,7 @@ class RashomonClassifier(ClassifierMixin, BaseRashomon):
         """
         if delta is None:
             return float(self.conflicts(X).mean())
-        most = 1 if self._probable else np.inf
-        if not isinstance(delta, Real) or not 0 < delta <= most:
-            raise ValueError(f"delta must be in (0, {most}], got {delta!r}.")
+        self._check_delta(delta)
         many = self._many(X)
         if many is None:
             p, bounds = self._prediction_and_range(X)
