@@ -178,6 +178,11 @@ class BaseRashomon(
 
     def _level_set(self):
         """The level set, rebuilt from arrays once after a fit or a load."""
+        if self._data is None:
+            raise ValueError(
+                "A one-vs-rest model of three classes or more has one set a class: "
+                "ask the audits in estimators_."
+            )
         if "level_set" not in self._live:
             problem = make_problem(self._data, self._loss_name, self._loss_params)
             found = level_set_class(problem).restore(problem, **self._whitening)

@@ -82,10 +82,18 @@ class RashomonRangeDisplay:
         display : RashomonRangeDisplay
             Not drawn yet.
         """
-        prediction, low, high, _ = np.asarray(estimator.transform(X)).T
+        columns = np.asarray(estimator.transform(X)).T
+        if len(columns) != 4:
+            raise ValueError(
+                "The display is for two classes; pass a class's columns of transform "
+                "to the constructor."
+            )
+        prediction, low, high, _ = columns
         if is_classifier(estimator):
-            name = f"Probability of {estimator.classes_[1]}"
-            return cls(prediction, low, high, threshold=estimator.threshold, name=name)
+            name, cut = f"Probability of {estimator.classes_[1]}", estimator.threshold
+            if not hasattr(estimator, "predict_proba"):
+                name, cut = f"Linear predictor of {estimator.classes_[1]}", 0.0
+            return cls(prediction, low, high, threshold=cut, name=name)
         return cls(prediction, low, high)
 
     def plot(self, ax=None):

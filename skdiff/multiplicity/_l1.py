@@ -29,7 +29,7 @@ from skdiff.multiplicity._level_set import (
 )
 
 # the residual is in the metric of the diagonal, which collinear columns loosen
-STRICTER = 1e-3
+STRICTER, FINEST = 1e-3, 1e-10
 SECANTS, SWEEPS = 100, 300
 
 
@@ -354,13 +354,18 @@ class L1LevelSet(LevelSet):
         )
 
     @property
+    def differentiable(self) -> bool:
+        """Not at zero coefficients."""
+        return False
+
+    @property
     def ellipsoidal(self) -> bool:
         """Never an ellipsoid."""
         return False
 
     def solver(self, tau: float, tol: float, max_iter: int) -> Maximiser:
         """Return the solver of extremes at a level."""
-        return L1Maximiser(self.data, tau, tol * STRICTER, max_iter)
+        return L1Maximiser(self.data, tau, max(tol * STRICTER, FINEST), max_iter)
 
     def residual(self, V: Array, found: Extremes, gradient: Array) -> Array:
         """Smallest ``grad L + xi - mu v`` over subgradients ``xi`` of the L1 norm."""

@@ -177,6 +177,11 @@ class LevelSet:
         return norms, lower, upper
 
     @property
+    def differentiable(self) -> bool:
+        """Whether ``data.evaluate`` gives the whole gradient of the objective."""
+        return True
+
+    @property
     def ellipsoidal(self) -> bool:
         """Whether the set is an ellipsoid, whose extremes are a formula."""
         return self.problem.loss.quadratic
@@ -194,7 +199,7 @@ class LevelSet:
         U = V @ self.whiten
         norms = np.sqrt(np.einsum("ij,ij->i", U, U))
         U = U / np.where(norms > 0, norms, 1.0)[:, None]
-        U[norms == 0, :1] = 1.0  # any direction: it will be multiplied by zero
+        U[norms == 0, :1] = 1.0  # any direction will do: it is multiplied by zero
         if self.null.shape[1]:
             outside = np.abs(V @ self.null).max(axis=1, initial=0.0)
             size = np.linalg.norm(V / self.scale, axis=1)

@@ -25,6 +25,7 @@ def one_vs_rest(audit, model, features, codes, sample_weight):
     hessians = [part.hessian_ for part in parts]
     return {
         "_parts": parts,
+        "_data": None,
         "coef_": np.concatenate([part.coef_ for part in parts]),
         "intercept_": np.concatenate([part.intercept_ for part in parts]),
         "objective_": np.array([part.objective_ for part in parts]),

@@ -148,6 +148,16 @@ class SparseLevelSet:
         return {name: getattr(self, name) for name in names}
 
     @property
+    def differentiable(self) -> bool:
+        """Answers extremes only: there are no whitened coordinates to draw from."""
+        return False
+
+    @property
+    def ellipsoidal(self) -> bool:
+        """Whether the set is an ellipsoid."""
+        return self.problem.loss.quadratic
+
+    @property
     def dimension(self) -> int:
         """Number of parameters."""
         return len(self.center)

@@ -51,6 +51,27 @@ MILD = {
     ),
     "exponential": (_losses.Exponential(), -1.0, mpmath.exp),
     "squared hinge": (_losses.SquaredHinge(), 1.0, lambda f: max(0, 1 - f) ** 2),
+    "modified huber": (
+        _losses.ModifiedHuber(),
+        1.0,
+        lambda f: max(0, 1 - f) ** 2 if f >= -1 else -4 * f,
+    ),
+    "squared insensitive": (
+        _losses.SquaredEpsilonInsensitive(0.5),
+        0.5,
+        lambda f: max(0, abs(f - 0.5) - 0.5) ** 2,
+    ),
+    "hinge": (_losses.Hinge(), -1.0, lambda f: max(0, 1 + f)),
+    "insensitive": (
+        _losses.EpsilonInsensitive(0.5),
+        0.5,
+        lambda f: max(0, abs(f - 0.5) - 0.5),
+    ),
+    "pinball": (
+        _losses.Pinball(0.7),
+        0.5,
+        lambda f: max(0.7 * (0.5 - f), -0.3 * (0.5 - f)),
+    ),
     "huber": (
         _losses.Huber(1.0),
         0.5,

@@ -35,7 +35,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC, LinearSVR
 
-from skdiff.multiplicity import RashomonClassifier, RashomonRegressor, _base
+from skdiff.multiplicity import (
+    RashomonClassifier,
+    RashomonRangeDisplay,
+    RashomonRegressor,
+    _base,
+)
 from skdiff.multiplicity._l1 import L1Maximiser
 from skdiff.multiplicity._multinomial import largest_probabilities
 from skdiff.multiplicity._rashomon_problem import state_objective, state_problem
@@ -773,6 +778,34 @@ def test_questions_for_two_classes_are_named(flowers):
             question(X)
     with pytest.raises(ValueError, match="threshold is for two classes"):
         model.conflicts(X, threshold=0.3)
+
+
+def test_a_refit_forgets_the_classes():
+    model = RashomonClassifier(LinearSVC(C=0.1)).fit(*iris())
+    with pytest.raises(ValueError, match="audits in estimators_"):
+        model._level_set()
+    X, y = cancer()
+    model.fit(X, y)
+    assert model.estimators_ is None
+    np.testing.assert_array_equal(
+        model.decision_range(X),
+        RashomonClassifier(LinearSVC(C=0.1)).fit(X, y).decision_range(X),
+    )
+    model.fit(*iris())
+    assert model.decision_range(iris()[0]).shape == (150, 3, 3, 2)
+
+
+def test_the_display_of_models_without_probabilities():
+    pytest.importorskip("matplotlib")
+    X, y = cancer()
+    model = RashomonClassifier(LinearSVC(C=0.1)).fit(X, y)
+    display = RashomonRangeDisplay.from_estimator(model, X)
+    assert display.threshold == 0 and display.name == "Linear predictor of 1"
+    np.testing.assert_array_equal(display.low, model.decision_range(X)[:, 0])
+    with pytest.raises(ValueError, match="two classes"):
+        RashomonRangeDisplay.from_estimator(
+            RashomonClassifier().fit(*iris()), iris()[0]
+        )
 
 
 def test_other_columns_than_at_fit():
