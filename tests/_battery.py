@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import clone, is_classifier, is_clusterer
+from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
 

@@ -20,6 +20,7 @@ from skdiff.multiplicity._feasible import (
     UNKNOWN,
     YES,
     Feasibility,
+    Indices,
     outer_value,
     shrunk,
     upper_ends,
@@ -320,7 +321,7 @@ def _clique_bound(demands: Demands) -> float:
     return min(float(colour(linked, demands.weight, o)[1][-1]) for o in orders)
 
 
-def colour(linked: Array, weight: Array, order: Array) -> tuple[Array, Array]:
+def colour(linked: Array, weight: Array, order: Indices) -> tuple[Indices, Array]:
     """Colour the graph greedily; return vertices and bounds on what they add.
 
     Vertices of one colour are pairwise unlinked. They come colour by colour, and the
@@ -369,7 +370,7 @@ class Search:
         self._expand([], None, order)
         return self.best, self.model
 
-    def _expand(self, chosen: list[int], u: Array | None, candidates: Array) -> None:
+    def _expand(self, chosen: list[int], u: Array | None, candidates: Indices) -> None:
         demands = self.demands
         held = float(demands.weight[chosen].sum())
         vertices, bounds = colour(self.linked, demands.weight, candidates)
