@@ -420,7 +420,7 @@ default="relu"
             labels = fitting.encoding["classes_"][fitting.codes[rows]]
             weight = None if fitting.weight is None else fitting.weight[rows]
             given = clone(given).fit(fitting.X[rows], labels, sample_weight=weight)
-        _fit.load_arrays(net.module_, given._state["arrays"])
+        given._restore(net.module_)
         run.loss_curve.append(float(given.loss_))
         run.stopped = "converged"
         if held is not None:
