@@ -94,7 +94,13 @@ def check_sample_weight(sample_weight, X, *, dtype=np.float64):
         if "ensure_non_negative" in _WEIGHT_ARGUMENTS
         else "only_non_negative"
     )
-    weights = _check_sample_weight(sample_weight, X, dtype=dtype, **{guard: True})
+    try:
+        weights = _check_sample_weight(sample_weight, X, dtype=dtype, **{guard: True})
+    except (TypeError, ValueError) as error:
+        if "weight" in str(error).lower():
+            raise
+        # what cannot be read as a number at all is refused without a name
+        raise type(error)(f"Invalid sample_weight: {error}") from error
     if not np.any(weights):
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights

@@ -4,6 +4,7 @@
 reads them; a hang or a crash of the child is then a failure like any other.
 """
 
+import inspect
 import json
 import sys
 import warnings
@@ -199,7 +200,8 @@ class Battery:
             case for case, tag in ALLOWED.items() if getattr(tags.input_tags, tag)
         }
         self.reads_y = tags.target_tags.required
-        self.weighted = "sample_weight" in type(estimator).fit.__code__.co_varnames
+        fit = inspect.signature(type(estimator).fit)
+        self.weighted = "sample_weight" in fit.parameters
         self.X, self.y = base_table(self.classifier)
         self.results = []
 
