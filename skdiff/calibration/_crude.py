@@ -236,6 +236,7 @@ class EmpiricalResidualCalibrator(
             X,
             reset=reset,
             dtype=np.float64,
+            order="C",  # the last bit of a product depends on it
             accept_sparse="csr" if tags.sparse else False,
             ensure_all_finite="allow-nan" if tags.allow_nan else True,
         )

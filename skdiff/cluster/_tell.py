@@ -7,7 +7,6 @@ from numbers import Integral, Real
 import numpy as np
 from scipy import sparse
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     TransformerMixin,
@@ -15,16 +14,12 @@ from sklearn.base import (
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skdiff._persistence import SaveMixin
 from skdiff._sklearn import Interval, StrOptions, check_sample_weight, fit_context
-from skdiff._validation import refuse_dates
 from skdiff.cluster import _tell_lloyd as numbers
+from skdiff.cluster._tell_layer import ClusterLayer
 
-# squares of anything larger overflow, alone or in sums
-LARGEST = {"f4": 1e15, "f8": 1e120}
-LARGEST_OF_A_NETWORK = 1e30
 COLLAPSED = 1e-3
 
 
@@ -33,7 +28,7 @@ class TELLClustering(
     SaveMixin,
     TransformerMixin,
     ClusterMixin,
-    BaseEstimator,
+    ClusterLayer,
 ):
     """Cluster by a one-layer network whose weights are the centres.
 
@@ -314,16 +309,6 @@ default="k-means++"
             )
         return init
 
-    def _units(self, X):
-        """Rows of length one where asked for; zeros stay zeros."""
-        if not self.normalize:
-            return X
-        if sparse.issparse(X):
-            length = np.sqrt(numbers.row_norms(X))
-            scale = (1 / np.where(length > 0, length, 1)).astype(X.dtype)
-            return sparse.csr_array(X.multiply(scale[:, None]))
-        return numbers.to_unit(X)
-
     def _first(self, Z, rng):
         """Centres to start from, of rows ``Z``."""
         if self.init == "random":
@@ -406,31 +391,6 @@ default="k-means++"
         ratio = self.reassignment_ratio
         return numbers.reassign(batch, centers, counts, ratio, draws), 0
 
-    # --- the network ----------------------------------------------------------------
-
-    def _hidden(self):
-        sizes = self.hidden_layer_sizes
-        sizes = [sizes] if isinstance(sizes, Integral) else list(sizes)
-        if not all(isinstance(s, Integral) and s > 0 for s in sizes):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [int(s) for s in sizes]
-
-    def _build(self, n_in, seed):
-        import torch
-
-        from skdiff.cluster._tell_module import AutoEncoder
-
-        generator = torch.Generator().manual_seed(seed)
-        module = AutoEncoder(
-            n_in,
-            self._hidden(),
-            self.latent_dim,
-            self.dropout,
-            self.normalize,
-            generator,
-        )
-        return module, generator
-
     def _fit_network(self, X, solver, rng, seed):
         """Codes, clusters, the state of the network, losses."""
         from skdiff._nn import _fit
@@ -490,26 +450,6 @@ default="k-means++"
             max_iter=self.max_iter,
             tol=self.tol * _spread(Z),
         )
-
-    def _network(self):
-        """The network, rebuilt from arrays at the first call after a load."""
-        if "module" not in self._live:
-            import torch
-
-            from skdiff._nn import _fit
-
-            module, _ = self._build(self.n_features_in_, 0)
-            module = module.to(getattr(torch, self._state["dtype"]))
-            _fit.load_arrays(module, self._state["arrays"])
-            module.eval()
-            self._live["module"] = module.to(self.device)
-        return self._live["module"]
-
-    @property
-    def net_(self):
-        """The autoencoder, a ``torch.nn.Module``; None without hidden layers."""
-        check_is_fitted(self)
-        return None if self._state is None else self._network()
 
     # --- what a fit leaves ----------------------------------------------------------
 
@@ -629,198 +569,6 @@ default="k-means++"
         """Clusters of rows under centres as they are."""
         labels, near = numbers.assign(Z, centers, numbers.row_norms(Z))
         return numbers.Clusters(centers, labels, near, float(near.sum()), 1)
-
-    # --- input ----------------------------------------------------------------------
-
-    def _check_table(self, X, *, reset):
-        refuse_dates(X)
-        plain = self.hidden_layer_sizes is None
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            order="C",
-            accept_sparse="csr" if plain else False,
-        )
-        if sparse.issparse(X):
-            X = sparse.csr_array(X)
-        values = X.data if sparse.issparse(X) else X
-        largest = LARGEST[X.dtype.str[1:]] if plain else LARGEST_OF_A_NETWORK
-        if values.size and max(values.max(), -values.min()) > largest:
-            raise ValueError(
-                f"X has values above {largest:g}, whose squares overflow. Rescale X, "
-                "for instance with StandardScaler."
-            )
-        return X
-
-    def _codes(self, X):
-        """Codes of checked rows."""
-        if self._state is None:
-            return self._units(X)
-        from skdiff.cluster._tell_module import encode
-
-        compute = np.dtype(self._state["dtype"])
-        return encode(self._network(), X.astype(compute, copy=False), self.device)
-
-    def _decode(self, Z):
-        from skdiff.cluster._tell_module import decode
-
-        compute = np.dtype(self._state["dtype"])
-        Z = Z.astype(compute, copy=False)
-        return decode(self._network(), Z, self.device, self.reconstruction)
-
-    def _distances(self, X):
-        check_is_fitted(self)
-        Z = self._codes(self._check_table(X, reset=False))
-        return numbers.squared_distances(Z, self.latent_centers_)
-
-    def __sklearn_is_fitted__(self):
-        """Tell whether there are centres."""
-        return hasattr(self, "latent_centers_")
-
-    def __getstate__(self):
-        """Leave out the module, which is rebuilt from arrays."""
-        state = super().__getstate__()
-        return {key: value for key, value in state.items() if key != "_live"}
-
-    def __setstate__(self, state):
-        """Take arrays; torch is imported by the first use of the network."""
-        super().__setstate__(state)
-        if "_state" in state:
-            self._live = {}
-
-    @property
-    def _n_features_out(self):
-        return len(self.latent_centers_)
-
-    # --- inference ------------------------------------------------------------------
-
-    def predict(self, X):
-        """Return the cluster of each row.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        labels : ndarray of int of shape (n_samples,)
-            Numbers of the nearest centres.
-        """
-        return self._distances(X).argmin(axis=1).astype(np.int32)
-
-    def predict_proba(self, X):
-        """Return soft assignments.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_clusters)
-            ``softmax(-temperature_ * distance ** 2)``. They are no probabilities that
-            were checked against anything.
-        """
-        D = self._distances(X)
-        return numbers.soft_assignment(D, self.temperature_)
-
-    def transform(self, X):
-        """Return distances to the centres, among the codes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        distances : ndarray of shape (n_samples, n_clusters)
-            Euclidean distances.
-        """
-        return np.sqrt(self._distances(X))
-
-    def score(self, X, y=None):
-        """Return minus the inertia of rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        score : float
-            Minus the sum of squared distances to the nearest centre.
-        """
-        return -float(self._distances(X).min(axis=1).sum())
-
-    def encode(self, X):
-        """Return codes of rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        codes : {ndarray, sparse array} of shape (n_samples, n_latent)
-            Outputs of the encoder; without one the rows, at length one where
-            ``normalize``.
-        """
-        check_is_fitted(self)
-        return self._codes(self._check_table(X, reset=False))
-
-    def decode(self, codes):
-        """Return rows of codes.
-
-        Parameters
-        ----------
-        codes : array-like of shape (n_samples, n_latent)
-            Codes, such as ``latent_centers_``.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features)
-            Outputs of the decoder; without one the codes themselves.
-        """
-        check_is_fitted(self)
-        codes = check_array(codes, dtype=[np.float64, np.float32], input_name="codes")
-        if codes.shape[1] != self.latent_centers_.shape[1]:
-            raise ValueError(
-                f"codes has {codes.shape[1]} columns; the codes of this model have "
-                f"{self.latent_centers_.shape[1]}."
-            )
-        return codes if self._state is None else self._decode(codes)
-
-    def to_torch_layer(self):
-        """Return the clusters as a layer of torch.
-
-        Returns
-        -------
-        layer : torch.nn.Linear
-            From codes (rows of length one where ``normalize`` and there is no encoder)
-            to ``n_clusters`` outputs: the largest is the nearest centre's, and their
-            softmax is :meth:`predict_proba`.
-        """
-        check_is_fitted(self)
-        import torch
-
-        weight = torch.from_numpy(self.layer_weight_.copy())
-        bias = torch.from_numpy(self.layer_bias_.astype(self.layer_weight_.dtype))
-        layer = torch.nn.utils.skip_init(
-            torch.nn.Linear, *weight.shape[::-1], dtype=weight.dtype
-        )
-        with torch.no_grad():
-            layer.weight.copy_(weight)
-            layer.bias.copy_(bias)
-        return layer
 
 
 def _spread(Z):

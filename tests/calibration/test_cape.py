@@ -206,7 +206,9 @@ def test_a_fitted_network_is_taken_as_it_is(table, start, tmp_path):
 
 def test_an_unfitted_network_is_fitted_on_the_training_rows(table):
     X, y, _ = table
-    network = AnyLossClassifier(bce_weight=1.0, warmup_iter=0, hidden_layer_sizes=(8,))
+    network = AnyLossClassifier(
+        bce_weight=1.0, warmup_iter=0, hidden_layer_sizes=(8,), max_iter=100
+    )
     fitted = model(estimator=network, target_source="cross_fit", n_folds=3).fit(X, y)
     assert not hasattr(network, "n_iter_")
     assert fitted.score(X, y) > 0.65
