@@ -45,12 +45,13 @@ def spins(p, n, sweeps=60, seed=0):
         for j in ((i + 1) if (i + 1) % side else p, i + side):
             if j < p:
                 J[i, j] = J[j, i] = rng.uniform(0.3, 0.6) * rng.choice([-1, 1])
-    S = rng.choice([-1.0, 1.0], size=(n, p))
+    S = np.asfortranarray(rng.choice([-1.0, 1.0], size=(n, p)))
     for _ in range(sweeps):
         for u in range(p):
-            up = rng.uniform(size=n) < 1 / (1 + np.exp(-2 * S @ J[:, u]))
+            near = np.flatnonzero(J[:, u])
+            up = rng.uniform(size=n) < 1 / (1 + np.exp(-2 * S[:, near] @ J[near, u]))
             S[:, u] = np.where(up, 1.0, -1.0)
-    return J, S
+    return J, np.ascontiguousarray(S)
 
 
 def node_of(S, method, u=0):
@@ -136,7 +137,7 @@ def growth():
     """A whole fit as the number of columns grows."""
     rows = []
     for p, n in ((50, 5000), (100, 5000), (200, 5000), (500, 5000)):
-        _, S = spins(p, n, sweeps=20)
+        _, S = spins(p, n)
         took = seconds(lambda S=S: InteractionScreening().fit(S))
         table = n * (p + 1) * 8 / 1e6
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3

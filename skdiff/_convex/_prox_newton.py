@@ -131,7 +131,8 @@ def prox_newton(
             break
         active = _working_set(problem, problem.lengths(w) > 0, off)
         # inexact early steps, exact late ones: the model is only as good as the step
-        step = _model_step(problem, w, gradient, second, active, min(0.1, gap) * gap)
+        accuracy = max(min(0.1, gap) * gap, 0.01 * tol)
+        step = _model_step(problem, w, gradient, second, active, accuracy)
         moved = _line_search(problem, w, gradient, step, value, total)
         if moved is None:
             break
@@ -180,6 +181,14 @@ def _model_step(
     return step
 
 
+def _smallest_change(
+    z: Array, slope: Array, curvature: Array, accuracy: float
+) -> float:
+    """Changes of the slope below it are not wanted, or no more than rounding."""
+    rounding = 4 * np.finfo(float).eps * curvature.max() * np.abs(z).max(initial=0.0)
+    return max(accuracy * float(np.abs(slope).max(initial=0.0)), float(rounding))
+
+
 def _descend(z: Array, slope: Array, H: Array, lasso: Array, accuracy: float) -> None:
     """Cyclic coordinate descent in place; ``slope`` is the model's gradient at z.
 
@@ -187,7 +196,7 @@ def _descend(z: Array, slope: Array, H: Array, lasso: Array, accuracy: float) ->
     which a narrow valley between collinear columns would cost thousands of sweeps.
     """
     curvature = np.diag(H).copy()
-    limit = accuracy * float(np.abs(slope).max(initial=0.0))
+    limit = _smallest_change(z, slope, curvature, accuracy)
     for sweep in range(_SWEEPS):
         support = z != 0
         values = z.tolist()  # scalars of a list are faster than those of an array
@@ -236,7 +245,7 @@ def _descend_blocks(
     """The same over groups, each majorised by its largest curvature."""
     spans = [slice(a, b) for a, b in pairwise(starts)]
     curvature = [float(np.linalg.eigvalsh(H[span, span])[-1]) for span in spans]
-    limit = accuracy * float(np.abs(slope).max(initial=0.0))
+    limit = _smallest_change(z, slope, np.array(curvature), accuracy)
     for sweep in range(_SWEEPS):
         largest, settled = 0.0, True
         for k, span in enumerate(spans):
