@@ -22,6 +22,7 @@ from skdiff.neural_network._rows import Columns, column_statistics, merge_rows
 
 ADAM_BEYOND = 20_000  # rows
 BATCH, LEARNING_RATE = 256, 0.01
+MOST_BYTES = 4 * 2**30
 CHUNK = 16_384  # rows whose kernel values are held at once
 
 
@@ -66,6 +67,13 @@ class BaseGRBF(
             raise ValueError(
                 f"rank={self.rank} must be at most the number of features, {d}."
             )
+        rank = self.rank if self.rank and self.covariance_type == "full" else d
+        needed = 8 * d * rank * 2 * solver.MEMORY
+        if self.covariance_type == "full" and needed > MOST_BYTES:
+            raise ValueError(
+                f"A precision matrix of {d} columns and rank {rank} needs about "
+                f"{needed / 2**30:.0f} GB. Set rank, or covariance_type='diag'."
+            )
         X, Y, s = merge_rows(X, Y, weight)
         columns, target_columns = column_statistics(X, s), self._target_columns(Y, s)
         alive = columns.scale > 0
@@ -79,9 +87,7 @@ class BaseGRBF(
             Y=(Y - target_columns.mean) / target_columns.divisor,
             s=s,
             anchors=X[:1],
-            rank=d
-            if self.rank is None or self.covariance_type != "full"
-            else self.rank,
+            rank=rank,
             shape=self.covariance_type,
             learn_centers=self.learn_centers,
             alpha_precision=float(self.alpha_precision),

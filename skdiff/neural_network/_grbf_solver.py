@@ -24,6 +24,7 @@ from skdiff._convex._newton import spd_solve
 MEMORY = 20  # pairs of vectors L-BFGS keeps
 NEWTON_UP_TO = 400  # weights beyond which a Hessian costs more than it saves
 WARM_STEPS = 15  # full-rank steps before a lower rank is cut out
+WIDE = 400  # columns beyond which such steps cost more than the fit
 LLOYD_STEPS = 50
 # a centre sways few rows, the matrix all: in units of this, both take like steps
 CENTER_UNIT = 30.0
@@ -339,6 +340,11 @@ def starting_factor(
     U = scale * np.diag(alive.astype(float))
     if objective.shape != "full" or objective.rank == d:
         return U if objective.shape != "spherical" else scale * np.eye(d)
+    if d > WIDE:
+        linear = objective.X.T @ (objective.s[:, None] * objective.Y)
+        noise = np.random.RandomState(0).standard_normal((d, objective.rank))
+        Q, _ = np.linalg.qr(np.column_stack([linear, noise]) * alive[:, None])
+        return scale * np.sqrt(d / objective.rank) * Q[:, : objective.rank]
     wide = replace(objective, rank=d, learn_centers=False)
     few = limits._replace(max_iter=WARM_STEPS, verbose=False)
     run = minimise(wide, with_weights(wide, U, wide.anchors), few)
@@ -520,6 +526,10 @@ class Spectrum(NamedTuple):
 
 def spectrum(U: Array) -> Spectrum:
     """Eigen-decomposition of ``U U'``; the largest entry of a vector is positive."""
+    diagonal = np.diag(U)
+    if U.shape[0] == U.shape[1] and not np.any(U - np.diag(diagonal)):
+        order = np.argsort(-np.abs(diagonal), kind="stable")
+        return Spectrum(diagonal[order] ** 2, np.eye(len(U))[order])
     left, size, _ = np.linalg.svd(U, full_matrices=False)
     vectors = left.T
     largest = np.abs(vectors).argmax(axis=1)

@@ -424,6 +424,16 @@ def test_a_constant_column_never_matters(smooth):
     assert model.feature_importances_[-1] == 0
 
 
+def test_wide_tables_need_a_rank():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 500))
+    y = X[:, 0] + X[:, 1]
+    model = GRBFRegressor(rank=1, random_state=0).fit(X, y)
+    assert set(model.feature_importances_.argsort()[-2:]) == {0, 1}
+    with pytest.raises(ValueError, match="Set rank"):
+        GRBFRegressor().fit(rng.normal(size=(10, 4000)), y[:10])
+
+
 def test_what_is_wrong_is_named(smooth):
     X, y = smooth
     for options, word in [
