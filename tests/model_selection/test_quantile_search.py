@@ -169,14 +169,14 @@ def test_encoding_of_mixed_spaces():
 def test_samplers_draw_without_repeats_and_end():
     rng = np.random.RandomState(0)
     sampler = SettingSampler([{"a": [1, 2, 3], "b": ["x", "y"]}, {"a": [1, 7]}], rng)
-    assert sampler.free() == 8
+    assert sampler.total == 8
     first = sampler.draw(5)
     sampler.take(first)
     rest = sampler.draw(50)
-    assert len(rest) == sampler.free() == 3
+    assert len(rest) == 3 and not sampler.draw(0)
     assert len({str(s) for s in first + rest}) == 8
     discrete = SettingSampler({"n": randint(0, 6)}, rng)
-    assert discrete.free() is None and len(discrete.draw(50)) <= 6
+    assert discrete.total is None and len(discrete.draw(50)) <= 6
 
     class Own:
         def rvs(self, random_state):
@@ -184,7 +184,7 @@ def test_samplers_draw_without_repeats_and_end():
 
     assert len(SettingSampler({"v": Own()}, rng).draw(7)) == 7
     big = SettingSampler({c: list(range(100)) for c in "abc"}, rng)
-    assert big.free() is None and len(big.draw(500)) == 500
+    assert big.total == 10**6 and len(big.draw(500)) == 500
 
 
 # --- the search ------------------------------------------------------------------
