@@ -227,17 +227,17 @@ def test_an_increasing_change_of_the_score_changes_no_proposal():
     assert plain.best_index_ == changed.best_index_
 
 
-def test_it_beats_random_draws_on_a_known_function():
-    # the mean of the best of 24 random draws, from the quantiles of the function
-    rng = np.random.default_rng(0)
-    draws = rng.uniform([-5, 0], [10, 15], size=(20_000, 2))
-    values = [Branin(a, b).score(None, None) for a, b in draws[:4000]]
-    random = np.mean([max(rng.choice(values, 24)) for _ in range(500)])
-    ours = [
-        search(n_iter=24, n_initial=8, random_state=seed).fit(*table()).best_score_
-        for seed in range(2)
-    ]
-    assert np.mean(ours) > random
+def test_proposals_are_better_than_random_draws():
+    # whether the *best* of fifty is better takes the twenty seeds of the slow test
+    for seed in range(2):
+        found = search(n_iter=24, random_state=seed).fit(*table())
+        scores = found.cv_results_["mean_test_score"]
+        proposed = found.cv_results_["proposed"]
+        rng = np.random.default_rng(seed)
+        draws = rng.uniform([-5, 0], [10, 15], size=(4000, 2))
+        random = [Branin(a, b).score(None, None) for a, b in draws]
+        assert scores[proposed].mean() > np.mean(random)
+        assert np.median(scores[proposed]) > np.quantile(random, 0.6)
 
 
 @pytest.mark.slow
