@@ -97,7 +97,7 @@ class ConformalQuantileSearchCV(BaseSampledSearchCV):
         Class labels of the refitted classifier.
     n_features_in_ : int
         Number of columns seen by the refitted estimator.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if X had names.
 
     See Also

@@ -148,7 +148,7 @@ class HyperbandSearchCV(BaseSampledSearchCV):
         Class labels of the refitted classifier.
     n_features_in_ : int
         Number of columns seen by the refitted estimator.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, if X had names.
 
     See Also
@@ -287,7 +287,9 @@ class HyperbandSearchCV(BaseSampledSearchCV):
                         f"{name}='auto' depends on the rows: give a number, or call "
                         "fit and ask again."
                     )
-        return hyperband_schedule(*given.values(), self.factor, self.brackets)
+        most, least = given.values()
+        self._check_order(most, least)
+        return hyperband_schedule(most, least, self.factor, self.brackets)
 
     @property
     def _callee(self):
@@ -345,10 +347,13 @@ class HyperbandSearchCV(BaseSampledSearchCV):
                 f"max_resource='auto' is the number of rows. For resource={resource!r} "
                 "give a number."
             )
-        given = (self.min_resource, self.max_resource)
-        if "auto" not in given and given[0] > given[1]:
+        if "auto" not in (self.min_resource, self.max_resource):
+            self._check_order(self.max_resource, self.min_resource)
+
+    def _check_order(self, most, least):
+        if least > most:
             raise ValueError(
-                f"min_resource={given[0]} is larger than max_resource={given[1]}."
+                f"min_resource={least} is larger than max_resource={most}."
             )
 
     def _limits(self, run):
@@ -570,8 +575,3 @@ class HyperbandSearchCV(BaseSampledSearchCV):
 
     def _refit_budget(self, results, best):
         return int(results["resource"][best])
-
-    def _refit(self, run, params, results, best, root, fit_params):
-        if self.resource == "n_samples":
-            run.training.orders = None  # the last training has every row
-        return super()._refit(run, params, results, best, root, fit_params)

@@ -93,13 +93,6 @@ class SettingSampler:
                 break
         return list(found.values())
 
-    def free(self) -> int | None:
-        """How many settings of a listed grid are left; None where there is no end."""
-        if self.total is None or self.total > LISTED:
-            return None
-        distinct = {setting_key(self._nth(i)) for i in range(self.total)}
-        return len(distinct - self.taken)
-
     def _from_list(self, n: int) -> list[Setting]:
         assert self.total is not None
         found: dict[tuple[Any, ...], Setting] = {}

@@ -118,6 +118,8 @@ def test_get_schedule_before_and_after_a_fit():
     assert search.get_schedule() == hyperband_schedule(27, 1, 3, 2)
     assert {row[0] for row in search.get_schedule()} == {3, 2}
     rows = HyperbandSearchCV(Ridge(), {"alpha": [0.1, 1.0, 10.0]}, cv=2)
+    with pytest.raises(ValueError, match="is larger than"):
+        hyperband(min_resource=28).get_schedule()
     with pytest.raises(NotFittedError, match="max_resource='auto'"):
         rows.get_schedule()
     rows.fit(*table(40))
