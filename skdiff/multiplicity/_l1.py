@@ -30,7 +30,7 @@ from skdiff.multiplicity._level_set import (
 
 # the residual is in the metric of the diagonal, which collinear columns loosen
 STRICTER, FINEST = 1e-3, 1e-10
-SECANTS, SWEEPS = 100, 300
+SECANTS, SWEEPS = 100, 100
 
 
 @dataclass
@@ -108,17 +108,16 @@ class L1Maximiser(Maximiser):
         ]
         return parts[0], parts[1]
 
-    def start(self, V: Array, level: Array) -> tuple[Array, Array]:
-        """Straight along V to where the quadratic model reaches the level."""
+    def first_multipliers(self, V: Array) -> Array:
+        """At most what the quadratic model would ask for, were there no kinks.
+
+        A multiplier too large leads far out, where points of the path are dear; one
+        too small costs a doubling.
+        """
         _, _, second = self.data.evaluate(np.zeros((1, V.shape[1])))
         H = self.data.hessian(second)[0]
-        curvature = np.sqrt(np.maximum(np.einsum("ij,ij->i", V @ H, V), 1e-12))
-        U = (level / curvature)[:, None] * V
-        # the multiplier is the slope of the objective along V
-        _, gradient, _ = self.data.evaluate(U)
-        slope = gradient + self.data.lasso * np.sign(U + self.data.center)
-        along = np.einsum("ij,ij->i", slope, V)
-        return U, np.maximum(along, level * curvature)
+        curvature = np.maximum(np.einsum("ij,ij->i", V @ H, V), 1e-12)
+        return np.asarray(self.tau * np.sqrt(curvature))
 
     def state(self, V: Array, U: Array, mu: Array, tau: Any) -> State:
         """Residuals: of the proximal step, and of the level."""
@@ -155,7 +154,7 @@ class L1Maximiser(Maximiser):
         """Proximal Newton along the path for all rows at once, and a secant on mu."""
         m, d = V.shape
         result = Extremes.empty(m, d)
-        U, mu = self.start(V, np.full(m, self.tau))
+        mu = self.first_multipliers(V)
         low, high = np.zeros(m), np.full(m, np.inf)
         f_low, f_high = np.full(m, -self.tau), np.full(m, np.inf)
         U, rows, accuracy = np.zeros_like(V), np.arange(m), np.full(m, 0.03 * self.tau)
