@@ -2,9 +2,9 @@
 Which tolerance, and why samples are too small
 ==============================================
 
-Two questions come with every audit of equally good models. How good is equally good? And
-why not simply draw or refit some models and see how far they disagree? Both are answered
-on the breast cancer table.
+Two questions come with every audit of equally good models. How good is equally good?
+And why not simply draw or refit some models and see how far they disagree? Both are
+answered on the breast cancer table.
 """
 
 # %%

@@ -91,7 +91,7 @@ class Feasibility:
             gap, gradient, second = found
         return Answer(YES if gap <= self.budget else UNKNOWN, u)
 
-    def pairs(self, A: Array, c: Array, first: Array, second: Array) -> Array:
+    def pairs(self, A: Array, c: Array, first: Any, second: Any) -> Array:
         """Verdicts (n_pairs,) on pairs of demands, solved together.
 
         By duality a pair fails exactly when, for some ``t`` in [0, 1], the support
@@ -106,7 +106,7 @@ class Feasibility:
             verdicts[block] = self._pair_block(A, c, first[block], second[block])
         return verdicts
 
-    def _pair_block(self, A: Array, c: Array, first: Array, second: Array) -> Array:
+    def _pair_block(self, A: Array, c: Array, first: Any, second: Any) -> Array:
         verdict = np.zeros(len(first), dtype=int)
         low, high = np.zeros(len(first)), np.ones(len(first))
         t = self._first_mix(A, c, first, second)
@@ -140,7 +140,7 @@ class Feasibility:
             verdict[k] = self.together(A[both], c[both]).verdict
         return verdict
 
-    def _first_mix(self, A: Array, c: Array, first: Array, second: Array) -> Array:
+    def _first_mix(self, A: Array, c: Array, first: Any, second: Any) -> Array:
         """The worst mix if the set were a ball: a good first guess."""
         size = np.sqrt(2 * self.budget)
         grid = np.linspace(0.02, 0.98, 25)[:, None]
