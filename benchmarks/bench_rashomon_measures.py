@@ -7,10 +7,15 @@
 - Pairwise feasibility and the discrepancy, against cvxpy.
 - The sweep of ``ToleranceProfileDisplay`` over many tolerances, against single calls;
   ``CoefficientRangeDisplay`` draws the coefficient ranges timed here.
+- A census table of 48 000 rows with categorical columns, where ``SKDIFF_DATA`` names a
+  folder that holds ``adult.csv.gz``, and 2000 rows asked of 20 000 generated ones, with
+  the memory that takes.
 - ``last_layer_features`` and ``last_layer_multiplicity`` of a network, and
   ``ModelListMultiplicity`` of refits, beside what they cover.
 """
 
+import os
+import resource
 import sys
 import warnings
 from pathlib import Path
@@ -22,10 +27,12 @@ from benchmarks._harness import Row, best_of, interleaved, print_table, seconds 
 import cvxpy as cp
 import numpy as np
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.datasets import load_breast_cancer, make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skdiff.multiplicity import (
     CoefficientRangeDisplay,
@@ -274,6 +281,64 @@ def sweeps(X, model):
     ]
 
 
+def audit_of(name, model, X, groups=None):
+    """A whole audit of some rows: ranges, report, bracket and samples."""
+    found = {}
+
+    def ask():
+        model.report(X, groups=groups, epsilons=[0.005, 0.01])
+        found["bracket"] = model.discrepancy(X)
+        found["weight"] = model.sample(1000, random_state=0)[2]
+
+    ranges = seconds(lambda: model.predict_proba_range(X))
+    spent = seconds(ask)
+    n, (lower, upper, _) = len(X), found["bracket"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return [
+        Row(f"{name}: ranges of {n} rows", ranges, target="180 s"),
+        Row(
+            f"{name}: report, bracket, 1000 draws",
+            spent,
+            note=f"{model.ambiguity(X):.1%} ambiguous, one model {lower:.1%} to "
+            f"{upper:.1%}; {1 / np.sum(found['weight'] ** 2):.0f} effective draws; "
+            f"peak memory {peak:.1f} GB of 4",
+        ),
+    ]
+
+
+def large_tables(n_rows=2000):
+    """Twenty thousand rows by twenty, and the census table."""
+    X, y = make_classification(22_000, 20, n_informative=10, flip_y=0.1, random_state=0)
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    model = RashomonClassifier(pipeline, random_state=0).fit(X[:20_000], y[:20_000])
+    rows = audit_of("20 000 x 20", model, X[20_000:])
+    folder = Path(os.environ.get("SKDIFF_DATA", ""))
+    if not (folder / "adult.csv.gz").is_file():
+        print("SKDIFF_DATA names no folder with adult.csv.gz: its rows are left out")
+        return rows
+    import pandas as pd
+
+    table = pd.read_csv(folder / "adult.csv.gz")
+    table = table.drop(columns="split")
+    target = table.pop("income")
+    columns = make_column_transformer(
+        (
+            OneHotEncoder(drop="first", min_frequency=200, handle_unknown="ignore"),
+            make_column_selector(dtype_exclude="number"),
+        ),
+        remainder=StandardScaler(),
+        sparse_threshold=0,
+    )
+    model = RashomonClassifier(
+        make_pipeline(columns, LogisticRegression(max_iter=1000)),
+        epsilon=0.001,
+        random_state=0,
+    ).fit(table, target)
+    some = table.sample(n_rows, random_state=0)
+    d = model.coef_.shape[1]
+    return rows + audit_of(f"adult, {len(table)} x {d}, 0.1 %", model, some)
+
+
 def beyond(X, y, model):
     """Networks and lists of refits."""
     network = MLPClassifier(16, alpha=1.0, solver="lbfgs", max_iter=3000)
@@ -322,6 +387,7 @@ def main():
     rows += discrepancies(X, model)
     rows += sweeps(X, model)
     rows += beyond(X, y, model)
+    rows += large_tables()
     print_table(
         "Measures of the Rashomon set", rows, "cvxpy", "rashomon-py", "multiplicity"
     )

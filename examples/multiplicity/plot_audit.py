@@ -65,7 +65,7 @@ history_new = X_new["history"]
 # The score and its set
 # ---------------------
 # The tolerance is the likelihood-ratio region of 95 %: models that the records cannot
-# tell from the best one. The audit is of new applicants, the set that of the records.
+# tell from the best one. New applicants are audited; the set is that of the records.
 columns = make_column_transformer(
     (OneHotEncoder(drop="first"), ["employment", "history"]),
     remainder=StandardScaler(),
@@ -139,8 +139,7 @@ print(curve.round(3).to_string(index=False))
 # ---------------------
 # Fifty bootstrap refits are the usual way to look for multiplicity. They answer another
 # question (what another sample of records would have given), and as a picture of the
-# set they are an inner bound: refits within the tolerance cover a part of the exact
-# ranges.
+# set they are an inner bound: refits within the tolerance cover a part of the ranges.
 refits = []
 for seed in range(50):
     rows = np.random.default_rng(seed).integers(0, len(X), len(X))

@@ -9,7 +9,7 @@ for the largest clique in which every set that is entered is asked for a model.
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from skdiff.multiplicity._feasible import (
     UNKNOWN,
     YES,
     Feasibility,
-    Indices,
     outer_value,
     shrunk,
     upper_ends,
@@ -32,6 +31,8 @@ from skdiff.multiplicity._sampling import draw_rays
 LARGEST_GRAPH = 300
 # Sets of demands that the exact search asks about before it gives up.
 MOST_QUESTIONS = 20_000
+# Pairs asked about times training rows: beyond, the easier pairs are left open.
+_PAIR_WORK = 30_000_000
 _SAMPLED, _IMPROVED, _STARTS, _TRIES, _RESTARTS = 512, 64, 3, 80, 4
 
 
@@ -306,6 +307,10 @@ def _link(demands: Demands, asked: Feasibility, pool: Array) -> None:
     demands.together[same] = NO
     np.fill_diagonal(demands.together, YES)
     first, second = np.nonzero(np.triu(demands.together == UNKNOWN, 1))
+    affordable = max(1000, _PAIR_WORK // max(asked.level_set.data.n, 1))
+    if len(first) > affordable:
+        hardest = np.argsort(-(demands.c[first] + demands.c[second]), kind="stable")
+        first, second = first[hardest[:affordable]], second[hardest[:affordable]]
     verdict = asked.pairs(demands.A, demands.c, first, second)
     demands.together[first, second] = verdict
     demands.together[second, first] = verdict
@@ -321,7 +326,7 @@ def _clique_bound(demands: Demands) -> float:
     return min(float(colour(linked, demands.weight, o)[1][-1]) for o in orders)
 
 
-def colour(linked: Array, weight: Array, order: Indices) -> tuple[Indices, Array]:
+def colour(linked: Any, weight: Array, order: Any) -> tuple[Any, Array]:
     """Colour the graph greedily; return vertices and bounds on what they add.
 
     Vertices of one colour are pairwise unlinked. They come colour by colour, and the
@@ -370,7 +375,7 @@ class Search:
         self._expand([], None, order)
         return self.best, self.model
 
-    def _expand(self, chosen: list[int], u: Array | None, candidates: Indices) -> None:
+    def _expand(self, chosen: list[int], u: Array | None, candidates: Any) -> None:
         demands = self.demands
         held = float(demands.weight[chosen].sum())
         vertices, bounds = colour(self.linked, demands.weight, candidates)

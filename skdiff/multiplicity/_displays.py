@@ -461,7 +461,7 @@ class CoefficientRangeDisplay:
     >>> model = RashomonClassifier().fit(X, y)
     >>> display = CoefficientRangeDisplay.from_estimator(model)
     >>> int(display.frame()["sign_is_certain"].sum())
-    20
+    14
     """
 
     def __init__(self, coef, low, high, names, *, max_features=30, name="Coefficient"):

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, solve_triangular
 from scipy.optimize import nnls
 
 from skdiff._convex._losses import Array
 from skdiff.multiplicity._level_set import Extremes, LevelSet, Maximiser
 
-Indices = NDArray[np.signedinteger[Any]]
 YES, NO, UNKNOWN = 1, -1, 0
 
 _MAX_STEPS, _ROUNDS = 40, 8
@@ -93,7 +91,7 @@ class Feasibility:
             gap, gradient, second = found
         return Answer(YES if gap <= self.budget else UNKNOWN, u)
 
-    def pairs(self, A: Array, c: Array, first: Indices, second: Indices) -> Array:
+    def pairs(self, A: Array, c: Array, first: Any, second: Any) -> Array:
         """Verdicts (n_pairs,) on pairs of demands, solved together.
 
         By duality a pair fails exactly when, for some ``t`` in [0, 1], the support
@@ -108,7 +106,7 @@ class Feasibility:
             verdicts[block] = self._pair_block(A, c, first[block], second[block])
         return verdicts
 
-    def _pair_block(self, A: Array, c: Array, first: Indices, second: Indices) -> Array:
+    def _pair_block(self, A: Array, c: Array, first: Any, second: Any) -> Array:
         verdict = np.zeros(len(first), dtype=int)
         low, high = np.zeros(len(first)), np.ones(len(first))
         t = self._first_mix(A, c, first, second)
@@ -142,7 +140,7 @@ class Feasibility:
             verdict[k] = self.together(A[both], c[both]).verdict
         return verdict
 
-    def _first_mix(self, A: Array, c: Array, first: Indices, second: Indices) -> Array:
+    def _first_mix(self, A: Array, c: Array, first: Any, second: Any) -> Array:
         """The worst mix if the set were a ball: a good first guess."""
         size = np.sqrt(2 * self.budget)
         grid = np.linspace(0.02, 0.98, 25)[:, None]

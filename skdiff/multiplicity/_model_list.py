@@ -62,7 +62,7 @@ n_classes)
     >>> models = [model.fit(X, y) for model in models]
     >>> seen = ModelListMultiplicity.from_models(models, X, y, tolerance=0.01)
     >>> len(seen.kept_), round(seen.ambiguity(), 3)
-    (5, 0.044)
+    (7, 0.125)
     """
 
     def __init__(self, predictions, *, baseline=0, classes=None, threshold=0.5):

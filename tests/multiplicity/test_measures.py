@@ -202,7 +202,7 @@ def test_rows_the_data_do_not_bound_are_in_the_upper_bound_only():
 def test_verdicts_agree_with_cvxpy(audit, cancer):
     X, _ = cancer
     level_set, V = audit._level_set(), audit._query(X)
-    rows = np.flatnonzero(audit.conflicts(X))[[0, 3, 7, 8, 11, 15]]
+    rows = np.flatnonzero(audit.conflicts(X))[:8]
     signs = np.where(V[rows] @ level_set.center > 0, -1.0, 1.0)
     U, norms = level_set.whitened_directions(V[rows])
     A = signs[:, None] * U
