@@ -168,9 +168,9 @@ class SparseBayesianLinear(nn.Module):
 
 
 def _normal(shape: Any, generator: torch.Generator, like: Tensor) -> Tensor:
-    """Standard normals of a shape, in the precision and on the device of ``like``."""
-    draw = torch.empty(shape, dtype=like.dtype)
-    return draw.normal_(generator=generator).to(like.device)
+    """Standard normals, always drawn in double so that precision changes no draw."""
+    draw = torch.empty(shape, dtype=torch.float64)
+    return draw.normal_(generator=generator).to(like)
 
 
 class SparseBayesianMLP(nn.Module):
