@@ -47,4 +47,4 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) docs/_build docs/auto_examples docs/api/generated
+	rm -rf $(VENV) docs/_build docs/auto_examples docs/api
