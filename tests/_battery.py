@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import clone, is_classifier
+from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
 
@@ -199,7 +199,8 @@ class Battery:
         self.allowed = {
             case for case, tag in ALLOWED.items() if getattr(tags.input_tags, tag)
         }
-        self.reads_y = tags.target_tags.required
+        supervised = is_classifier(estimator) or is_regressor(estimator)
+        self.reads_y = supervised or tags.target_tags.required
         fit = inspect.signature(type(estimator).fit)
         self.weighted = "sample_weight" in fit.parameters
         self.X, self.y = base_table(self.classifier)

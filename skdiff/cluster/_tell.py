@@ -6,11 +6,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import (
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    TransformerMixin,
-)
+from sklearn.base import ClusterMixin
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
@@ -23,13 +19,7 @@ from skdiff.cluster._tell_layer import ClusterLayer
 COLLAPSED = 1e-3
 
 
-class TELLClustering(
-    ClassNamePrefixFeaturesOutMixin,
-    SaveMixin,
-    TransformerMixin,
-    ClusterMixin,
-    ClusterLayer,
-):
+class TELLClustering(SaveMixin, ClusterMixin, ClusterLayer):
     """Cluster by a one-layer network whose weights are the centres.
 
     Without hidden layers it is k-means, on rows of length one by default: as a layer of

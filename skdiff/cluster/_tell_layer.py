@@ -4,7 +4,11 @@ from numbers import Integral
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -16,7 +20,7 @@ LARGEST = {"f4": 1e15, "f8": 1e120}
 LARGEST_OF_A_NETWORK = 1e30
 
 
-class ClusterLayer(BaseEstimator):
+class ClusterLayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Input, network and inference; the subclass places the centres."""
 
     # --- input ----------------------------------------------------------------------

@@ -370,12 +370,7 @@ class InteractionScreeningCV(BaseScreening):
         """
         alphas = self._grid()
         counted, codes, weight, coding, marginals = self._learn(X, sample_weight)
-        # folds are made of all rows, then those without weight are passed over
-        place = np.where(counted, np.cumsum(counted) - 1, -1)
-        splits = [
-            [part[part >= 0] for part in (place[train], place[test])]
-            for train, test in check_cv(self.cv).split(np.empty((len(place), 1)))
-        ]
+        splits = self._splits(counted)
         if not all(len(part) for split in splits for part in split):
             raise ValueError("A fold of cv has no row of positive weight.")
         scores = np.array(
@@ -397,6 +392,22 @@ class InteractionScreeningCV(BaseScreening):
             results[f"split{k}_test_score"] = row
         vars(self).update(state, alpha_=float(alphas[best]), cv_results_=results)
         return self
+
+    def _splits(self, counted):
+        """Folds, as places among the rows of positive weight."""
+        folds = check_cv(self.cv)
+        if (
+            self.cv is None
+            or isinstance(self.cv, Integral)
+            or hasattr(self.cv, "split")
+        ):
+            return list(folds.split(np.empty((counted.sum(), 1))))
+        # given as indices, folds are of all rows: those without weight are passed over
+        place = np.where(counted, np.cumsum(counted) - 1, -1)
+        return [
+            [part[part >= 0] for part in (place[train], place[test])]
+            for train, test in folds.split(np.empty((len(place), 1)))
+        ]
 
     def _grid(self):
         """Penalties, the largest first."""

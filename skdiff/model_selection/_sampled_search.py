@@ -193,6 +193,7 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         inner = get_tags(self.estimator)
         tags.input_tags = deepcopy(inner.input_tags)
         tags.target_tags = deepcopy(inner.target_tags)
+        tags.array_api_support = False  # rows are taken and scored by NumPy
         return tags
 
     @property
