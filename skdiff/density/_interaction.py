@@ -120,7 +120,7 @@ class InteractionScreening(BaseScreening):
         coefficient (of binary columns) and whether it is above the threshold.
     n_features_in_ : int
         Number of columns.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, when all are strings.
 
     See Also

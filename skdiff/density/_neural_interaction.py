@@ -138,7 +138,7 @@ default="silu"
         or "partial_fit".
     n_features_in_ : int
         Number of columns.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, when all are strings.
 
     See Also
