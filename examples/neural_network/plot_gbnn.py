@@ -20,7 +20,7 @@ from skdiff.neural_network import GBNNClassifier, GBNNRegressor
 X, y = load_diabetes(return_X_y=True)
 A, B, a, b = train_test_split(X, y, random_state=0)
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+figure, left = plt.subplots(figsize=(6, 3.8), layout="constrained")
 for rate, color in ((0.1, "#1f6f8b"), (1.0, "#d1495b")):
     model = GBNNRegressor(n_hidden=100, learning_rate=rate, random_state=0).fit(A, a)
     held = [root_mean_squared_error(b, p) for p in model.staged_predict(B)]
@@ -43,6 +43,7 @@ X, y = load_breast_cancer(return_X_y=True)
 A, B, a, b = train_test_split(X, y, random_state=0)
 full = GBNNClassifier(n_hidden=100, random_state=0).fit(A, a)
 held = [log_loss(b, p) for p in full.staged_predict_proba(B)]
+figure, right = plt.subplots(figsize=(6, 3.8), layout="constrained")
 right.plot(full.train_score_, color="#9cc5d3", label="training rows")
 right.plot(held, color="#1f6f8b", label="test rows")
 right.set(xlabel="hidden units", ylabel="log loss", title="breast cancer")

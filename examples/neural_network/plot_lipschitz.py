@@ -18,7 +18,7 @@ X, y = load_breast_cancer(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 
 radii = np.linspace(0, 1, 60)
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+figure, left = plt.subplots(figsize=(6, 4), layout="constrained")
 for bound, color in ((1.0, "#1f6f8b"), (5.0, "#edae49"), (20.0, "#d1495b")):
     model = LipschitzMLPClassifier(
         bound, max_iter=500, tol=1e-3, n_iter_no_change=20, random_state=0
@@ -45,6 +45,7 @@ rng = np.random.default_rng(0)
 t = np.sort(rng.uniform(-3, 3, 60))[:, None]
 v = np.sign(t[:, 0]) + 0.3 * rng.normal(size=60)
 grid = np.linspace(-3, 3, 400)[:, None]
+figure, right = plt.subplots(figsize=(6, 4), layout="constrained")
 right.scatter(t, v, s=10, color="0.6")
 for bound, color in ((0.8, "#1f6f8b"), (3.0, "#edae49"), (30.0, "#d1495b")):
     model = LipschitzMLPRegressor(

@@ -29,7 +29,7 @@ inside = ((low <= y[600:]) & (y[600:] <= high)).mean()
 print(
     f"{model.n_active_weights_} weights; 90 % intervals hold {inside:.0%} of new rows"
 )
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+figure, left = plt.subplots(figsize=(6, 4), layout="constrained")
 left.bar(np.arange(15) - 0.2, model.feature_relevance_, 0.4, label="relevance")
 usage = model.feature_usage_ / model.feature_usage_.sum()
 left.bar(np.arange(15) + 0.2, usage, 0.4, label="share of the weights", color="0.7")
@@ -49,6 +49,7 @@ print(
     f"accuracy on known digits {classifier.score(B, tB):.3f} "
     f"with {classifier.n_active_weights_} weights"
 )
+figure, right = plt.subplots(figsize=(6, 4), layout="constrained")
 bins = np.linspace(0, 1.6, 30)
 for rows, label, color in (
     (B, "0 to 7, held out", "#1f6f8b"),
