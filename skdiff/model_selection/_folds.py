@@ -20,6 +20,7 @@ from skdiff._sklearn import (
     safe_indexing,
 )
 from skdiff.model_selection._inner import inner_problem
+from skdiff.model_selection._trail import Trail
 
 
 class Parts(NamedTuple):
@@ -95,7 +96,7 @@ class Fold:
         self.steps, self.problem = steps, problem
         self.X_test, self.y_test, self.code_test = rows
         self.score_params = score_params
-        self.w = None
+        self.trail = Trail()
 
     def transform(self, X):
         """Bring rows to what the last step sees."""

@@ -37,6 +37,7 @@ from skdiff.model_selection._inner import inner_problem
 from skdiff.model_selection._space import from_distribution, from_plain, to_plain
 from skdiff.model_selection._task import ROW_WEIGHTS, Task
 
+_ROUNDING = 8 * np.finfo(float).eps
 SOLVERS = ("auto", "root", "lbfgs", "hoag", "maid")
 
 
@@ -505,18 +506,26 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             # a failed point ranks last, whatever its error score
             failed = np.array([row.scores is None for row in rows]) | np.isnan(mean)
             worst = np.min(mean[~failed], initial=0.0) - 1
-            results[f"rank_test_{suffix}"] = rankdata(
-                -np.where(failed, worst, mean), method="min"
-            ).astype(np.int32)
+            mean = np.where(failed, worst, mean)
+            mean = np.where(_lowest(-mean), mean.max(initial=worst), mean)
+            results[f"rank_test_{suffix}"] = rankdata(-mean, method="min").astype(
+                np.int32
+            )
 
     def _best(self, found, results, refit_metric):
         """Row of the best point."""
         rows = [row for task in found for row in task.evaluator.rows.values()]
         tied = any(task.evaluator.anchor is not None for task in found)
-        if tied and self.scoring is None and not callable(self.refit):
+        if callable(self.refit):
+            return int(self._select_best_index(self.refit, refit_metric, results))
+        objective = np.array([row.objective for row in rows])
+        if not (tied and self.scoring is None):
             # the lowest criterion alone would undo the tie
-            return int(np.argmin([row.objective for row in rows]))
-        return int(self._select_best_index(self.refit, refit_metric, results))
+            first = results[f"rank_test_{refit_metric}"] == 1
+            objective = np.where(first, objective, np.inf)
+        # a minimum is flat to rounding, its slope is not
+        norm = np.nan_to_num(results["hypergradient_norm"], nan=np.inf)
+        return int(np.argmin(np.where(_lowest(objective), norm, np.inf)))
 
     def _finish(self, X, y, found, results, problem, context):
         """Choose, fit on all rows, and take over the results at once."""
@@ -604,6 +613,12 @@ _ATTRIBUTES = (
     "hypergradient_",
     "refit_time_",
 )
+
+
+def _lowest(values):
+    """Whether each value is the lowest, up to rounding."""
+    lowest = np.min(values)
+    return values <= lowest + _ROUNDING * abs(lowest)
 
 
 def _or_nan(value):

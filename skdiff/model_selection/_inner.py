@@ -95,6 +95,9 @@ class InnerProblem:
     cheap = True
     #: whether the solution may be started from an earlier one
     warm = True
+    #: whether solutions are arrays that move smoothly with a hyperparameter, so that
+    #: polynomials through earlier ones are good starts
+    smooth_path = False
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator

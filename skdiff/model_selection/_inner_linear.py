@@ -52,6 +52,7 @@ def class_factors(class_weight, classes, codes, sample_weight):
 class SmoothLinear(InnerProblem):
     """``sum_i s_i loss(a_i'w, y_i) + sum_j lam_j w_j^2 / 2``, column by column."""
 
+    smooth_path = True
     intercept_scale = 1.0
     penalised_intercept = False
 
