@@ -106,13 +106,15 @@ class Evaluator:
     # --- all folds --------------------------------------------------------------------
 
     def _all_folds(self, theta, values):
-        folds = self.folds
+        alone = 1 if self.folds[0].problem.follows else 0
+        found = [self._one_fold(fold, theta, values) for fold in self.folds[:alone]]
+        others = self.folds[alone:]
         if self.slow and effective_n_jobs(self.n_jobs) > 1:
-            found = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(self._one_fold)(fold, theta, values) for fold in folds
+            found += Parallel(n_jobs=self.n_jobs, prefer="threads")(
+                delayed(self._one_fold)(fold, theta, values) for fold in others
             )
         else:
-            found = [self._one_fold(fold, theta, values) for fold in folds]
+            found += [self._one_fold(fold, theta, values) for fold in others]
         self.slow = max(f[4] for f in found) > WORTH_A_THREAD
         return found
 

@@ -124,7 +124,7 @@ def make_folds(
     """
     pipelines, last, _ = take_apart(estimator)
     pairwise = get_tags(estimator).input_tags.pairwise
-    folds = []
+    folds: list[Fold] = []
     for index, (train, test) in enumerate(data.splits):
         train, test = np.asarray(train), np.asarray(test)
         if train.dtype == bool:
@@ -157,6 +157,7 @@ def make_folds(
         problem = problem.bind(
             Z, codes, sample_weight=weight, X_val=Z_test, classes=data.target.classes
         )
+        problem.leader = folds[0].problem if folds else None
         rows = X_test, safe_indexing(data.target.y, test), data.target.codes[test]
         score_params = check_method_params(
             data.X, params=data.score_params, indices=test

@@ -98,6 +98,10 @@ class InnerProblem:
     #: whether solutions are arrays that move smoothly with a hyperparameter, so that
     #: polynomials through earlier ones are good starts
     smooth_path = False
+    #: whether the first fold is solved before the others, which use what it computed
+    follows = False
+    #: problem of the first fold, for those of the others
+    leader: Any = None
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator

@@ -4,28 +4,19 @@ import inspect
 
 import numpy as np
 from scipy import sparse
-from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC, LinearSVR
 from sklearn.utils.class_weight import compute_class_weight
 
-from skdiff._convex._losses import Logistic, Multinomial, Squared, SquaredHinge
+from skdiff._convex._losses import Squared, SquaredHinge
 from skdiff.model_selection._inner import InnerProblem, inner_problem
 from skdiff.model_selection._smooth import (
-    DIRECT,
     Curvature,
     EpsilonInsensitive,
-    MultinomialCurvature,
-    cholesky_solver,
     newton_linear,
-    newton_multinomial,
-    pcg,
-    rough_solver,
     smallest_eigenvalue,
 )
 
 PENALTY = "C"
-_SMALL = 120  # unknowns of a multinomial model that cost nothing to factorise
 
 
 def with_intercept(X, scale):
@@ -215,137 +206,6 @@ class Certified(SmoothLinear):
         return np.asarray(self.A.T @ (s[:, None] * first)) + lam[:, None] * w
 
 
-class BinaryLogistic(Certified):
-    """Two classes."""
-
-    def _loss(self, theta):
-        return Logistic()
-
-    def _targets(self):
-        return self.y.astype(float)[:, None]
-
-
-class MultinomialLogistic(Certified):
-    """Three classes and more, all with logits of their own."""
-
-    kind = "multinomial"
-
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
-        """Take the rows of one fold."""
-        self._rough = {}
-        return super().bind(
-            X, y, sample_weight=sample_weight, X_val=X_val, classes=classes
-        )
-
-    def smallest_curvature(self, w, theta):
-        """Smallest eigenvalue, but for the shift of all intercepts."""
-        P = softmax(self.A @ w, axis=1)
-        free = self.intercept and not self.penalised_intercept
-        s, lam = self.weights(theta), self.lam(theta)
-        return smallest_eigenvalue(MultinomialCurvature(self.A, s, P, lam, free))
-
-    def _targets(self):
-        return self.y[:, None]
-
-    def _flat(self):
-        return False
-
-    def _precondition(self, theta):
-        """Return approximate inverses.
-
-        Small systems are factorised at every step. Large ones keep a rough factor, in
-        single precision and of an earlier step, until it takes too many iterations.
-        """
-        p, K = self.A.shape[1], len(self.classes)
-        lam = self.lam(theta)
-        if sparse.issparse(self.A) or p * K > DIRECT:
-            return lambda curvature, fresh: _jacobi(curvature)
-        always = p * K <= _SMALL
-        state = {} if always else self._rough
-
-        def preconditioner(curvature, fresh):
-            dtype = np.float64 if always else np.float32
-            if always or fresh or "H" not in state:
-                state["H"], state["lam"] = curvature.loss_matrix(dtype), None
-            if not np.array_equal(state["lam"], lam):
-                H = state["H"].copy()
-                H.flat[:: len(H) + 1] += np.repeat(lam, K).astype(dtype)
-                invert = cholesky_solver if always else rough_solver
-                state["lam"], state["solve"] = lam, invert(H)
-            solve = state["solve"]
-            return lambda R: solve(R.ravel()).reshape(R.shape)
-
-        return preconditioner
-
-    def solve(self, theta, w0, tol):
-        """Newton with preconditioned conjugate gradients."""
-        K = len(self.classes)
-        W = np.zeros((self.A.shape[1], K)) if w0 is None else w0
-        W, curvature, n_iter = newton_multinomial(
-            self.A,
-            self.y,
-            self.weights(theta),
-            self.lam(theta),
-            self.intercept and not self.penalised_intercept,
-            W,
-            tol,
-            self._precondition(theta),
-        )
-        self._last = (W, curvature)
-        return W, n_iter
-
-    def solve_hessian(self, w, theta, rhs, tol):
-        """Conjugate gradients with the same preconditioner."""
-        if self._last[0] is not w:
-            self.solve(theta, w, tol)
-        curvature = self._last[1]
-        inverse = self._precondition(theta)(curvature, False)
-        return pcg(curvature.product, rhs, inverse, tol)[0]
-
-    def _first(self, w, theta):
-        return Multinomial().evaluate(self.A @ w, self.y, 1)[1]
-
-
-def _jacobi(curvature):
-    A, spread = curvature.A, curvature.P * (1 - curvature.P)
-    spread = curvature.s[:, None] * spread
-    squares = A.power(2) if sparse.issparse(A) else A**2
-    diagonal = np.asarray(squares.T @ spread) + curvature.lam[:, None]
-    diagonal[diagonal <= 0] = 1.0
-    return lambda R: R / diagonal
-
-
-class LogisticProblem(InnerProblem):
-    """Chooses between two classes and more when it sees them."""
-
-    parameters = {"C": (None,), "sample_weight": ("sample", "group")}
-
-    def __init__(self, estimator):
-        super().__init__(estimator)
-        penalty = getattr(estimator, "penalty", "deprecated")
-        mixed = penalty == "deprecated" and getattr(estimator, "l1_ratio", 0) not in (
-            0,
-            None,
-        )
-        if penalty not in ("l2", "deprecated") or mixed:
-            raise ValueError(
-                "The inner problem of LogisticRegression has an L2 penalty. Got "
-                f"penalty={penalty!r} and "
-                f"l1_ratio={getattr(estimator, 'l1_ratio', None)!r}."
-            )
-
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
-        """Take the rows of one fold."""
-        kind = BinaryLogistic if len(classes) == 2 else MultinomialLogistic
-        problem = kind(self.estimator)
-        if getattr(self.estimator, "solver", None) == "liblinear":
-            problem.penalised_intercept = True
-            problem.intercept_scale = float(self.estimator.intercept_scaling)
-        return problem.bind(
-            X, y, sample_weight=sample_weight, X_val=X_val, classes=classes
-        )
-
-
 class LinearSVCProblem(SmoothLinear):
     """Squared hinge, one class against the rest; liblinear's penalised intercept."""
 
@@ -431,6 +291,5 @@ class SquaredRows(Certified):
         return {"alpha": slope if alpha.ndim else float(slope.sum())}
 
 
-inner_problem.register(LogisticRegression, LogisticProblem)
 inner_problem.register(LinearSVC, LinearSVCProblem)
 inner_problem.register(LinearSVR, LinearSVRProblem)

@@ -16,7 +16,7 @@ from skdiff._sklearn import Interval, check_sample_weight, fit_context
 from skdiff._validation import refuse_dates
 from skdiff.model_selection._inner import inner_problem
 from skdiff.model_selection._inner_lasso import WeightedElasticNetProblem
-from skdiff.model_selection._inner_linear import LogisticProblem
+from skdiff.model_selection._inner_logistic import LogisticProblem
 from skdiff.model_selection._inner_squared import WeightedRidgeProblem
 
 
