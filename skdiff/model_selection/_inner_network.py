@@ -162,6 +162,7 @@ class _Derivatives:
         if weight is not None:
             self.weight = torch.as_tensor(weight / weight.mean(), dtype=self.double)
         self.loss, self.twice = model._fitted_loss(self.target, self.weight, n_out)
+        self.first = None
 
     def spread(self, alpha):
         """Decay of every entry of the weights."""
@@ -185,8 +186,12 @@ class _Derivatives:
         if not self.twice:
             return self._difference(v)
         torch = self.torch
-        inner = self.gradient(create_graph=True) @ torch.as_tensor(v)
-        second = torch.autograd.grad(inner, self.parameters, allow_unused=True)
+        if self.first is None:  # one graph serves all products
+            self.first = self.gradient(create_graph=True)
+        inner = self.first @ torch.as_tensor(v)
+        second = torch.autograd.grad(
+            inner, self.parameters, retain_graph=True, allow_unused=True
+        )
         return np.concatenate(
             [
                 (torch.zeros_like(p) if g is None else g).reshape(-1).numpy()

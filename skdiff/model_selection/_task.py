@@ -150,6 +150,10 @@ class Task:
             self.parts.prefix + name: value
             for name, value in self.translate.to_params(values).items()
         }
+        if not fold.problem.warm and hasattr(fold.problem.estimator, "random_state"):
+            # of many solutions, the one that the problem finds
+            seed = fold.problem.estimator.random_state
+            settings[self.parts.prefix + "random_state"] = seed
         model = clone(self.estimator).set_params(**settings)
         data, rows = self.data, fold.train
         fit_with_weights(
