@@ -316,7 +316,9 @@ def from_distribution(key: str, given: Any) -> Continuous | list[Any]:
             f"param_distributions[{key!r}] is a {name} distribution. Gradient search "
             "needs an interval: loguniform, uniform or Continuous."
         )
-    if isinstance(given, (list, tuple, np.ndarray)) and np.ndim(given) <= 1:
+    # values of a list may be tuples themselves, such as the sizes of hidden layers
+    flat = isinstance(given, np.ndarray) and given.ndim == 1
+    if flat or isinstance(given, (list, tuple)):
         if len(given) == 0:
             raise ValueError(f"param_distributions[{key!r}] is an empty list.")
         return list(given)
