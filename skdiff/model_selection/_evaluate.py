@@ -96,12 +96,22 @@ class Evaluator:
             np.add.at(full, fold.train, gradients["sample_weight"])
             gradients = {**gradients, "sample_weight": full}
         middle = time.perf_counter()
-        if self.scorer is not None:
-            score = self.scorer(fold, values, point)
-        else:
-            score = -self.reported(fold, point.raw, value)
+        score = self._score(fold, values, point, value)
         spent = middle - start, time.perf_counter() - middle
         return value, gradients, score, point.n_iter, *spent
+
+    def _score(self, fold, values, point, value):
+        if self.scorer is not None:
+            return self.scorer(fold, values, point)
+        return -self.reported(fold, point.raw, value)
+
+    def score_cold(self, fold, values):
+        """Score of a fold by a fit that starts from nothing."""
+        theta = self.fold_values(values, fold)
+        with np.errstate(all="ignore"):
+            point = fold.problem.evaluate(theta, None, self.inner_tol)
+            value, _ = self.measure(fold, point.raw)
+        return self._score(fold, values, point, value)
 
     # --- all folds --------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ class GradientSearchDisplay:
         Criterion of each visited point.
     values : dict
         By parameter: an array of shape (n_points,), or (n_points, n_entries) for a
-        vector.
+        vector; vectors of different lengths end in NaN.
     best_index : int
         The best point.
     names : list of str, default=None
@@ -72,10 +72,15 @@ class GradientSearchDisplay:
         """
         results = estimator.cv_results_
         values = {
-            key: np.array([np.asarray(p[key], dtype=float) for p in results["params"]])
+            key: _stacked([p[key] for p in results["params"]])
             for key in estimator.hypergradient_
         }
-        names = getattr(estimator, "feature_names_in_", None)
+        kinds = {
+            getattr(s, "per", None) for s in estimator.param_distributions.values()
+        }
+        names = None
+        if kinds & {"feature", "group"}:
+            names = getattr(estimator, "feature_names_in_", None)
         return cls(
             results["criterion"],
             values,
@@ -156,6 +161,7 @@ class GradientSearchDisplay:
         parameter = self._vector(parameter)
         self.figure_, self.ax_ = get_axes(ax)
         found = self.values[parameter][self.best_index]
+        found = found[~np.isnan(found)]
         place = np.arange(len(found))
         if found.min() > 0 and found.max() > 30 * found.min():
             self.ax_.set_xscale("log")
@@ -164,6 +170,8 @@ class GradientSearchDisplay:
         self.ax_.invert_yaxis()
         if self.names is not None and len(self.names) == len(found) <= 60:
             self.ax_.set_yticks(place, self.names)
+        else:
+            self.ax_.yaxis.get_major_locator().set_params(integer=True)
         self.ax_.grid(axis="y", color=COLORS["range"], lw=0.4)
         self.ax_.set(xlabel=parameter, ylabel="Entry")
         return self
@@ -186,3 +194,12 @@ class GradientSearchDisplay:
                 table |= {f"{name}[{j}]": found[:, j] for j in range(found.shape[1])}
         table["best"] = np.arange(len(self.criterion)) == self.best_index
         return pd.DataFrame(table)
+
+
+def _stacked(values):
+    """An array a point; vectors whose length was searched too end in NaN."""
+    arrays = [np.asarray(v, dtype=float) for v in values]
+    longest = max(a.size for a in arrays)
+    if arrays[0].ndim == 0:
+        return np.array(arrays)
+    return np.stack([np.append(a, np.full(longest - a.size, np.nan)) for a in arrays])

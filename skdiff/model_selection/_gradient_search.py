@@ -33,6 +33,7 @@ from skdiff.model_selection._folds import (
     fit_with_weights,
     take_apart,
 )
+from skdiff.model_selection._fresh import compare_with_fresh, warn_of_luck
 from skdiff.model_selection._inner import inner_problem
 from skdiff.model_selection._space import from_distribution, from_plain, to_plain
 from skdiff.model_selection._task import ROW_WEIGHTS, Task
@@ -48,7 +49,8 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     the estimator is a ridge, a lasso, a logistic regression, a kernel ridge or another
     model with an inner problem. The optimum of the K-fold criterion is found to many
     digits at the price of a handful of fits, earlier steps are fitted within each
-    fold, and a penalty per feature or a weight per row is as easy as one number. It
+    fold, and a penalty per feature or layer, or a weight per row, is as easy as one
+    number. It
     does not help with discrete choices (a list of them is tried one by one) nor with
     models whose fit is not differentiable in the parameter, such as trees: use
     ``HyperbandSearchCV`` for those.
@@ -118,7 +120,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         Best values, floats or arrays; ``sample_weight`` is in the order of the rows.
     best_score_ : float
         Mean score of the best point. It was chosen as the best: nested
-        cross-validation tells what to expect.
+        cross-validation tells what to expect. For networks see ``refit_score_``.
     best_index_ : int
         Row of the best point in ``cv_results_``.
     best_estimator_ : estimator instance
@@ -143,6 +145,17 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         Whether there are several scores.
     refit_time_ : float
         Seconds of the fit on all rows. Only with ``refit``.
+    search_score_ : float
+        ``best_score_`` again, the mean score of the best point as the search saw it.
+        Only for networks, whose fits depend on their seed, with ``refit`` and where
+        there is a ``best_score_``; unique inner solutions leave nothing to compare.
+    refit_score_ : float
+        Mean score of the best point over the same folds by new fits, each from a seed
+        of its own that follows from the estimator's ``random_state``: what the point is
+        worth without the luck of the seed it was chosen with, and the score to report.
+        A warning tells when it lies more than two standard errors of the folds' scores
+        (their deviation over the root of their number) from ``search_score_``. Only
+        where ``search_score_`` is.
     n_features_in_ : int
         Number of columns seen by ``fit``. Only with ``refit``.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -165,6 +178,11 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     whatever the number of hyperparameters, gives ``dC_k/dtheta - [d2h_k/dtheta dw]
     q_k``. Parameters mean what they mean in scikit-learn and are not rescaled for the
     larger table of the last fit, as a grid search does not.
+
+    Networks have no unique fit. They are fitted afresh at every point, each fold from
+    one seed for the whole search (the estimator's, or one drawn where it has none), so
+    that points differ by their hyperparameters alone; ``refit_score_`` then tells what
+    the chosen point is worth from other seeds.
 
     We differ from the published codes: one variable is searched by the sign of the
     slope, which no step size can spoil; L-BFGS is the default for vectors wherever
@@ -555,8 +573,13 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             if not callable(self.refit):
                 metric = "score" if not several else refit_metric
                 fitted["best_score_"] = float(results[f"mean_test_{metric}"][index])
+        luck = None
         if self.refit:
             fitted |= self._refit(X, y, task, row, routed, context)
+            if "best_score_" in fitted:
+                named = metric if several else None
+                scores, luck = compare_with_fresh(task, row, named, self.n_jobs)
+                fitted |= scores
         if context is not None:
             context.call_on_fit_task_end(estimator=self, X=X, y=y)
         for name in _ATTRIBUTES:
@@ -564,6 +587,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         vars(self).update(fitted)
         for task in found:
             task.warn()
+        warn_of_luck(luck)
 
     def _refit(self, X, y, task, row, routed, context):
         """Fit the estimator on all rows."""
@@ -611,7 +635,9 @@ _ATTRIBUTES = (
     "best_score_",
     "feature_names_in_",
     "hypergradient_",
+    "refit_score_",
     "refit_time_",
+    "search_score_",
 )
 
 

@@ -71,17 +71,14 @@ class Task:
             return Variable(key, name, spec, None)
         if name == ROW_WEIGHTS:
             n = len(self.data.target.codes)
-        elif spec.per == "output":
-            y = self.data.target.codes
-            n = 1 if y.ndim == 1 else y.shape[1]
         else:
-            widths = {fold.problem.X.shape[1] for fold in self.folds}
-            if len(widths) > 1:
+            sizes = {fold.problem.size(name, spec.per) for fold in self.folds}
+            if len(sizes) > 1:
                 raise ValueError(
-                    f"{key!r} has a value per feature, but the last step sees "
-                    f"{sorted(widths)} features in different folds."
+                    f"{key!r} has a value per {spec.per}, but the last step sees "
+                    f"{sorted(sizes)} of them in different folds."
                 )
-            n = widths.pop()
+            n = sizes.pop()
         codes = np.arange(n)
         if spec.per == "group":
             if np.shape(spec.groups) != (n,):
@@ -153,6 +150,10 @@ class Task:
             self.parts.prefix + name: value
             for name, value in self.translate.to_params(values).items()
         }
+        if not fold.problem.warm and hasattr(fold.problem.estimator, "random_state"):
+            # of many solutions, the one that the problem finds
+            seed = fold.problem.estimator.random_state
+            settings[self.parts.prefix + "random_state"] = seed
         model = clone(self.estimator).set_params(**settings)
         data, rows = self.data, fold.train
         fit_with_weights(
