@@ -114,12 +114,17 @@ def _jacobian(
         # the penalty is alpha, or 1 / C
         rate = np.ones_like(value) if variable.name == "alpha" else 1 / value**2
         per_entry = slope if variable.codes is None else slope[variable.codes]
-        rate = np.broadcast_to(rate * per_entry, (problem.X.shape[1],))
-        rows = (rate[:, None] * w[: len(rate)]) ** 2
-        if variable.codes is None:
-            J += float(rows.sum())
+        d = problem.X.shape[1]
+        if value.ndim == 2:  # a penalty a coefficient, class by class
+            rate = rate * per_entry.reshape(value.shape)
+            entries = np.ravel((rate * w[:d].T) ** 2)
         else:
-            sums = np.bincount(variable.codes, rows.sum(axis=1))
+            rate = np.broadcast_to(rate * per_entry, (d,))
+            entries = np.sum((rate[:, None] * w[:d]) ** 2, axis=1)
+        if variable.codes is None:
+            J += float(entries.sum())
+        else:
+            sums = np.bincount(variable.codes, entries)
             J += float(sums.max(initial=0.0))
         L += float(np.max(rate, initial=0.0)) ** 2
     return float(np.sqrt(J)), float(np.sqrt(L))

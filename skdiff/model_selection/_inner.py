@@ -153,13 +153,14 @@ class InnerProblem:
         ----------
         name : str
             Which hyperparameter.
-        per : {"feature", "group", "output", "layer"}
+        per : {"feature", "group", "output", "layer", "coefficient"}
             What has a value of its own; for ``"group"``, what ``groups`` labels.
 
         Returns
         -------
-        size : int
-            The columns of ``y`` for outputs, the columns of ``X`` otherwise.
+        size : int or tuple of int
+            The columns of ``y`` for outputs, the columns of ``X`` otherwise. A tuple is
+            the shape of the value, for a problem whose values are no vectors.
         """
         if per == "output":
             return 1 if self.y.ndim == 1 else self.y.shape[1]

@@ -65,7 +65,7 @@ class SmoothLinear(InnerProblem):
     def _pull_penalty(self, theta, slope):
         """From the derivative in lam of each feature to that in the parameter."""
         C = np.asarray(theta["C"], dtype=float)
-        scaled = -slope / C**2
+        scaled = -slope.T / C**2
         return {"C": scaled if C.ndim else float(scaled.sum())}
 
     def _row_factors(self):
@@ -177,7 +177,9 @@ class SmoothLinear(InnerProblem):
         """Products for the penalty and the weights of the rows."""
         out = {}
         if self._penalty_name in theta:
-            slope = np.sum(w * q, axis=1)
+            slope = w * q
+            if np.ndim(theta[self._penalty_name]) < 2:
+                slope = slope.sum(axis=1)
             d = self.X.shape[1]
             if self.intercept and self.penalised_intercept and slope.size:
                 slope = self._with_intercept_slope(theta, slope, d)
@@ -203,7 +205,8 @@ class Certified(SmoothLinear):
         """Gradient of the training problem."""
         s, lam = self.weights(theta), self.lam(theta)
         first = self._first(w, theta)
-        return np.asarray(self.A.T @ (s[:, None] * first)) + lam[:, None] * w
+        lam = lam if lam.ndim == 2 else lam[:, None]
+        return np.asarray(self.A.T @ (s[:, None] * first)) + lam * w
 
 
 class LinearSVCProblem(SmoothLinear):

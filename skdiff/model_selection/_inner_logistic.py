@@ -40,6 +40,20 @@ class MultinomialLogistic(Certified):
         self.free = self.intercept and not self.penalised_intercept
         return self
 
+    def size(self, name, per):
+        """Count coefficients class by class."""
+        size = super().size(name, per)
+        return (len(self.classes), size) if per == "coefficient" else size
+
+    def lam(self, theta):
+        """Penalty of each row of W, or of each entry."""
+        penalty = self._penalty(theta)
+        if np.ndim(penalty) < 2:
+            return super().lam(theta)
+        lam = np.zeros((self.A.shape[1], len(self.classes)))
+        lam[: self.X.shape[1]] = penalty.T
+        return lam
+
     def _targets(self):
         return self.y[:, None]
 

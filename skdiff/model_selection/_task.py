@@ -79,6 +79,7 @@ class Task:
                     f"{sorted(sizes)} of them in different folds."
                 )
             n = sizes.pop()
+        shape, n = (n, int(np.prod(n))) if isinstance(n, tuple) else (None, n)
         codes = np.arange(n)
         if spec.per == "group":
             if np.shape(spec.groups) != (n,):
@@ -87,7 +88,7 @@ class Task:
                     f"{np.shape(spec.groups)}."
                 )
             codes = np.unique(np.asarray(spec.groups), return_inverse=True)[1]
-        return Variable(key, name, spec, codes)
+        return Variable(key, name, spec, codes, shape)
 
     # --- rows -------------------------------------------------------------------------
 
@@ -137,9 +138,12 @@ class Task:
         slope, found = self.slope_of(row), {}
         pairs = zip(self.space.variables, self.space.slices, strict=True)
         for variable, part in pairs:
-            found[variable.key] = (
-                float(slope[part][0]) if variable.codes is None else slope[part]
-            )
+            entries = slope[part]
+            if variable.codes is None:
+                entries = float(entries[0])
+            elif variable.shape is not None:
+                entries = entries.reshape(variable.shape)
+            found[variable.key] = entries
         return found
 
     def _fitted_fold(self, fold, values):
