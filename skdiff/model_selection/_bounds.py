@@ -114,8 +114,11 @@ def _jacobian(
         # the penalty is alpha, or 1 / C
         rate = np.ones_like(value) if variable.name == "alpha" else 1 / value**2
         per_entry = slope if variable.codes is None else slope[variable.codes]
-        rate = np.broadcast_to(rate * per_entry, (problem.X.shape[1],))
-        rows = (rate[:, None] * w[: len(rate)]) ** 2
+        slopes = w[: problem.X.shape[1]]
+        if variable.spec.per == "output":
+            slopes = slopes.T
+        rate = np.broadcast_to(rate * per_entry, (len(slopes),))
+        rows = (rate[:, None] * slopes) ** 2
         if variable.codes is None:
             J += float(rows.sum())
         else:

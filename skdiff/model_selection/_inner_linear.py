@@ -125,11 +125,12 @@ class SmoothLinear(InnerProblem):
         """Newton, a column at a time."""
         p, m = self.A.shape[1], self.T.shape[1]
         W = np.zeros((p, m)) if w0 is None else w0
-        s, lam, loss = self.weights(theta), self.lam(theta), self._loss(theta)
+        s, loss = self.weights(theta), self._loss(theta)
+        lam = np.broadcast_to(self.lam(theta).T, (m, p))
         columns, curvatures, n_iter = [], [], 0
         for k in range(m):
             w, curvature, used = newton_linear(
-                self.A, self.T[:, k], s, lam, loss, W[:, k], tol
+                self.A, self.T[:, k], s, lam[k], loss, W[:, k], tol
             )
             columns.append(w)
             curvatures.append(curvature)
@@ -176,10 +177,11 @@ class SmoothLinear(InnerProblem):
 
     def smallest_curvature(self, w, theta):
         """Smallest eigenvalue of the Hessian, over the columns."""
-        s, lam, loss = self.weights(theta), self.lam(theta), self._loss(theta)
-        second = loss.evaluate(self.A @ w, self.T, 2)[2]
-        found = [smallest_eigenvalue(Curvature(self.A, s * c, lam)) for c in second.T]
-        return min(found)
+        s, loss = self.weights(theta), self._loss(theta)
+        second = loss.evaluate(self.A @ w, self.T, 2)[2].T
+        lam = np.broadcast_to(self.lam(theta).T, (len(second), self.A.shape[1]))
+        pairs = zip(second, lam, strict=True)
+        return min(smallest_eigenvalue(Curvature(self.A, s * c, b)) for c, b in pairs)
 
     def cross(self, w, theta, q):
         """Products for the penalty and the weights of the rows."""
@@ -211,7 +213,9 @@ class Certified(SmoothLinear):
         """Gradient of the training problem."""
         s, lam = self.weights(theta), self.lam(theta)
         first = self._first(w, theta)
-        return np.asarray(self.A.T @ (s[:, None] * first)) + lam[:, None] * w
+        return np.asarray(self.A.T @ (s[:, None] * first)) + lam.reshape(
+            len(lam), -1
+        ) * w
 
 
 class BinaryLogistic(Certified):
@@ -415,6 +419,28 @@ class SquaredRows(Certified):
     kind = "squared"
 
     _penalty_name = "alpha"
+    #: whether an array of penalties has one a target, not one a feature
+    per_output = False
+
+    def lam(self, theta):
+        """Penalty of each row of W, or of each of its entries."""
+        if not self.per_output:
+            return super().lam(theta)
+        lam = np.zeros((self.A.shape[1], self.T.shape[1]))
+        lam[: self.X.shape[1]] = self._penalty(theta)
+        return lam
+
+    def rows_for_bounds(self, theta):
+        """Design, weights and penalties, the smallest over the targets."""
+        A, s, lam = super().rows_for_bounds(theta)
+        return A, s, lam.reshape(len(lam), -1).min(axis=1)
+
+    def cross(self, w, theta, q):
+        """Add a penalty a target."""
+        out = super().cross(w, theta, q)
+        if self.per_output and np.ndim(theta.get("alpha", 0.0)):
+            out["alpha"] = np.sum((w * q)[: self.X.shape[1]], axis=0)
+        return out
 
     def _loss(self, theta):
         return Squared()
