@@ -26,6 +26,10 @@ from skdiff.model_selection._smooth import (
 
 PENALTY = "C"
 _SMALL = 120  # unknowns of a multinomial model that cost nothing to factorise
+# whether this scikit-learn balances the weights of the classes, not their rows
+_BALANCES_WEIGHTS = (
+    "sample_weight" in inspect.signature(compute_class_weight).parameters
+)
 
 
 def with_intercept(X, scale):
@@ -40,13 +44,39 @@ def class_factors(class_weight, classes, codes, sample_weight):
     """Weight of each row by its class."""
     if class_weight is None:
         return None
-    extra = {}
-    if "sample_weight" in inspect.signature(compute_class_weight).parameters:
-        extra = {"sample_weight": sample_weight}
+    extra = {"sample_weight": sample_weight} if _BALANCES_WEIGHTS else {}
     factors = compute_class_weight(
         class_weight, classes=classes, y=classes[codes], **extra
     )
     return factors[codes]
+
+
+class Balanced:
+    """Weights ``s_i = u_i U / (K U_c)``: the K classes c weigh alike.
+
+    ``U_c`` is the sum of the weights u in the class of row i, and U that of all.
+    """
+
+    def __init__(self, u, codes, n_classes):
+        self.u, self.codes, self.K = u, codes, n_classes
+        self.sums = np.bincount(codes, u, n_classes)
+        self.factors = (u.sum() / (n_classes * self.sums))[codes]
+        self.s = u * self.factors
+
+    def pull(self, slopes):
+        """Derivative in u from that in s."""
+        # ds_i/du_k = [i = k] f_c + u_i (1 / (K U_c) - [k in c] f_c / U_c)
+        shares = np.bincount(self.codes, self.u * slopes, self.K) / self.sums
+        own = self.factors * (slopes - shares[self.codes])
+        return own + shares.sum() / self.K
+
+    def rate(self):
+        """Upper bound of the norm of ds/du: its diagonal and the rest."""
+        sizes = np.bincount(self.codes, minlength=self.K)[self.codes]
+        other = 1 / (self.K * self.sums[self.codes])
+        same = other - self.factors / self.sums[self.codes]
+        rows = self.u**2 * (sizes * same**2 + (len(self.u) - sizes) * other**2)
+        return float(self.factors.max() + np.sqrt(rows.sum()))
 
 
 class SmoothLinear(InnerProblem):
@@ -105,11 +135,36 @@ class SmoothLinear(InnerProblem):
 
     def weights(self, theta):
         """Weights of the rows."""
-        return (
-            self.base * theta["sample_weight"]
-            if "sample_weight" in theta
-            else self.base
-        )
+        if "sample_weight" not in theta:
+            return self.base
+        balanced = self._balanced(theta)
+        return self.base * theta["sample_weight"] if balanced is None else balanced.s
+
+    def _balanced(self, theta):
+        """Classes that the searched weights are balanced over, or None."""
+        how = getattr(self.estimator, "class_weight", None)
+        if self.classes is None or how != "balanced" or not _BALANCES_WEIGHTS:
+            return None
+        u = theta["sample_weight"]
+        if self.sample_weight is not None:
+            u = u * self.sample_weight
+        return Balanced(u, self.y, len(self.classes))
+
+    def _pull_weights(self, theta, slopes):
+        """From the derivative in the rows' weights to that in the searched ones."""
+        balanced = self._balanced(theta)
+        if balanced is None:
+            return self.base * slopes
+        given = 1.0 if self.sample_weight is None else self.sample_weight
+        return given * balanced.pull(slopes)
+
+    def weight_rate(self, theta):
+        """Upper bound of how fast the weights follow the searched ones."""
+        balanced = self._balanced(theta)
+        if balanced is None:
+            return float(np.max(self.base))
+        given = 1.0 if self.sample_weight is None else np.max(self.sample_weight)
+        return float(given) * balanced.rate()
 
     def lam(self, theta):
         """Penalty of each row of W."""
@@ -194,7 +249,7 @@ class SmoothLinear(InnerProblem):
             out |= self._pull_penalty(theta, slope[:d])
         if "sample_weight" in theta:
             rows = np.sum(self._first(w, theta) * (self.A @ q), axis=1)
-            out["sample_weight"] = self.base * rows
+            out["sample_weight"] = self._pull_weights(theta, rows)
         return out
 
     _penalty_name = PENALTY
