@@ -414,6 +414,11 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
                     f"{key!r} of {type(parts.last).__name__} cannot be searched "
                     f"per={found.per!r}; possible: {kinds}."
                 )
+            if name == ROW_WEIGHTS and found.low < 0:
+                raise ValueError(
+                    f"{key!r} must not be negative: its interval begins at "
+                    f"{found.low:g}."
+                )
             intervals[key] = found
         if not intervals:
             raise ValueError(

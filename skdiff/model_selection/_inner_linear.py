@@ -140,19 +140,21 @@ class SmoothLinear(InnerProblem):
         balanced = self._balanced(theta)
         return self.base * theta["sample_weight"] if balanced is None else balanced.s
 
+    def _unbalanced(self, theta):
+        """Weights of the rows without those of their classes."""
+        given = 1.0 if self.sample_weight is None else self.sample_weight
+        return given * theta.get("sample_weight", np.ones(self.X.shape[0]))
+
     def _balanced(self, theta):
         """Classes that the searched weights are balanced over, or None."""
         how = getattr(self.estimator, "class_weight", None)
         if self.classes is None or how != "balanced" or not _BALANCES_WEIGHTS:
             return None
-        u = theta["sample_weight"]
-        if self.sample_weight is not None:
-            u = u * self.sample_weight
-        return Balanced(u, self.y, len(self.classes))
+        return Balanced(self._unbalanced(theta), self.y, len(self.classes))
 
     def _pull_weights(self, theta, slopes):
-        """From the derivative in the rows' weights to that in the searched ones."""
-        balanced = self._balanced(theta)
+        """From the derivative in a row's weight, by column, to the searched one."""
+        slopes, balanced = slopes.sum(axis=1), self._balanced(theta)
         if balanced is None:
             return self.base * slopes
         given = 1.0 if self.sample_weight is None else self.sample_weight
@@ -181,11 +183,12 @@ class SmoothLinear(InnerProblem):
         p, m = self.A.shape[1], self.T.shape[1]
         W = np.zeros((p, m)) if w0 is None else w0
         s, loss = self.weights(theta), self._loss(theta)
+        s = np.broadcast_to(s.T, (m, len(s)))
         lam = np.broadcast_to(self.lam(theta).T, (m, p))
         columns, curvatures, n_iter = [], [], 0
         for k in range(m):
             w, curvature, used = newton_linear(
-                self.A, self.T[:, k], s, lam[k], loss, W[:, k], tol
+                self.A, self.T[:, k], s[k], lam[k], loss, W[:, k], tol
             )
             columns.append(w)
             curvatures.append(curvature)
@@ -248,8 +251,8 @@ class SmoothLinear(InnerProblem):
                 slope = self._with_intercept_slope(theta, slope, d)
             out |= self._pull_penalty(theta, slope[:d])
         if "sample_weight" in theta:
-            rows = np.sum(self._first(w, theta) * (self.A @ q), axis=1)
-            out["sample_weight"] = self._pull_weights(theta, rows)
+            slopes = self._first(w, theta) * (self.A @ q)
+            out["sample_weight"] = self._pull_weights(theta, slopes)
         return out
 
     _penalty_name = PENALTY
@@ -268,9 +271,9 @@ class Certified(SmoothLinear):
         """Gradient of the training problem."""
         s, lam = self.weights(theta), self.lam(theta)
         first = self._first(w, theta)
-        return np.asarray(self.A.T @ (s[:, None] * first)) + lam.reshape(
-            len(lam), -1
-        ) * w
+        return (
+            np.asarray(self.A.T @ (s[:, None] * first)) + lam.reshape(len(lam), -1) * w
+        )
 
 
 class BinaryLogistic(Certified):
@@ -428,7 +431,30 @@ class LinearSVCProblem(SmoothLinear):
     def _targets(self):
         if len(self.classes) == 2:
             return (2.0 * self.y - 1.0)[:, None]
-        return np.where(self.y[:, None] == np.arange(len(self.classes)), 1.0, -1.0)
+        return np.where(self._own(), 1.0, -1.0)
+
+    def _own(self):
+        return self.y[:, None] == np.arange(len(self.classes))
+
+    def _rest_is_plain(self):
+        """Whether liblinear weighs a class in its own margin alone."""
+        return len(self.classes) > 2 and self.estimator.class_weight is not None
+
+    def weights(self, theta):
+        """Weights of the rows, by margin where they differ."""
+        s = super().weights(theta)
+        if not self._rest_is_plain():
+            return s
+        return np.where(self._own(), s[:, None], self._unbalanced(theta)[:, None])
+
+    def _pull_weights(self, theta, slopes):
+        """Both kinds of margins."""
+        if not self._rest_is_plain():
+            return super()._pull_weights(theta, slopes)
+        own = self._own()
+        given = 1.0 if self.sample_weight is None else self.sample_weight
+        rest = np.sum(np.where(own, 0.0, slopes), axis=1)
+        return super()._pull_weights(theta, np.where(own, slopes, 0.0)) + given * rest
 
 
 class LinearSVRProblem(SmoothLinear):
