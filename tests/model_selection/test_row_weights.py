@@ -211,6 +211,23 @@ def test_every_visited_point_is_the_fit_with_its_weights(name, given):
         np.testing.assert_allclose(score, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 5.0}])
+def test_liblinear_weighs_a_class_in_its_own_margin_alone(class_weight):
+    X, y = three(0)
+    model = LinearSVC(class_weight=class_weight, **EXACT)
+    search = GradientSearchCV(model, {"C": LOG}, cv=HALF, max_iter=3, inner_tol=1e-10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        search.fit(X, y)
+    results = search.cv_results_
+    for params, score in zip(
+        results["params"], results["mean_test_score"], strict=True
+    ):
+        model.set_params(**params).fit(X[:TRAIN], y[:TRAIN])
+        expected = search.scorer_(model, X[TRAIN:], y[TRAIN:])
+        np.testing.assert_allclose(score, expected, rtol=1e-6)
+
+
 COUNTS = Continuous(0, 2, scale="linear", per="sample")
 
 
