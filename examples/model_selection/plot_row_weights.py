@@ -67,9 +67,9 @@ ax.legend(frameon=False)
 # Mirrored targets of a regression
 # --------------------------------
 # The same with a lasso on the diabetes table, where 30 % of the training targets are
-# mirrored at the mean. The rival ranks rows by their residuals from a lasso of the clean
-# rows. Here the weights are a little ahead; where errors go to both sides they are far
-# behind (the user guide has the figures).
+# mirrored at the mean. The rival ranks rows by their residuals from a lasso of the
+# clean rows. Here the weights are a little ahead; where errors go to both sides they
+# are far behind (the user guide has the figures).
 X, y = load_diabetes(return_X_y=True)
 X, y = StandardScaler().fit_transform(X), (y - y.mean()) / y.std()
 both = {**weights, "alpha": Continuous(1e-3, 1.0)}
