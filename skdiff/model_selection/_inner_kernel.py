@@ -53,6 +53,11 @@ class KernelRidgeProblem(InnerProblem):
                 'gamma is differentiable for kernel="rbf" and "laplacian". Got '
                 f"{kernel!r}."
             )
+        if "alpha" not in self.lowest and np.size(self.estimator.alpha) > 1:
+            raise ValueError(
+                "The inner problem of KernelRidge has one alpha for all targets. Got "
+                f"alpha={self.estimator.alpha!r}."
+            )
         self.scaled = self.vector.get("gamma", False)
         if self.scaled and kernel != "rbf":
             raise ValueError('A gamma per feature needs kernel="rbf".')

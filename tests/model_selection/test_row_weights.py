@@ -211,6 +211,24 @@ def test_every_visited_point_is_the_fit_with_its_weights(name, given):
         np.testing.assert_allclose(score, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", NEW)
+def test_solutions_are_those_of_the_estimator(name):
+    estimator, _, make = PROBLEMS[name]
+    X, y = make(2)
+    weights = np.random.default_rng(0).uniform(size=TRAIN)
+    weights[::5] = 0
+    search = GradientSearchCV(estimator, {"sample_weight": SHARE}, cv=HALF)
+    problem = search._prepare(X, y, None).folds[0].problem
+    w, _ = problem.solve({"sample_weight": weights}, None, 1e-10)
+    model = clone(estimator).fit(X[:TRAIN], y[:TRAIN], sample_weight=weights)
+    if isinstance(estimator, KernelRidge):
+        expected = model.dual_coef_.reshape(TRAIN, -1)
+    else:
+        coef = np.atleast_2d(model.coef_).T
+        expected = np.vstack([coef, np.broadcast_to(model.intercept_, coef.shape[1])])
+    np.testing.assert_allclose(w, expected, atol=1e-8 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 5.0}])
 def test_liblinear_weighs_a_class_in_its_own_margin_alone(class_weight):
     X, y = three(0)
@@ -429,6 +447,23 @@ def test_bad_intervals_are_named(case):
     estimator, interval, words = BAD[case]
     with pytest.raises(ValueError, match=words):
         GradientSearchCV(estimator, {"sample_weight": interval}).fit(*regression(0))
+
+
+def test_an_alpha_per_target_of_a_kernel_ridge_is_refused():
+    model = KernelRidge(alpha=[1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="one alpha for all targets"):
+        GradientSearchCV(model, {"sample_weight": SHARE}).fit(*several(0))
+
+
+def test_one_group_alone_changes_nothing_for_the_elastic_net():
+    X, y = regression(0)
+    same = Continuous(0.1, 1, scale="linear", per="group", groups=np.zeros(N))
+    search = GradientSearchCV(Lasso(alpha=0.1), {"sample_weight": same}, cv=HALF)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        search.fit(X, y)
+    values = search.cv_results_["criterion"]
+    np.testing.assert_allclose(values, values[0], rtol=1e-9)
 
 
 def test_weights_that_are_all_zero_are_named():
