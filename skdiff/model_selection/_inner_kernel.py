@@ -115,12 +115,13 @@ class KernelRidgeProblem(InnerProblem):
         """Solve with ``K + alpha S^-1``, where rows of weight zero have zeros."""
         alpha = float(self.value(theta, "alpha"))
         root = self._root(theta)
-        M = K.copy() if root is None else K * root * root.T
         if self.moving:
+            M = K.copy() if root is None else K * root * root.T
             M.flat[:: len(M) + 1] += alpha
             inner = cholesky_solver(M)
         else:
             if self._eigen is None:  # the kernel stays: a new alpha is a product
+                M = K if root is None else K * root * root.T
                 squares, V = eigh(M, check_finite=False)
                 self._eigen = np.maximum(squares, 0.0)[:, None], V
             squares, V = self._eigen
