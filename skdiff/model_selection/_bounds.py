@@ -105,7 +105,7 @@ def _jacobian(
         slope = variable.spec.slope(theta[part])
         if variable.name == "sample_weight":
             first = np.abs(problem._first(w, values)).max(initial=0.0)
-            top = float(np.max(slope, initial=0.0)) * float(np.max(problem.base))
+            top = float(np.max(slope, initial=0.0)) * problem.weight_rate(values)
             curvature = {"binary": 0.25, "multinomial": 0.5, "squared": 1.0}
             J += (size * top * float(first)) ** 2
             L += (size**2 * top * curvature[problem.kind]) ** 2
@@ -119,8 +119,9 @@ def _jacobian(
             rate = rate * per_entry.reshape(value.shape)
             entries = np.ravel((rate * w[:d].T) ** 2)
         else:
-            rate = np.broadcast_to(rate * per_entry, (d,))
-            entries = np.sum((rate[:, None] * w[:d]) ** 2, axis=1)
+            slopes = w[:d].T if variable.spec.per == "output" else w[:d]
+            rate = np.broadcast_to(rate * per_entry, (len(slopes),))
+            entries = np.sum((rate[:, None] * slopes) ** 2, axis=1)
         if variable.codes is None:
             J += float(entries.sum())
         else:

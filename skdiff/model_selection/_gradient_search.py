@@ -66,7 +66,8 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         :class:`Continuous`, or a list of values. Values of lists may belong to any
         step; every combination of them gets a search of its own and the best wins.
         ``{"sample_weight": Continuous(0, 1, scale="logit", per="sample")}`` searches
-        a weight for each training row, with fixed validation rows in ``cv``.
+        a weight for each training row of a linear model or a kernel ridge, times the
+        weight given to ``fit``, with fixed validation rows in ``cv``.
     scoring : str, callable, list, tuple or dict, default=None
         What is reported, and what picks the best of the visited points. Minus the
         criterion if None. It does not steer the search.
@@ -432,6 +433,11 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
                 raise ValueError(
                     f"{key!r} of {type(parts.last).__name__} cannot be searched "
                     f"per={found.per!r}; possible: {kinds}."
+                )
+            if name == ROW_WEIGHTS and found.low < 0:
+                raise ValueError(
+                    f"{key!r} must not be negative: its interval begins at "
+                    f"{found.low:g}."
                 )
             intervals[key] = found
         if not intervals:

@@ -17,6 +17,10 @@ from skdiff.model_selection._smooth import (
 )
 
 PENALTY = "C"
+# whether this scikit-learn balances the weights of the classes, not their rows
+_BALANCES_WEIGHTS = (
+    "sample_weight" in inspect.signature(compute_class_weight).parameters
+)
 
 
 def with_intercept(X, scale):
@@ -31,13 +35,39 @@ def class_factors(class_weight, classes, codes, sample_weight):
     """Weight of each row by its class."""
     if class_weight is None:
         return None
-    extra = {}
-    if "sample_weight" in inspect.signature(compute_class_weight).parameters:
-        extra = {"sample_weight": sample_weight}
+    extra = {"sample_weight": sample_weight} if _BALANCES_WEIGHTS else {}
     factors = compute_class_weight(
         class_weight, classes=classes, y=classes[codes], **extra
     )
     return factors[codes]
+
+
+class Balanced:
+    """Weights ``s_i = u_i U / (K U_c)``: the K classes c weigh alike.
+
+    ``U_c`` is the sum of the weights u in the class of row i, and U that of all.
+    """
+
+    def __init__(self, u, codes, n_classes):
+        self.u, self.codes, self.K = u, codes, n_classes
+        self.sums = np.bincount(codes, u, n_classes)
+        self.factors = (u.sum() / (n_classes * self.sums))[codes]
+        self.s = u * self.factors
+
+    def pull(self, slopes):
+        """Derivative in u from that in s."""
+        # ds_i/du_k = [i = k] f_c + u_i (1 / (K U_c) - [k in c] f_c / U_c)
+        shares = np.bincount(self.codes, self.u * slopes, self.K) / self.sums
+        own = self.factors * (slopes - shares[self.codes])
+        return own + shares.sum() / self.K
+
+    def rate(self):
+        """Upper bound of the norm of ds/du: its diagonal and the rest."""
+        sizes = np.bincount(self.codes, minlength=self.K)[self.codes]
+        other = 1 / (self.K * self.sums[self.codes])
+        same = other - self.factors / self.sums[self.codes]
+        rows = self.u**2 * (sizes * same**2 + (len(self.u) - sizes) * other**2)
+        return float(self.factors.max() + np.sqrt(rows.sum()))
 
 
 class SmoothLinear(InnerProblem):
@@ -97,11 +127,38 @@ class SmoothLinear(InnerProblem):
 
     def weights(self, theta):
         """Weights of the rows."""
-        return (
-            self.base * theta["sample_weight"]
-            if "sample_weight" in theta
-            else self.base
-        )
+        if "sample_weight" not in theta:
+            return self.base
+        balanced = self._balanced(theta)
+        return self.base * theta["sample_weight"] if balanced is None else balanced.s
+
+    def _unbalanced(self, theta):
+        """Weights of the rows without those of their classes."""
+        given = 1.0 if self.sample_weight is None else self.sample_weight
+        return given * theta.get("sample_weight", np.ones(self.X.shape[0]))
+
+    def _balanced(self, theta):
+        """Classes that the searched weights are balanced over, or None."""
+        how = getattr(self.estimator, "class_weight", None)
+        if self.classes is None or how != "balanced" or not _BALANCES_WEIGHTS:
+            return None
+        return Balanced(self._unbalanced(theta), self.y, len(self.classes))
+
+    def _pull_weights(self, theta, slopes):
+        """From the derivative in a row's weight, by column, to the searched one."""
+        slopes, balanced = slopes.sum(axis=1), self._balanced(theta)
+        if balanced is None:
+            return self.base * slopes
+        given = 1.0 if self.sample_weight is None else self.sample_weight
+        return given * balanced.pull(slopes)
+
+    def weight_rate(self, theta):
+        """Upper bound of how fast the weights follow the searched ones."""
+        balanced = self._balanced(theta)
+        if balanced is None:
+            return float(np.max(self.base))
+        given = 1.0 if self.sample_weight is None else np.max(self.sample_weight)
+        return float(given) * balanced.rate()
 
     def lam(self, theta):
         """Penalty of each row of W."""
@@ -117,11 +174,13 @@ class SmoothLinear(InnerProblem):
         """Newton, a column at a time."""
         p, m = self.A.shape[1], self.T.shape[1]
         W = np.zeros((p, m)) if w0 is None else w0
-        s, lam, loss = self.weights(theta), self.lam(theta), self._loss(theta)
+        s, loss = self.weights(theta), self._loss(theta)
+        s = np.broadcast_to(s.T, (m, len(s)))
+        lam = np.broadcast_to(self.lam(theta).T, (m, p))
         columns, curvatures, n_iter = [], [], 0
         for k in range(m):
             w, curvature, used = newton_linear(
-                self.A, self.T[:, k], s, lam, loss, W[:, k], tol
+                self.A, self.T[:, k], s[k], lam[k], loss, W[:, k], tol
             )
             columns.append(w)
             curvatures.append(curvature)
@@ -168,10 +227,11 @@ class SmoothLinear(InnerProblem):
 
     def smallest_curvature(self, w, theta):
         """Smallest eigenvalue of the Hessian, over the columns."""
-        s, lam, loss = self.weights(theta), self.lam(theta), self._loss(theta)
-        second = loss.evaluate(self.A @ w, self.T, 2)[2]
-        found = [smallest_eigenvalue(Curvature(self.A, s * c, lam)) for c in second.T]
-        return min(found)
+        s, loss = self.weights(theta), self._loss(theta)
+        second = loss.evaluate(self.A @ w, self.T, 2)[2].T
+        lam = np.broadcast_to(self.lam(theta).T, (len(second), self.A.shape[1]))
+        pairs = zip(second, lam, strict=True)
+        return min(smallest_eigenvalue(Curvature(self.A, s * c, b)) for c, b in pairs)
 
     def cross(self, w, theta, q):
         """Products for the penalty and the weights of the rows."""
@@ -185,8 +245,8 @@ class SmoothLinear(InnerProblem):
                 slope = self._with_intercept_slope(theta, slope, d)
             out |= self._pull_penalty(theta, slope[:d])
         if "sample_weight" in theta:
-            rows = np.sum(self._first(w, theta) * (self.A @ q), axis=1)
-            out["sample_weight"] = self.base * rows
+            slopes = self._first(w, theta) * (self.A @ q)
+            out["sample_weight"] = self._pull_weights(theta, slopes)
         return out
 
     _penalty_name = PENALTY
@@ -205,8 +265,9 @@ class Certified(SmoothLinear):
         """Gradient of the training problem."""
         s, lam = self.weights(theta), self.lam(theta)
         first = self._first(w, theta)
-        lam = lam if lam.ndim == 2 else lam[:, None]
-        return np.asarray(self.A.T @ (s[:, None] * first)) + lam * w
+        return (
+            np.asarray(self.A.T @ (s[:, None] * first)) + lam.reshape(len(lam), -1) * w
+        )
 
 
 class LinearSVCProblem(SmoothLinear):
@@ -233,7 +294,30 @@ class LinearSVCProblem(SmoothLinear):
     def _targets(self):
         if len(self.classes) == 2:
             return (2.0 * self.y - 1.0)[:, None]
-        return np.where(self.y[:, None] == np.arange(len(self.classes)), 1.0, -1.0)
+        return np.where(self._own(), 1.0, -1.0)
+
+    def _own(self):
+        return self.y[:, None] == np.arange(len(self.classes))
+
+    def _rest_is_plain(self):
+        """Whether liblinear weighs a class in its own margin alone."""
+        return len(self.classes) > 2 and self.estimator.class_weight is not None
+
+    def weights(self, theta):
+        """Weights of the rows, by margin where they differ."""
+        s = super().weights(theta)
+        if not self._rest_is_plain():
+            return s
+        return np.where(self._own(), s[:, None], self._unbalanced(theta)[:, None])
+
+    def _pull_weights(self, theta, slopes):
+        """Both kinds of margins."""
+        if not self._rest_is_plain():
+            return super()._pull_weights(theta, slopes)
+        own = self._own()
+        given = 1.0 if self.sample_weight is None else self.sample_weight
+        rest = np.sum(np.where(own, 0.0, slopes), axis=1)
+        return super()._pull_weights(theta, np.where(own, slopes, 0.0)) + given * rest
 
 
 class LinearSVRProblem(SmoothLinear):
@@ -279,6 +363,28 @@ class SquaredRows(Certified):
     kind = "squared"
 
     _penalty_name = "alpha"
+    #: whether an array of penalties has one a target, not one a feature
+    per_output = False
+
+    def lam(self, theta):
+        """Penalty of each row of W, or of each of its entries."""
+        if not self.per_output:
+            return super().lam(theta)
+        lam = np.zeros((self.A.shape[1], self.T.shape[1]))
+        lam[: self.X.shape[1]] = self._penalty(theta)
+        return lam
+
+    def rows_for_bounds(self, theta):
+        """Design, weights and penalties, the smallest over the targets."""
+        A, s, lam = super().rows_for_bounds(theta)
+        return A, s, lam.reshape(len(lam), -1).min(axis=1)
+
+    def cross(self, w, theta, q):
+        """Add a penalty a target."""
+        out = super().cross(w, theta, q)
+        if self.per_output and np.ndim(theta.get("alpha", 0.0)):
+            out["alpha"] = np.sum((w * q)[: self.X.shape[1]], axis=0)
+        return out
 
     def _loss(self, theta):
         return Squared()

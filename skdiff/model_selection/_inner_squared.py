@@ -269,6 +269,7 @@ class RidgeProblem(InnerProblem):
         """Take the rows of one fold."""
         if "sample_weight" in self.lowest:
             problem = SquaredRows(self.estimator)
+            problem.per_output = True
         elif sparse.issparse(X):
             problem = SparseOutputRidge(self.estimator)
         else:

@@ -203,10 +203,8 @@ class Task:
             self._take(self._minimise(self.evaluator, space, None, rng))
             return
         start = self._tied_stage(rng)
-        if np.isinf(search.tie_strength):
-            return
         row = self.evaluator.row(start)
-        if not np.isfinite(row.value):
+        if np.isinf(search.tie_strength) or not np.isfinite(row.value):
             return
         self.bounds = {}
         self.evaluator.anchor = start, search.tie_strength * abs(row.value)
@@ -216,14 +214,14 @@ class Task:
         """Best common values; row weights stay where they start."""
         space = self.space
         start = space.start()
-        free = [v for v in space.variables if v.spec.per != "sample"]
+        free = [v for v in space.variables if v.name != ROW_WEIGHTS]
         if not free:
             return start
         tied = Space(free).tied()
         parts = [
             part
             for v, part in zip(space.variables, space.slices, strict=True)
-            if v.spec.per != "sample"
+            if v.name != ROW_WEIGHTS
         ]
 
         def spread(theta):
