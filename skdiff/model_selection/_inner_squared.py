@@ -10,7 +10,7 @@ from skdiff.model_selection._inner_linear import SquaredRows
 from skdiff.model_selection._smooth import cholesky_solver, pcg
 
 # below this share of the largest eigenvalue a Gram matrix has lost too many digits
-_GRAM_DIGITS = 1e-7
+GRAM_DIGITS = 1e-7
 
 
 class CentredRows(InnerProblem):
@@ -81,7 +81,7 @@ class SpectralRidge(CentredRows):
         if n >= d:
             squares, V = eigh(A.T @ A, check_finite=False, driver="evd")
             largest = squares[-1] if d else 0.0
-            if self.smallest_alpha > _GRAM_DIGITS * largest:
+            if self.smallest_alpha > GRAM_DIGITS * largest:
                 squares = np.maximum(squares, 0.0)
                 self.V, self.c = V, V.T @ (A.T @ self.R)
         if self.V is None:
