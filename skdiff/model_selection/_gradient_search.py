@@ -5,7 +5,6 @@ from itertools import product
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import check_cv
@@ -35,10 +34,10 @@ from skdiff.model_selection._folds import (
 )
 from skdiff.model_selection._fresh import compare_with_fresh, warn_of_luck
 from skdiff.model_selection._inner import inner_problem
+from skdiff.model_selection._results import best_row, tabulate
 from skdiff.model_selection._space import from_distribution, from_plain, to_plain
 from skdiff.model_selection._task import ROW_WEIGHTS, Task
 
-_ROUNDING = 8 * np.finfo(float).eps
 SOLVERS = ("auto", "root", "lbfgs", "hoag", "maid")
 
 
@@ -351,7 +350,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             context = self._init_callback_context(max_subtasks=None)
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         found = self._search(problem, context)
-        results = self._results(found, len(data.splits))
+        results = tabulate(found, len(data.splits), self.inner_tol, self.error_score)
         self._finish(X, y, found, results, problem, context)
         return self
 
@@ -472,84 +471,13 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             )
         return found
 
-    def _results(self, found, n_splits):
-        """Rows in the form of ``cv_results_``."""
-        rows = [(task, row) for task in found for row in task.evaluator.rows.values()]
-        params = [task.params_of(row) for task, row in rows]
-        results = {}
-        for name in params[0]:
-            values = [p[name] for p in params]
-            plain = all(np.ndim(v) == 0 and isinstance(v, Real) for v in values)
-            column = np.empty(len(rows), dtype=float if plain else object)
-            column[:] = values if plain else None
-            if not plain:
-                for i, value in enumerate(values):
-                    column[i] = value
-            results[f"param_{name}"] = np.ma.MaskedArray(
-                column, mask=np.zeros(len(rows), dtype=bool)
-            )
-        results["params"] = params
-        for kind in ("fit", "score"):
-            times = np.array([getattr(row, f"{kind}_times") for _, row in rows])
-            results[f"mean_{kind}_time"] = times.mean(axis=1)
-            results[f"std_{kind}_time"] = times.std(axis=1)
-        results["fit_time"] = n_splits * results["mean_fit_time"]
-        results["criterion"] = np.array([_or_nan(row.value) for _, row in rows])
-        results["objective"] = np.array([_or_nan(row.objective) for _, row in rows])
-        results["hypergradient_norm"] = np.array(
-            [
-                np.linalg.norm(task.slope_of(row)) if row.error is None else np.nan
-                for task, row in rows
-            ]
-        )
-        results["inner_tol"] = np.full(len(rows), float(self.inner_tol))
-        results["n_inner_iter"] = np.array([row.n_inner_iter for _, row in rows])
-        self._add_scores(results, [row for _, row in rows], n_splits)
-        return results
-
-    def _add_scores(self, results, rows, n_splits):
-        sample = next(row.scores[0] for row in rows if row.scores is not None)
-        names = list(sample) if isinstance(sample, dict) else [None]
-        error = np.nan if self.error_score == "raise" else self.error_score
-        for name in names:
-            suffix = "score" if name is None else name
-            table = np.array(
-                [
-                    [error] * n_splits
-                    if row.scores is None
-                    else [s if name is None else s[name] for s in row.scores]
-                    for row in rows
-                ],
-                dtype=float,
-            )
-            for k in range(n_splits):
-                results[f"split{k}_test_{suffix}"] = table[:, k]
-            mean = table.mean(axis=1)
-            results[f"mean_test_{suffix}"] = mean
-            results[f"std_test_{suffix}"] = table.std(axis=1)
-            # a failed point ranks last, whatever its error score
-            failed = np.array([row.scores is None for row in rows]) | np.isnan(mean)
-            worst = np.min(mean[~failed], initial=0.0) - 1
-            mean = np.where(failed, worst, mean)
-            mean = np.where(_lowest(-mean), mean.max(initial=worst), mean)
-            results[f"rank_test_{suffix}"] = rankdata(-mean, method="min").astype(
-                np.int32
-            )
-
     def _best(self, found, results, refit_metric):
         """Row of the best point."""
-        rows = [row for task in found for row in task.evaluator.rows.values()]
-        tied = any(task.evaluator.anchor is not None for task in found)
         if callable(self.refit):
             return int(self._select_best_index(self.refit, refit_metric, results))
-        objective = np.array([row.objective for row in rows])
-        if not (tied and self.scoring is None):
-            # the lowest criterion alone would undo the tie
-            first = results[f"rank_test_{refit_metric}"] == 1
-            objective = np.where(first, objective, np.inf)
-        # a minimum is flat to rounding, its slope is not
-        norm = np.nan_to_num(results["hypergradient_norm"], nan=np.inf)
-        return int(np.argmin(np.where(_lowest(objective), norm, np.inf)))
+        tied = any(task.evaluator.anchor is not None for task in found)
+        by_objective = tied and self.scoring is None
+        return best_row(results, None if by_objective else refit_metric)
 
     def _finish(self, X, y, found, results, problem, context):
         """Choose, fit on all rows, and take over the results at once."""
@@ -645,13 +573,3 @@ _ATTRIBUTES = (
     "refit_time_",
     "search_score_",
 )
-
-
-def _lowest(values):
-    """Whether each value is the lowest, up to rounding."""
-    lowest = np.min(values)
-    return values <= lowest + _ROUNDING * abs(lowest)
-
-
-def _or_nan(value):
-    return value if np.isfinite(value) else np.nan
