@@ -66,10 +66,12 @@ def methods():
         "one decay": GradientSearchCV(
             pipeline, {NAME: Continuous(LOW, HIGH)}, **settings
         ),
-        "per layer, tie 0.3": GradientSearchCV(pipeline, layers, **settings),
-        "per layer, free": GradientSearchCV(
-            pipeline, layers, tie_strength=0.0, **settings
-        ),
+        **{
+            f"per layer, tie {tie}": GradientSearchCV(
+                pipeline, layers, tie_strength=tie, **settings
+            )
+            for tie in (0.3, 0.03, 0.0)
+        },
         "grid of 10": GridSearchCV(
             pipeline,
             {NAME: np.geomspace(LOW, HIGH, 10)},
