@@ -204,6 +204,9 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     Q. Bertrand et al., "Implicit differentiation for fast hyperparameter selection in
     non-smooth convex learning", JMLR 2022, arXiv 2105.01637.
 
+    P. Vicol, J. Lorraine, F. Pedregosa, D. Duvenaud and R. Grosse, "On Implicit Bias in
+    Overparameterized Bilevel Optimization", ICML 2022, arXiv 2212.14032.
+
     Examples
     --------
     >>> from scipy.stats import loguniform

@@ -12,6 +12,7 @@ from sklearn.model_selection import KFold, PredefinedSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 
+from skdiff._nn._estimators import BaseNeural
 from skdiff.calibration import CalibratedProbabilityClassifier
 from skdiff.model_selection import (
     Continuous,
@@ -107,6 +108,46 @@ def test_a_metrics_curvature_counts(table):
         model, {"alpha": Continuous(0.01, 0.1, per="layer")}, cv=ONE_FOLD
     )
     assert check_hypergradient(search, X, targets(y, "two"), eps=1e-3) < 1e-3
+
+
+def test_the_layers_of_a_homogeneous_network_have_one_slope(table):
+    # only the product of the decays counts, so its logarithms' derivatives agree
+    X, y = table
+    settings = {**TIGHT, "activation": "identity", "learning_rate_init": 0.05}
+    settings |= {"max_iter": 4000, "n_iter_no_change": 4000}
+    model = MLPRegressor((3, 2), **settings)
+    interval = {"alpha": Continuous(0.003, 0.03, per="layer")}
+    search = GradientSearchCV(model, interval, cv=ONE_FOLD)
+    evaluator = search._prepare(X, y, None).evaluator
+    slopes = evaluator.row(np.log([0.003, 0.01, 0.03])).gradient
+    assert np.abs(slopes).max() > 1e-3
+    np.testing.assert_allclose(slopes, slopes.mean(), rtol=1e-2)
+
+
+def test_the_terms_of_the_series_may_be_chosen(table):
+    X, y = table
+    model = AnyLossClassifier(
+        hidden_layer_sizes=(3,), bce_weight=1.0, warmup_iter=0, max_iter=30,
+        activation="tanh", random_state=0,
+    )  # fmt: skip
+    network = inner_problem.registry[BaseNeural]
+    search = GradientSearchCV(model, {"alpha": Continuous(0.01, 0.1)}, cv=ONE_FOLD)
+
+    def slope():
+        evaluator = search._prepare(X, targets(y, "two"), None).evaluator
+        return evaluator.row(np.log([0.03])).gradient[0]
+
+    slopes = {}
+    try:
+        for n_terms in (0, 50):
+            few = type("FewTerms", (network,), {"n_terms": n_terms})
+            inner_problem.register(AnyLossClassifier, few)
+            slopes[n_terms] = slope()
+    finally:
+        inner_problem.register(AnyLossClassifier, network)
+    assert slope() == slopes[50]
+    # one term is a short step along the gradient
+    assert 0 < abs(slopes[0]) < 0.5 * abs(slopes[50])
 
 
 def quick(**keywords):
