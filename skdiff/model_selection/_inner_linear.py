@@ -1,7 +1,5 @@
 """Inner problems of linear models with smooth losses and a ridge penalty."""
 
-import inspect
-
 import numpy as np
 from scipy import sparse
 from scipy.special import softmax
@@ -40,11 +38,8 @@ def class_factors(class_weight, classes, codes, sample_weight):
     """Weight of each row by its class."""
     if class_weight is None:
         return None
-    extra = {}
-    if "sample_weight" in inspect.signature(compute_class_weight).parameters:
-        extra = {"sample_weight": sample_weight}
     factors = compute_class_weight(
-        class_weight, classes=classes, y=classes[codes], **extra
+        class_weight, classes=classes, y=classes[codes], sample_weight=sample_weight
     )
     return factors[codes]
 
