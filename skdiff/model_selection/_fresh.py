@@ -47,9 +47,9 @@ def compare_with_fresh(task, row, metric, n_jobs):
     seen = _numbers(row.scores, metric)
     try:
         again = _numbers(fresh_scores(task, row, n_jobs), metric)
-    except FAULTS as error:
+    except FAULTS as fault:
         again = np.full(len(seen), np.nan)
-        reason = f"a fit failed: {error}"
+        reason = f"a fit failed: {fault}"
     else:
         reason = "a score is not finite"
     found = {"search_score_": float(seen.mean()), "refit_score_": float(again.mean())}
