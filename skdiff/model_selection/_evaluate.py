@@ -79,16 +79,18 @@ class Evaluator:
         weight = None if weight is None else np.asarray(weight, dtype=float)
         return reported_log_loss(fold.code_test, raw, weight)
 
-    def _one_fold(self, fold, values):
+    def _one_fold(self, fold, at, values):
         start = time.perf_counter()
         theta = self.fold_values(values, fold)
-        w0 = fold.w if self.warm and fold.problem.warm else None
+        w0 = None
+        if self.warm and fold.problem.warm:
+            w0 = fold.trail.start(at, fold.problem.smooth_path)
         with np.errstate(all="ignore"):
             point = fold.problem.evaluate(theta, w0, self.inner_tol)
             value, g = self.measure(fold, point.raw)
             gradients = fold.problem.hypergradient(theta, point, g, self.inner_tol)
         if np.isfinite(value):
-            fold.w = point.w
+            fold.trail.add(at, point.w)
         if "sample_weight" in gradients:
             full = np.zeros(len(values["sample_weight"]))
             np.add.at(full, fold.train, gradients["sample_weight"])
@@ -113,14 +115,16 @@ class Evaluator:
 
     # --- all folds --------------------------------------------------------------------
 
-    def _all_folds(self, values):
-        folds = self.folds
+    def _all_folds(self, theta, values):
+        alone = 1 if self.folds[0].problem.follows else 0
+        found = [self._one_fold(fold, theta, values) for fold in self.folds[:alone]]
+        others = self.folds[alone:]
         if self.slow and effective_n_jobs(self.n_jobs) > 1:
-            found = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(self._one_fold)(fold, values) for fold in folds
+            found += Parallel(n_jobs=self.n_jobs, prefer="threads")(
+                delayed(self._one_fold)(fold, theta, values) for fold in others
             )
         else:
-            found = [self._one_fold(fold, values) for fold in folds]
+            found += [self._one_fold(fold, theta, values) for fold in others]
         self.slow = max(f[4] for f in found) > WORTH_A_THREAD
         return found
 
@@ -131,7 +135,7 @@ class Evaluator:
             return self.rows[key]
         values = self.space.values(theta)
         try:
-            found = self._all_folds(values)
+            found = self._all_folds(theta, values)
         except FAULTS:
             row = self._failed(theta, values, traceback.format_exc())
         else:

@@ -5,7 +5,6 @@ from itertools import product
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import check_cv
@@ -35,6 +34,7 @@ from skdiff.model_selection._folds import (
 )
 from skdiff.model_selection._fresh import compare_with_fresh, warn_of_luck
 from skdiff.model_selection._inner import inner_problem
+from skdiff.model_selection._results import best_row, tabulate
 from skdiff.model_selection._space import from_distribution, from_plain, to_plain
 from skdiff.model_selection._task import ROW_WEIGHTS, Task
 
@@ -65,7 +65,8 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         :class:`Continuous`, or a list of values. Values of lists may belong to any
         step; every combination of them gets a search of its own and the best wins.
         ``{"sample_weight": Continuous(0, 1, scale="logit", per="sample")}`` searches
-        a weight for each training row, with fixed validation rows in ``cv``.
+        a weight for each training row of a linear model or a kernel ridge, times the
+        weight given to ``fit``, with fixed validation rows in ``cv``.
     scoring : str, callable, list, tuple or dict, default=None
         What is reported, and what picks the best of the visited points. Minus the
         criterion if None. It does not steer the search.
@@ -352,7 +353,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             context = self._init_callback_context(max_subtasks=None)
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         found = self._search(problem, context)
-        results = self._results(found, len(data.splits))
+        results = tabulate(found, len(data.splits), self.inner_tol, self.error_score)
         self._finish(X, y, found, results, problem, context)
         return self
 
@@ -435,6 +436,11 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
                     f"{key!r} of {type(parts.last).__name__} cannot be searched "
                     f"per={found.per!r}; possible: {kinds}."
                 )
+            if name == ROW_WEIGHTS and found.low < 0:
+                raise ValueError(
+                    f"{key!r} must not be negative: its interval begins at "
+                    f"{found.low:g}."
+                )
             intervals[key] = found
         if not intervals:
             raise ValueError(
@@ -468,76 +474,13 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             )
         return found
 
-    def _results(self, found, n_splits):
-        """Rows in the form of ``cv_results_``."""
-        rows = [(task, row) for task in found for row in task.evaluator.rows.values()]
-        params = [task.params_of(row) for task, row in rows]
-        results = {}
-        for name in params[0]:
-            values = [p[name] for p in params]
-            plain = all(np.ndim(v) == 0 and isinstance(v, Real) for v in values)
-            column = np.empty(len(rows), dtype=float if plain else object)
-            column[:] = values if plain else None
-            if not plain:
-                for i, value in enumerate(values):
-                    column[i] = value
-            results[f"param_{name}"] = np.ma.MaskedArray(
-                column, mask=np.zeros(len(rows), dtype=bool)
-            )
-        results["params"] = params
-        for kind in ("fit", "score"):
-            times = np.array([getattr(row, f"{kind}_times") for _, row in rows])
-            results[f"mean_{kind}_time"] = times.mean(axis=1)
-            results[f"std_{kind}_time"] = times.std(axis=1)
-        results["fit_time"] = n_splits * results["mean_fit_time"]
-        results["criterion"] = np.array([_or_nan(row.value) for _, row in rows])
-        results["objective"] = np.array([_or_nan(row.objective) for _, row in rows])
-        results["hypergradient_norm"] = np.array(
-            [
-                np.linalg.norm(task.slope_of(row)) if row.error is None else np.nan
-                for task, row in rows
-            ]
-        )
-        results["inner_tol"] = np.full(len(rows), float(self.inner_tol))
-        results["n_inner_iter"] = np.array([row.n_inner_iter for _, row in rows])
-        self._add_scores(results, [row for _, row in rows], n_splits)
-        return results
-
-    def _add_scores(self, results, rows, n_splits):
-        sample = next(row.scores[0] for row in rows if row.scores is not None)
-        names = list(sample) if isinstance(sample, dict) else [None]
-        error = np.nan if self.error_score == "raise" else self.error_score
-        for name in names:
-            suffix = "score" if name is None else name
-            table = np.array(
-                [
-                    [error] * n_splits
-                    if row.scores is None
-                    else [s if name is None else s[name] for s in row.scores]
-                    for row in rows
-                ],
-                dtype=float,
-            )
-            for k in range(n_splits):
-                results[f"split{k}_test_{suffix}"] = table[:, k]
-            mean = table.mean(axis=1)
-            results[f"mean_test_{suffix}"] = mean
-            results[f"std_test_{suffix}"] = table.std(axis=1)
-            # a failed point ranks last, whatever its error score
-            failed = np.array([row.scores is None for row in rows]) | np.isnan(mean)
-            worst = np.min(mean[~failed], initial=0.0) - 1
-            results[f"rank_test_{suffix}"] = rankdata(
-                -np.where(failed, worst, mean), method="min"
-            ).astype(np.int32)
-
     def _best(self, found, results, refit_metric):
         """Row of the best point."""
-        rows = [row for task in found for row in task.evaluator.rows.values()]
+        if callable(self.refit):
+            return int(self._select_best_index(self.refit, refit_metric, results))
         tied = any(task.evaluator.anchor is not None for task in found)
-        if tied and self.scoring is None and not callable(self.refit):
-            # the lowest criterion alone would undo the tie
-            return int(np.argmin([row.objective for row in rows]))
-        return int(self._select_best_index(self.refit, refit_metric, results))
+        by_objective = tied and self.scoring is None
+        return best_row(results, None if by_objective else refit_metric)
 
     def _finish(self, X, y, found, results, problem, context):
         """Choose, fit on all rows, and take over the results at once."""
@@ -633,7 +576,3 @@ _ATTRIBUTES = (
     "refit_time_",
     "search_score_",
 )
-
-
-def _or_nan(value):
-    return value if np.isfinite(value) else np.nan

@@ -110,6 +110,13 @@ class InnerProblem:
     cheap = True
     #: whether the solution is unique and may be started from an earlier one
     warm = True
+    #: whether solutions are arrays that move smoothly with a hyperparameter, so that
+    #: polynomials through earlier ones are good starts
+    smooth_path = False
+    #: whether the first fold is solved before the others, which use what it computed
+    follows = False
+    #: problem of the first fold, for those of the others
+    leader: Any = None
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
@@ -146,13 +153,14 @@ class InnerProblem:
         ----------
         name : str
             Which hyperparameter.
-        per : {"feature", "group", "output", "layer"}
+        per : {"feature", "group", "output", "layer", "coefficient"}
             What has a value of its own; for ``"group"``, what ``groups`` labels.
 
         Returns
         -------
-        size : int
-            The columns of ``y`` for outputs, the columns of ``X`` otherwise.
+        size : int or tuple of int
+            The columns of ``y`` for outputs, the columns of ``X`` otherwise. A tuple is
+            the shape of the value, for a problem whose values are no vectors.
         """
         if per == "output":
             return 1 if self.y.ndim == 1 else self.y.shape[1]

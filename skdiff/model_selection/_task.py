@@ -17,6 +17,10 @@ from skdiff.model_selection._evaluate import (
 )
 from skdiff.model_selection._folds import fit_with_weights, make_folds, take_apart
 from skdiff.model_selection._inner import inner_problem
+from skdiff.model_selection._leave_one_out import (
+    LeaveOneOutEvaluator,
+    leave_one_out,
+)
 from skdiff.model_selection._outer import lbfgs, root
 from skdiff.model_selection._space import Space, Variable
 
@@ -31,29 +35,38 @@ class Task:
     def __init__(self, search, chosen, problem, context):
         estimator = clone(search.estimator).set_params(**clone(chosen, safe=False))
         data, intervals = problem["data"], problem["intervals"]
-        scorers = problem["scorers"]
         self.search, self.estimator, self.chosen = search, estimator, chosen
         self.data, self.context = data, context
         self.parts = take_apart(estimator)
         names = {key: key.removeprefix(self.parts.prefix) for key in intervals}
         configure = _configuration(intervals, names)
-        self.folds = make_folds(
-            estimator, data, configure, ROW_WEIGHTS in names.values()
-        )
+        specs = {names[key]: spec for key, spec in intervals.items()}
+        at_once = leave_one_out(self.parts, data, specs, problem["criterion"], search)
+        self.folds = []
+        if at_once is None:
+            self.folds = make_folds(estimator, data, configure, ROW_WEIGHTS in specs)
         self.space = Space(
             [self._variable(key, names[key], spec) for key, spec in intervals.items()]
         )
         self.translate = inner_problem(self.parts.last)
         configure(self.translate)
-        scorer = None
+        self.evaluator = self._evaluator(problem, at_once)
+        self.evaluator.on_row = self._report
+        self.converged, self.bounds = True, {}
+
+    def _evaluator(self, problem, at_once):
+        """Evaluate fold by fold, or all at once where one decomposition serves."""
+        search, scorers, scorer = self.search, problem["scorers"], None
+        if at_once is not None:
+            return LeaveOneOutEvaluator(*at_once, self.space, search.inner_tol)
         if search.scoring is not None:
             plain = hasattr(scorers, "_scorers") or hasattr(scorers, "_response_method")
             scorer = scorer_of_folds(
                 scorers,
-                hasattr(estimator, "predict_proba"),
+                hasattr(self.estimator, "predict_proba"),
                 None if plain else self._fitted_fold,
             )
-        self.evaluator = Evaluator(
+        return Evaluator(
             self.folds,
             self.space,
             problem["criterion"],
@@ -62,8 +75,6 @@ class Task:
             scorer=scorer,
             n_jobs=search.n_jobs,
         )
-        self.evaluator.on_row = self._report
-        self.converged, self.bounds = True, {}
 
     def _variable(self, key, name, spec):
         """Resolve sizes that only the data tell."""
@@ -79,6 +90,7 @@ class Task:
                     f"{sorted(sizes)} of them in different folds."
                 )
             n = sizes.pop()
+        shape, n = (n, int(np.prod(n))) if isinstance(n, tuple) else (None, n)
         codes = np.arange(n)
         if spec.per == "group":
             if np.shape(spec.groups) != (n,):
@@ -87,7 +99,7 @@ class Task:
                     f"{np.shape(spec.groups)}."
                 )
             codes = np.unique(np.asarray(spec.groups), return_inverse=True)[1]
-        return Variable(key, name, spec, codes)
+        return Variable(key, name, spec, codes, shape)
 
     # --- rows -------------------------------------------------------------------------
 
@@ -137,9 +149,12 @@ class Task:
         slope, found = self.slope_of(row), {}
         pairs = zip(self.space.variables, self.space.slices, strict=True)
         for variable, part in pairs:
-            found[variable.key] = (
-                float(slope[part][0]) if variable.codes is None else slope[part]
-            )
+            entries = slope[part]
+            if variable.codes is None:
+                entries = float(entries[0])
+            elif variable.shape is not None:
+                entries = entries.reshape(variable.shape)
+            found[variable.key] = entries
         return found
 
     def _fitted_fold(self, fold, values):
@@ -199,10 +214,8 @@ class Task:
             self._take(self._minimise(self.evaluator, space, None, rng))
             return
         start = self._tied_stage(rng)
-        if np.isinf(search.tie_strength):
-            return
         row = self.evaluator.row(start)
-        if not np.isfinite(row.value):
+        if np.isinf(search.tie_strength) or not np.isfinite(row.value):
             return
         self.bounds = {}
         self.evaluator.anchor = start, search.tie_strength * abs(row.value)
@@ -212,14 +225,14 @@ class Task:
         """Best common values; row weights stay where they start."""
         space = self.space
         start = space.start()
-        free = [v for v in space.variables if v.spec.per != "sample"]
+        free = [v for v in space.variables if v.name != ROW_WEIGHTS]
         if not free:
             return start
         tied = Space(free).tied()
         parts = [
             part
             for v, part in zip(space.variables, space.slices, strict=True)
-            if v.spec.per != "sample"
+            if v.name != ROW_WEIGHTS
         ]
 
         def spread(theta):
