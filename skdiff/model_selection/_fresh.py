@@ -47,9 +47,9 @@ def compare_with_fresh(task, row, metric, n_jobs):
     seen = _numbers(row.scores, metric)
     try:
         again = _numbers(fresh_scores(task, row, n_jobs), metric)
-    except FAULTS as error:
+    except FAULTS as fault:
         again = np.full(len(seen), np.nan)
-        reason = f"a fit failed: {error}"
+        reason = f"a fit failed: {fault}"
     else:
         reason = "a score is not finite"
     found = {"search_score_": float(seen.mean()), "refit_score_": float(again.mean())}
@@ -63,9 +63,9 @@ def compare_with_fresh(task, row, metric, n_jobs):
         return found, None
     return found, (
         f"{text} and {found['refit_score_']:.6g} by fits from other seeds: more than "
-        f"two standard errors of the folds ({error:.2g} each) lie between. It was "
-        "chosen for the luck of a seed. Report refit_score_; more epochs or more decay "
-        "make fits less a matter of their start."
+        f"two standard errors of the folds ({error:.2g} each) lie between, the luck of "
+        "a seed. Report refit_score_; more epochs or more decay make fits less a "
+        "matter of their start."
     )
 
 

@@ -111,7 +111,8 @@ class NetworkProblem(InnerProblem):
         def product(v):
             return derivatives.hessian_product(v) + decay * v
 
-        q, _ = pcg(product, rhs, lambda r: r, 1e-4, max_iter=2 * self.n_terms)
+        rtol = min(1e-4, 100 * tol)
+        q, _ = pcg(product, rhs, lambda r: r, rtol, max_iter=2 * self.n_terms)
         left = np.linalg.norm(product(q) - rhs)
         if left > 1e-2 * np.linalg.norm(rhs):
             largest = largest_eigenvalue(product, len(rhs))

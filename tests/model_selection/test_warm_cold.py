@@ -219,6 +219,24 @@ def test_warm_starts_alternate_to_a_point_of_both_systems():
     assert errors[1] / errors[0] == pytest.approx(cosine**2, rel=0.01)
 
 
+def test_the_implicit_slope_is_that_of_a_warm_solution():
+    rng = np.random.default_rng(6)
+    problem, gradient, eps = TurningProblem(Turning()), rng.normal(size=16), 1e-5
+    theta = {"theta": 0.4}
+    w, _ = problem.solve(theta, None, 1e-12)
+    q = problem.solve_hessian(w, theta, gradient, 1e-12)
+    implicit = -problem.cross(w, theta, q)["theta"]
+
+    def difference(start):
+        up, down = (
+            problem.solve({"theta": 0.4 + s}, start, 1e-12)[0] for s in (eps, -eps)
+        )
+        return gradient @ (up - down) / (2 * eps)
+
+    assert difference(w) == pytest.approx(implicit, rel=1e-5)
+    assert abs(difference(None) - implicit) > 0.01 * abs(implicit)
+
+
 def test_systems_that_do_not_meet_are_visited_in_turn():
     Phi, y = system(0.0)
     z = y + 1.0
