@@ -110,20 +110,21 @@ class Kernel:
         """Kernel of other rows with the training rows."""
         return self._value(theta, self._measure(Z))
 
-    def pull(self, theta, N, K, validation):
-        """Derivatives of ``sum(N * K)`` in what is searched of the kernel."""
-        M = self.between_val if validation else self.between
-        if self.kind == "rbf":
-            if "gamma" not in self.moves:
-                return {}
-            N = N * K
-            if not self.scaled:
-                return {"gamma": -float(np.sum(N * M))}
-            X = self.problem.X
-            moments = N.sum(axis=1) @ M**2 + N.sum(axis=0) @ X**2
-            return {"gamma": 2 * np.einsum("vj,vj->j", M, N @ X) - moments}
+    def pull(self, theta, left, right, K, validation):
+        """Derivatives of ``sum((left @ right.T) * K)`` in what is searched of it."""
         if not self.moves:
             return {}
+        # most rows support nothing
+        rows, columns = (np.flatnonzero(M.any(axis=1)) for M in (left, right))
+        N, K = left[rows] @ right[columns].T, K[np.ix_(rows, columns)]
+        M = self.between_val if validation else self.between
+        if self.scaled:
+            N, Z, X = N * K, M[rows], self.problem.X[columns]
+            moments = N.sum(axis=1) @ Z**2 + N.sum(axis=0) @ X**2
+            return {"gamma": 2 * np.einsum("vj,vj->j", Z, N @ X) - moments}
+        M = M[np.ix_(rows, columns)]
+        if self.kind == "rbf":
+            return {"gamma": -float(np.sum(N * K * M))}
         if self.kind == "sigmoid":
             N = N * (1 - K**2)
         else:
@@ -285,7 +286,7 @@ class SupportVectorProblem(InnerProblem):
         out = self._pull_ends(w, theta, K @ U + mu)
         if "epsilon" in theta:
             out["epsilon"] = float(sum(s.sum() for s in by_variable))
-        return out | self.kernel.pull(theta, U @ w.beta.T, K, False)
+        return out | self.kernel.pull(theta, U, w.beta, K, False)
 
     def direct(self, w, theta, gradient):
         """Return what moves predictions at fixed free ones: bounded ones, the kernel."""
@@ -293,7 +294,7 @@ class SupportVectorProblem(InnerProblem):
         K_val = self._last[1][1]
         G = self._flat(gradient)
         out = self._pull_ends(w, theta, K_val.T @ G)
-        return out | self.kernel.pull(theta, G @ w.beta.T, K_val, True)
+        return out | self.kernel.pull(theta, G, w.beta, K_val, True)
 
     def _pull_ends(self, w, theta, slope):
         """Derivatives in C and in weights, from those in the bounded coefficients."""
@@ -308,7 +309,7 @@ class SupportVectorProblem(InnerProblem):
         out = {}
         by_row = by_row * self.factors
         if "C" in theta:
-            shares = theta["sample_weight"] if "sample_weight" in theta else 1.0
+            shares = theta.get("sample_weight", 1.0)
             out["C"] = float(np.sum(by_row * shares))
         if "sample_weight" in theta:
             out["sample_weight"] = self.value(theta, "C") * by_row
