@@ -95,6 +95,8 @@ class InnerProblem:
     cheap = True
     #: whether the solution may be started from an earlier one
     warm = True
+    #: whether the solution has many kinks in the hyperparameters
+    kinked = False
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator

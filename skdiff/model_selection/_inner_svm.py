@@ -24,12 +24,14 @@ from skdiff.model_selection._support_vectors import (
     adjoint,
     as_given,
     descend,
+    objective,
     polish,
 )
 
 _SMOOTH_KERNELS = ("rbf", "poly", "sigmoid")
 _ROUGH, _TIGHT = 1e-3, 1e-7
 _PATIENCE = 50  # iterations a row before libsvm hands over
+_STRETCHES = 20  # of a hundred steps each
 
 
 class Fit(NamedTuple):
@@ -160,6 +162,7 @@ class SupportVectorProblem(InnerProblem):
     #: low ends of what is searched, by name
     lowest: dict = {}
     vector: dict = {}
+    kinked = True
 
     # --- what a subclass says ---------------------------------------------------------
 
@@ -171,11 +174,7 @@ class SupportVectorProblem(InnerProblem):
         raise NotImplementedError
 
     def _libsvm(self, theta, K, target, upper, tol, max_iter):
-        """Return signed coefficients, intercept and iterations."""
-        raise NotImplementedError
-
-    def _alpha(self, beta):
-        """Dual variables of the coefficients of the rows."""
+        """Return dual variables, intercept and iterations."""
         raise NotImplementedError
 
     # --- the problem ------------------------------------------------------------------
@@ -223,22 +222,29 @@ class SupportVectorProblem(InnerProblem):
         return w, n_iter
 
     def _one(self, theta, K, machine, target, upper, start):
-        """One machine: from nearby, from libsvm, and by ever safer steps."""
+        """One machine: from nearby, from libsvm, or by steps that always descend."""
         if start is not None:
             found = polish(K, machine, start, max_rounds=8)
             if found is not None:
                 return found, found.n_iter
-        used, limit = 0, max(_PATIENCE * len(K), 10_000)
-        for tol, max_iter in ((_ROUGH, limit), (_TIGHT, -1)):
-            beta, b, spent = self._libsvm(theta, K, target, upper, tol, max_iter)
-            used += spent
-            alpha = np.minimum(self._alpha(beta), machine.upper)
+        limit = max(_PATIENCE * len(K), 10_000)
+        alpha, b, used = self._libsvm(theta, K, target, upper, _ROUGH, limit)
+        found = polish(K, machine, alpha)
+        if found is None and not self.kernel.definite:
+            alpha, b, more = self._libsvm(theta, K, target, upper, _TIGHT, -1)
+            used += more
             found = polish(K, machine, alpha)
-            if found is None and self.kernel.definite:
-                found = descend(K, machine, alpha)
-            if found is not None:
-                return found, used + found.n_iter
-        return as_given(K, machine, alpha, b), used
+        elif found is None:
+            if start is not None:  # libsvm was stopped early, and may be further off
+                alpha = min(start, alpha, key=lambda a: objective(K, machine, a))
+            for _ in range(_STRETCHES):
+                alpha = descend(K, machine, alpha)
+                found = polish(K, machine, alpha)
+                if found is not None:
+                    break
+        if found is None:
+            found = as_given(K, machine, alpha, b)
+        return found, used + found.n_iter
 
     def predict(self, w, X):
         """Values, margins, or margins of pairs of classes."""
@@ -289,7 +295,7 @@ class SupportVectorProblem(InnerProblem):
         return out | self.kernel.pull(theta, U, w.beta, K, False)
 
     def direct(self, w, theta, gradient):
-        """Return what moves predictions at fixed free ones: bounded ones, the kernel."""
+        """Return what moves predictions directly: bounded coefficients, the kernel."""
         self._at(w, theta)
         K_val = self._last[1][1]
         G = self._flat(gradient)
@@ -375,10 +381,8 @@ class SVCProblem(SupportVectorProblem):
 
     def _libsvm(self, theta, K, target, upper, tol, max_iter):
         model = SVC(C=1.0, kernel="precomputed", tol=tol, max_iter=max_iter)
-        return _quiet(model, K, target, upper)
-
-    def _alpha(self, beta):
-        return np.abs(beta)
+        beta, b, n_iter = _quiet(model, K, target, upper)
+        return np.minimum(np.abs(beta), upper), b, n_iter
 
     def _shape(self, raw):
         return raw[:, 0] if len(self.classes) == 2 else square_pairs(raw)
@@ -418,10 +422,9 @@ class SVRProblem(SupportVectorProblem):
         model = SVR(
             C=1.0, kernel="precomputed", epsilon=epsilon, tol=tol, max_iter=max_iter
         )
-        return _quiet(model, K, target, upper)
-
-    def _alpha(self, beta):
-        return np.concatenate([np.maximum(beta, 0.0), np.maximum(-beta, 0.0)])
+        beta, b, n_iter = _quiet(model, K, target, upper)
+        sides = np.concatenate([np.maximum(beta, 0.0), np.maximum(-beta, 0.0)])
+        return np.minimum(sides, np.tile(upper, 2)), b, n_iter
 
 
 inner_problem.register(SVC, SVCProblem)

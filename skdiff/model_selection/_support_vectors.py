@@ -19,6 +19,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Index = np.ndarray[Any, np.dtype[Any]]
 _ROUNDING = 1e-15  # of a matrix, as a share of its trace
+_EDGE = 1e-10  # of a box, from its end
 _SLACK = 1e-9  # violations of the conditions that count as none
 
 
@@ -32,7 +33,8 @@ class Machine(NamedTuple):
 
     def coefficients(self, alpha: Array, n: int) -> Array:
         """Coefficient of each of the n rows."""
-        return np.bincount(self.rows, weights=self.sign * alpha, minlength=n)
+        found = np.bincount(self.rows, weights=self.sign * alpha, minlength=n)
+        return np.asarray(found, dtype=float)
 
 
 class Bordered:
@@ -62,26 +64,27 @@ def _inverse(A: Array) -> Callable[[Array], Array]:
     as two classes at one point, throw their unknowns out of the box, where they belong.
     """
     ridge = _ROUNDING * float(np.trace(A))
-    for _ in range(3):
+    for growth in (1.0, 1e2, 1e4):
         B = A.copy()
-        B.flat[:: len(B) + 1] += ridge
+        B.flat[:: len(B) + 1] += growth * ridge
         try:
-            factor = cho_factor(B, lower=True, check_finite=False)
+            return _refined(A, cho_factor(B, lower=True, check_finite=False))
         except LinAlgError:
-            ridge *= 100
             continue
-
-        def solve(b: Array) -> Array:
-            x = np.asarray(cho_solve(factor, b, check_finite=False))
-            for _ in range(2):
-                x = x + cho_solve(factor, b - A @ x, check_finite=False)
-            return x
-
-        return solve
     values, V = eigh(A)  # not every kernel is positive definite
     kept = np.abs(values) > 100 * _ROUNDING * np.abs(values).max()
     V, values = V[:, kept], values[kept]
     return lambda b: np.asarray(V @ ((V.T @ b) / values))
+
+
+def _refined(A: Array, factor: Any) -> Callable[[Array], Array]:
+    def solve(b: Array) -> Array:
+        x = np.asarray(cho_solve(factor, b, check_finite=False))
+        for _ in range(2):
+            x = x + cho_solve(factor, b - A @ x, check_finite=False)
+        return x
+
+    return solve
 
 
 class Solution(NamedTuple):
@@ -144,18 +147,36 @@ def polish(
         if not (low.any() or high.any() or entering.any()):
             if np.abs(margin[free]).max() > slack:
                 return None
-            return Solution(alpha, b, free, (), system, True, n_iter)
+            found = _snapped(K, machine, alpha, free, bounded, n_iter)
+            return found or Solution(alpha, b, free, (), system, True, n_iter)
         free = (free & ~low & ~high) | entering
         bounded = (bounded & ~entering) | high
     return None
 
 
-def descend(
-    K: Array, machine: Machine, alpha: Array, max_rounds: int = 300
+def objective(K: Array, machine: Machine, alpha: Array) -> float:
+    """Value of the dual, which is minimised."""
+    beta = machine.coefficients(alpha, len(K))
+    return float(beta @ K @ beta / 2 - (machine.sign * machine.target) @ alpha)
+
+
+def _snapped(
+    K: Array, machine: Machine, alpha: Array, free: Index, bounded: Index, n_iter: int
 ) -> Solution | None:
+    """Solution without free variables, if all of them stand at their ends."""
+    upper = machine.upper
+    high = free & (alpha >= (1 - _EDGE) * upper)
+    if not np.all(high | (alpha <= _EDGE * upper) | ~free):
+        return None
+    bounded = bounded | high
+    alpha = np.where(bounded, upper, 0.0)
+    return _without_free(K, machine, alpha, bounded, n_iter)[0]
+
+
+def descend(K: Array, machine: Machine, alpha: Array, max_rounds: int = 100) -> Array:
     """Minimise the dual over the free variables, one set after another.
 
-    Every step keeps the box and lowers the dual, so that it ends where
+    Every step keeps the box and lowers the dual, so that it gets on where
     :func:`polish` goes round in circles; but it moves few variables at a time.
     """
     rows, sign, target, upper = machine
@@ -173,7 +194,7 @@ def descend(
         goal, b = _correct(K, machine, alpha, free, system)
         step = goal - alpha
         if not np.isfinite(step).all():
-            return None
+            break
         with np.errstate(divide="ignore", invalid="ignore"):
             room = np.where(step < 0, -alpha / step, (upper - alpha) / step)
         room[~free | (step == 0)] = np.inf
@@ -193,7 +214,7 @@ def descend(
         count = 1 if short else max(found // 4, 1)
         free[np.argsort(-margin, kind="stable")[:count]] = True
         short = False
-    return polish(K, machine, alpha)
+    return alpha
 
 
 def _slack(K: Array, machine: Machine, alpha: Array) -> float:
