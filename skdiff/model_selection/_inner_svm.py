@@ -380,7 +380,10 @@ class SVCProblem(SupportVectorProblem):
         return Machine(np.arange(len(target)), target, target, upper)
 
     def _libsvm(self, theta, K, target, upper, tol, max_iter):
-        model = SVC(C=1.0, kernel="precomputed", tol=tol, max_iter=max_iter)
+        # seeded: it draws nothing, but would touch numpy's global generator
+        model = SVC(
+            C=1.0, kernel="precomputed", tol=tol, max_iter=max_iter, random_state=0
+        )
         beta, b, n_iter = _quiet(model, K, target, upper)
         return np.minimum(np.abs(beta), upper), b, n_iter
 

@@ -1,4 +1,5 @@
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.svm import SVC
 
 from skdiff.model_selection import Continuous, WeightedRidge
 
@@ -19,6 +20,15 @@ QUICK = {
             "param_distributions": {"alpha": Continuous(1e-2, 1e3, per="feature")},
             "cv": 3,
             "max_iter": 15,
+        },
+        {
+            "estimator": SVC(random_state=0),
+            "param_distributions": {
+                "C": Continuous(1e-1, 1e2),
+                "gamma": Continuous(1e-3, 1),
+            },
+            "cv": 3,
+            "max_iter": 5,
         },
     ],
     "WeightedElasticNet": [{"alpha": 0.01}, {"alpha": 0.01, "l1_ratio": 0.5}],
