@@ -139,8 +139,14 @@ class Kernel:
 
     @property
     def definite(self):
-        """Whether the solution is unique, wherever a solver starts."""
-        return self.kind in ("linear", "rbf")
+        """Whether the solution is unique, wherever a solver starts.
+
+        Matrices and functions are taken at their word, which is that of a kernel.
+        """
+        if self.kind != "poly":
+            return self.kind != "sigmoid"
+        problem = self.problem
+        return problem.lowest.get("coef0", problem.estimator.coef0) >= 0
 
 
 def _gamma(gamma, X):
@@ -174,7 +180,7 @@ class SupportVectorProblem(InnerProblem):
         raise NotImplementedError
 
     def _libsvm(self, theta, K, target, upper, tol, max_iter):
-        """Return dual variables, intercept and iterations."""
+        """Return dual variables and iterations."""
         raise NotImplementedError
 
     # --- the problem ------------------------------------------------------------------
@@ -228,10 +234,11 @@ class SupportVectorProblem(InnerProblem):
             if found is not None:
                 return found, found.n_iter
         limit = max(_PATIENCE * len(K), 10_000)
-        alpha, b, used = self._libsvm(theta, K, target, upper, _ROUGH, limit)
+        alpha, used = self._libsvm(theta, K, target, upper, _ROUGH, limit)
         found = polish(K, machine, alpha)
         if found is None and not self.kernel.definite:
-            alpha, b, more = self._libsvm(theta, K, target, upper, _TIGHT, -1)
+            limit *= _STRETCHES
+            alpha, more = self._libsvm(theta, K, target, upper, _TIGHT, limit)
             used += more
             found = polish(K, machine, alpha)
         elif found is None:
@@ -243,7 +250,7 @@ class SupportVectorProblem(InnerProblem):
                 if found is not None:
                     break
         if found is None:
-            found = as_given(K, machine, alpha, b)
+            found = as_given(K, machine, alpha)
         return found, used + found.n_iter
 
     def predict(self, w, X):
@@ -345,7 +352,7 @@ def _quiet(machine, K, target, upper):
         K = np.ascontiguousarray(K[np.ix_(kept, kept)])
         machine.fit(K, target[kept], sample_weight=upper[kept])
     beta[np.flatnonzero(kept)[machine.support_]] = machine.dual_coef_[0]
-    return beta, float(machine.intercept_[0]), int(np.sum(machine.n_iter_))
+    return beta, int(np.sum(machine.n_iter_))
 
 
 class SVCProblem(SupportVectorProblem):
@@ -384,8 +391,8 @@ class SVCProblem(SupportVectorProblem):
         model = SVC(
             C=1.0, kernel="precomputed", tol=tol, max_iter=max_iter, random_state=0
         )
-        beta, b, n_iter = _quiet(model, K, target, upper)
-        return np.minimum(np.abs(beta), upper), b, n_iter
+        beta, n_iter = _quiet(model, K, target, upper)
+        return np.minimum(np.abs(beta), upper), n_iter
 
     def _shape(self, raw):
         return raw[:, 0] if len(self.classes) == 2 else square_pairs(raw)
@@ -425,9 +432,9 @@ class SVRProblem(SupportVectorProblem):
         model = SVR(
             C=1.0, kernel="precomputed", epsilon=epsilon, tol=tol, max_iter=max_iter
         )
-        beta, b, n_iter = _quiet(model, K, target, upper)
+        beta, n_iter = _quiet(model, K, target, upper)
         sides = np.concatenate([np.maximum(beta, 0.0), np.maximum(-beta, 0.0)])
-        return np.minimum(sides, np.tile(upper, 2)), b, n_iter
+        return np.minimum(sides, np.tile(upper, 2)), n_iter
 
 
 inner_problem.register(SVC, SVCProblem)

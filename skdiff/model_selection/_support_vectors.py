@@ -256,16 +256,16 @@ def _without_free(
     return Solution(alpha, middle, none, (i, j), None, True, n_iter), None
 
 
-def as_given(K: Array, machine: Machine, alpha: Array, intercept: float) -> Solution:
+def as_given(K: Array, machine: Machine, alpha: Array) -> Solution:
     """Dual variables that would not polish, with the sets that they have."""
-    bounded = (machine.upper > 0) & (alpha >= machine.upper * (1 - 1e-12))
-    free = (alpha > 1e-12 * machine.upper) & ~bounded
+    bounded = (machine.upper > 0) & (alpha >= (1 - _EDGE) * machine.upper)
+    free = (alpha > _EDGE * machine.upper) & ~bounded
+    gap = machine.target - (K @ machine.coefficients(alpha, len(K)))[machine.rows]
     if free.any():
         system = Bordered(K[np.ix_(machine.rows[free], machine.rows[free])])
-        return Solution(alpha, intercept, free, (), system, False, 1)
-    gap = machine.target - (K @ machine.coefficients(alpha, len(K)))[machine.rows]
-    i, j, _, _ = _interval(machine, bounded, gap)
-    return Solution(alpha, intercept, free, (i, j), None, False, 1)
+        return Solution(alpha, float(gap[free].mean()), free, (), system, False, 1)
+    i, j, low, high = _interval(machine, bounded, gap)
+    return Solution(alpha, (low + high) / 2, free, (i, j), None, False, 1)
 
 
 def adjoint(
