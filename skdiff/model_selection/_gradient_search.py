@@ -67,8 +67,9 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         a weight for each training row of a linear model or a kernel ridge, times the
         weight given to ``fit``, with fixed validation rows in ``cv``.
     scoring : str, callable, list, tuple or dict, default=None
-        What is reported, and what picks the best of the visited points. Minus the
-        criterion if None. It does not steer the search.
+        What is reported, and what picks the best of the visited points; of points that
+        score alike, the one with the lowest criterion. Minus the criterion if None. It
+        does not steer the search.
     criterion : str or callable, default="auto"
         What is minimised on the validation rows: ``"squared_error"``, ``"huber"``
         (delta 1.35), ``"log_loss"``, ``"squared_hinge"``, or a function ``(y,

@@ -167,6 +167,19 @@ def test_the_best_is_the_argmin_of_a_refined_grid(
         assert abs(np.log(search.best_params_[name]) - best) < 1e-3
 
 
+def test_of_points_that_score_alike_the_lowest_criterion_is_best(cancer):
+    X, y = cancer
+    search = GradientSearchCV(
+        LogisticRegression(),
+        {"C": loguniform(1e-3, 1e3)},
+        scoring=lambda model, X, y: round(model.score(X, y), 1),
+    ).fit(StandardScaler().fit_transform(X), y)
+    first = search.cv_results_["rank_test_score"] == 1
+    assert first.sum() > 1
+    criterion = search.cv_results_["criterion"]
+    assert criterion[search.best_index_] == criterion[first].min()
+
+
 def test_the_closed_form_of_an_orthogonal_ridge():
     rng = np.random.default_rng(0)
     A = np.linalg.qr(rng.normal(size=(40, 5)))[0]
