@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FLOOR ?= .venv-floor
 
-.PHONY: demo test test-slow lint types doctest docs bench install clean
+.PHONY: demo test test-slow test-floor lint types doctest docs bench install clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +24,16 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
+
+$(FLOOR)/.installed: pyproject.toml constraints-floor.txt
+	$(PYTHON) -m venv $(FLOOR)
+	$(FLOOR)/bin/python -m pip install --quiet -c constraints-floor.txt torch
+	$(FLOOR)/bin/python -m pip install --quiet -c constraints-floor.txt -e ".[plot,test]"
+	touch $@
+
+# the oldest versions that pyproject.toml allows; their wheels are for Python 3.11 or 3.12
+test-floor: $(FLOOR)/.installed
+	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(FLOOR)/bin/python -m pytest -n 2 -m "not slow"
 
 $(VENV)/.dev: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,docs]"
@@ -47,4 +58,4 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) docs/_build docs/auto_examples docs/api
+	rm -rf $(VENV) $(FLOOR) docs/_build docs/auto_examples docs/api

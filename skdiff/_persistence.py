@@ -12,6 +12,7 @@ import tempfile
 import zipfile
 from importlib import import_module
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import sklearn
@@ -373,7 +374,11 @@ def _read_array(archive, sizes, member, declared=None):
         version = formats.read_magic(file)
         if version != (1, 0):
             raise ValueError(f"{member} has array format {version}.")
-        shape, _, dtype = formats.read_array_header_1_0(file)
+        try:
+            shape, _, dtype = formats.read_array_header_1_0(file)
+        except (SyntaxError, TokenError, TypeError, MemoryError) as error:
+            # numpy's parser lets what Python says of such a text through
+            raise ValueError(f"{member} has an unreadable header: {error}") from error
         if dtype.kind not in _PLAIN_KINDS or dtype.names is not None:
             raise ValueError(f"{member} has dtype {dtype}, which is not accepted.")
         if any(n < 0 for n in shape):

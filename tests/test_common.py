@@ -31,6 +31,7 @@ import skdiff
 from skdiff._sklearn import has_callbacks
 from tests._discovery import all_estimators, default_instance, quick_instances
 from tests._instances import EXPECTED_FAILURES
+from tests._versions import own_weighted_scorer
 
 INSTANCES = quick_instances()
 METHODS = (
@@ -315,6 +316,7 @@ def test_sample_weight_is_routed_through_a_pipeline(estimator, tables):
             y,
             cv=2,
             params={"sample_weight": weight},
+            scoring=own_weighted_scorer(pipeline),
             error_score="raise",
         )
     scaled = StandardScaler().fit_transform(X)

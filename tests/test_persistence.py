@@ -268,6 +268,21 @@ def test_object_arrays_and_false_sizes_are_refused(saved):
         skdiff.load(saved)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["{'descr': '<f8', 'shape': (", "{[]: 1}", "-" * 9000 + "1", "  {}\n {}", "'\0'"],
+    ids=["open", "unhashable", "deep", "indented", "null"],
+)
+def test_unreadable_array_headers_are_refused(text, saved):
+    """NumPy's own parser answers these with what Python's compiler raised."""
+    parts = members(saved)
+    name = next(n for n in parts if n != "header.npy")
+    size = len(text).to_bytes(2, "little")
+    write(saved, {**parts, name: np.lib.format.magic(1, 0) + size + text.encode()})
+    with pytest.raises(ValueError, match="header"):
+        skdiff.load(saved)
+
+
 def test_compressed_members_have_no_room(saved):
     write(saved, members(saved), zipfile.ZIP_DEFLATED)
     with pytest.raises(ValueError, match="compressed"):

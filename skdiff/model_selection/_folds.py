@@ -19,6 +19,7 @@ from skdiff._sklearn import (
     routing_enabled,
     safe_indexing,
 )
+from skdiff.model_selection._criteria import pair_scores, pair_votes
 from skdiff.model_selection._inner import inner_problem
 from skdiff.model_selection._trail import Trail
 
@@ -274,12 +275,16 @@ class ClassifierOfFold(ClassifierMixin, _FoldModel):
     """Predicts labels, margins and, for a log loss, probabilities."""
 
     def decision_function(self, X):
-        """Margins."""
-        return self._raw(X)
+        """Margins; of each class, where pairs have theirs."""
+        raw = self._raw(X)
+        return pair_scores(raw) if raw.ndim == 3 else raw
 
     def predict(self, X):
         """Labels."""
         raw = self._raw(X)
+        if raw.ndim == 3:
+            broken = self.fold.problem.estimator.break_ties
+            raw = pair_scores(raw) if broken else pair_votes(raw)
         codes = (raw > 0).astype(int) if raw.ndim == 1 else raw.argmax(axis=1)
         return self.classes_[codes]
 

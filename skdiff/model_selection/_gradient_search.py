@@ -45,14 +45,13 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     """Find continuous hyperparameters by the gradient of the cross-validation score.
 
     A drop-in for :class:`~sklearn.model_selection.GridSearchCV` where the last step of
-    the estimator is a ridge, a lasso, a logistic regression, a kernel ridge or another
-    model with an inner problem. The optimum of the K-fold criterion is found to many
-    digits at the price of a handful of fits, earlier steps are fitted within each
-    fold, and a penalty per feature or layer, or a weight per row, is as easy as one
-    number. It
-    does not help with discrete choices (a list of them is tried one by one) nor with
-    models whose fit is not differentiable in the parameter, such as trees: use
-    ``HyperbandSearchCV`` for those.
+    the estimator is a ridge, a lasso, a logistic regression, a support vector machine,
+    a kernel ridge or another model with an inner problem. The optimum of the K-fold
+    criterion is found to many digits at the price of a handful of fits, earlier steps
+    are fitted within each fold, and a penalty per feature or layer, or a weight per
+    row, is as easy as one number. It does not help with discrete choices (a list of
+    them is tried one by one) nor with models whose fit is not differentiable in the
+    parameter, such as trees: use ``HyperbandSearchCV`` for those.
 
     Parameters
     ----------
@@ -75,7 +74,9 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         (delta 1.35), ``"log_loss"``, ``"squared_hinge"``, or a function ``(y,
         raw_prediction) -> (value, gradient)`` of predictions (margins for a
         classifier). ``"auto"``: squared error for regressors, log loss for classifiers
-        with probabilities, squared hinge for the others.
+        with probabilities, squared hinge for the others. Several classes of ``SVC``
+        have a margin a pair, ``raw_prediction[i, k, l]`` of class k against l; their
+        squared hinge counts the true class against each other one.
     cv : int, splitter or iterable, default=None
         Folds, as in :class:`~sklearn.model_selection.GridSearchCV`.
     solver : {"auto", "root", "lbfgs", "hoag", "maid"}, default="auto"
@@ -83,7 +84,8 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         with exact inner solves. ``"hoag"`` and ``"maid"`` solve the inner problems only
         as exactly as needed, by a schedule or by an error bound. ``"auto"``: root for
         one variable, lbfgs where inner solves are cheap or the variables are at most
-        50, maid otherwise.
+        50, maid otherwise; for two to five variables of a support vector machine,
+        whose criterion is full of kinks, quadratics fitted to all values and slopes.
     max_iter : int, default=50
         Limit of evaluated points, for each stage of each combination.
     tol : float, default=1e-3

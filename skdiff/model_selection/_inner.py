@@ -117,6 +117,8 @@ class InnerProblem:
     follows = False
     #: problem of the first fold, for those of the others
     leader: Any = None
+    #: whether the solution has many kinks in the hyperparameters
+    kinked = False
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator

@@ -1,7 +1,5 @@
 """Inner problems of linear models with smooth losses and a ridge penalty."""
 
-import inspect
-
 import numpy as np
 from scipy import sparse
 from sklearn.svm import LinearSVC, LinearSVR
@@ -17,10 +15,6 @@ from skdiff.model_selection._smooth import (
 )
 
 PENALTY = "C"
-# whether this scikit-learn balances the weights of the classes, not their rows
-_BALANCES_WEIGHTS = (
-    "sample_weight" in inspect.signature(compute_class_weight).parameters
-)
 
 
 def with_intercept(X, scale):
@@ -35,9 +29,8 @@ def class_factors(class_weight, classes, codes, sample_weight):
     """Weight of each row by its class."""
     if class_weight is None:
         return None
-    extra = {"sample_weight": sample_weight} if _BALANCES_WEIGHTS else {}
     factors = compute_class_weight(
-        class_weight, classes=classes, y=classes[codes], **extra
+        class_weight, classes=classes, y=classes[codes], sample_weight=sample_weight
     )
     return factors[codes]
 
@@ -140,7 +133,7 @@ class SmoothLinear(InnerProblem):
     def _balanced(self, theta):
         """Classes that the searched weights are balanced over, or None."""
         how = getattr(self.estimator, "class_weight", None)
-        if self.classes is None or how != "balanced" or not _BALANCES_WEIGHTS:
+        if self.classes is None or how != "balanced":
             return None
         return Balanced(self._unbalanced(theta), self.y, len(self.classes))
 

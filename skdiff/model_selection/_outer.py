@@ -14,6 +14,7 @@ Objective = Callable[[Array], tuple[float, Array]]
 _ZERO, _FLAT = 1e-6, 1e-2
 _PATIENCE, _GAIN = 15, 1e-3
 _NEAR = 0.1  # steps within which a secant of the slope predicts the next
+_SMOOTH = 0.02  # error of a trapezoid rule over a short step without a kink
 _SECOND = 8  # points for another valley
 _STEEP = 1.2  # a scan that has risen by a fifth and rises on is over
 
@@ -117,9 +118,14 @@ def _close(
         t = float(np.clip(t, min(best, other) + edge, max(best, other) - edge))
         found, tilt = at(t)
         if abs(t - last) < _NEAR and found <= value:
-            # the end, if the slopes say that the next step is shorter than asked
-            bend = abs(tilt - seen[last][1])
-            if abs(tilt) * abs(t - last) <= bend * tol / 4:
+            # the end, if the slopes say that the next step is shorter than asked, and
+            # the values that no kink between the two feigns it
+            step, before = t - last, seen[last]
+            bend = abs(tilt - before[1])
+            linear = step * (tilt + before[1]) / 2
+            kink = abs(found - before[0] - linear) > _SMOOTH * bend * abs(step)
+            near = abs(step) < tol / 2 or not kink
+            if near and abs(tilt) * abs(step) <= bend * tol / 4:
                 return Outcome(t, len(seen), True)
         last = t
         crept = found < value and tilt * (other - t) < 0 and abs(tilt) > abs(slope) / 10

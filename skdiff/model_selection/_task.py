@@ -17,6 +17,7 @@ from skdiff.model_selection._evaluate import (
 )
 from skdiff.model_selection._folds import fit_with_weights, make_folds, take_apart
 from skdiff.model_selection._inner import inner_problem
+from skdiff.model_selection._kinked import quadratics
 from skdiff.model_selection._leave_one_out import (
     LeaveOneOutEvaluator,
     leave_one_out,
@@ -27,6 +28,7 @@ from skdiff.model_selection._space import Space, Variable
 ROW_WEIGHTS = "sample_weight"
 _FEW = 50  # variables for which a quasi-Newton search is worth expensive solves
 _SCAN = 5
+_FLAT = 5  # variables whose quadratics a handful of points can fit
 
 
 class Task:
@@ -286,6 +288,11 @@ class Task:
             outcome = root(slope, low, high, n_scan=n_scan, upward=upward, **options)
             self._note_bounds(space, np.array([outcome.theta]), [outcome.bound])
             return outcome
+        if self._kinked(space.size, start):
+            scan = self._scan(space, 5 * (search.n_starts - 1))
+            best = quadratics(objective, scan, lower, upper, **options)
+            self._note_sides(objective, space, best.theta)
+            return best
         outcomes = []
         for theta in self._starts(objective, space, start, rng):
             if solver == "lbfgs":
@@ -300,25 +307,20 @@ class Task:
                 self.evaluator.row(visited)
             self.context = context
         best = min(outcomes, key=lambda o: objective(np.asarray(o.theta))[0])
-        _, gradient = objective(np.asarray(best.theta))
-        sides = np.where(
-            (best.theta <= lower) & (gradient > 0),
-            -1,
-            np.where((best.theta >= upper) & (gradient < 0), 1, 0),
-        )
-        self._note_bounds(space, best.theta, sides)
+        self._note_sides(objective, space, best.theta)
         return best
+
+    def _kinked(self, size, start):
+        """Whether kinks of the criterion would stop a descent all the time."""
+        automatic = self.search.solver == "auto" and start is None and size <= _FLAT
+        return automatic and any(fold.problem.kinked for fold in self.folds)
 
     def _starts(self, objective, space, start, rng):
         """Best points of a small scan, or the tied optimum and random points."""
         n = self.search.n_starts
         lower, upper = space.lower, space.upper
-        width = upper - lower
         if start is None:
-            centre = space.start()
-            size = min(_SCAN + 2 * (space.size - 1), max(self.search.max_iter // 2, 1))
-            points = qmc.Halton(space.size, scramble=False).random(size)[1:]
-            scan = [centre, *(lower + width * points)]
+            scan = self._scan(space)
             values = [objective(theta)[0] for theta in scan]
             order = np.argsort(values, kind="stable")
             return [scan[i] for i in order[:n]]
@@ -327,6 +329,24 @@ class Task:
             for _ in range(n - 1)
         ]
         return [start, *others]
+
+    def _scan(self, space, more=0):
+        """Points spread over the box, its start first."""
+        lower, upper = space.lower, space.upper
+        size = _SCAN + 2 * (space.size - 1) + more
+        size = min(size, max(self.search.max_iter // 2, 1))
+        points = qmc.Halton(space.size, scramble=False).random(size)[1:]
+        return [space.start(), *(lower + (upper - lower) * points)]
+
+    def _note_sides(self, objective, space, theta):
+        """Ends of the intervals that the criterion would go beyond."""
+        _, gradient = objective(np.asarray(theta))
+        sides = np.where(
+            (theta <= space.lower) & (gradient > 0),
+            -1,
+            np.where((theta >= space.upper) & (gradient < 0), 1, 0),
+        )
+        self._note_bounds(space, theta, sides)
 
     def _note_bounds(self, space, theta, sides):
         for variable, part in zip(space.variables, space.slices, strict=True):

@@ -7,6 +7,7 @@ import numpy as np
 
 Array = np.ndarray
 _KEPT = 5
+_ENTRIES = 2_000_000  # numbers of all kept solutions together; the latest always stays
 _SPACING = 0.25  # nodes closer than this share of the way magnify each other's errors
 
 
@@ -19,6 +20,9 @@ class Trail:
     def add(self, theta: Array, w: Any) -> None:
         """Remember a solution."""
         self._points.append((np.array(theta, dtype=float), w))
+        size = int(getattr(w, "size", 0))
+        while len(self._points) > 1 and len(self._points) * size > _ENTRIES:
+            self._points.popleft()
 
     def start(self, theta: Array, smooth: bool) -> Any:
         """Return a start for ``theta``, or None before the first solution.

@@ -1,7 +1,6 @@
 """From a scikit-learn estimator to the objective it minimised."""
 
 import copy
-import inspect
 import warnings
 from typing import NamedTuple
 
@@ -333,10 +332,6 @@ _READERS = (
 
 # --- weights and classes ------------------------------------------------------------
 
-_WEIGHTED_BALANCE = (
-    "sample_weight" in inspect.signature(compute_class_weight).parameters
-)
-
 
 def class_weights(model, y, sample_weight):
     """Weight of each class in sorted order, as the model computed it; None if equal."""
@@ -344,8 +339,8 @@ def class_weights(model, y, sample_weight):
     if given is None:
         return None
     keywords = {"classes": np.unique(y), "y": y}
-    # SGD counts rows, the others count their weight where scikit-learn can
-    if _WEIGHTED_BALANCE and not isinstance(model, SGDClassifier):
+    # SGD counts rows, the others count their weight
+    if not isinstance(model, SGDClassifier):
         keywords["sample_weight"] = sample_weight
     return compute_class_weight(given, **keywords)
 

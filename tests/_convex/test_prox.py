@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.datasets import load_breast_cancer
-from sklearn.linear_model import Lasso, LogisticRegression
+from sklearn.linear_model import Lasso
 
 from skdiff._convex import _prox
 from skdiff._convex._losses import Logistic, Poisson, Squared
 from skdiff._convex._prox_newton import Penalised, lambda_max, path, prox_newton
+from tests._versions import logistic_regression
 
 rows = hnp.arrays(
     np.float64,
@@ -141,7 +142,7 @@ def test_lasso_is_scikit_learns():
 def test_sparse_logistic_is_liblinears():
     X, y = load_breast_cancer(return_X_y=True)
     X = (X - X.mean(0)) / X.std(0)
-    peer = LogisticRegression(
+    peer = logistic_regression(
         C=0.1, l1_ratio=1.0, solver="liblinear", fit_intercept=False, tol=1e-10,
         max_iter=10_000,
     ).fit(X, y)  # fmt: skip

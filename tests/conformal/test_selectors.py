@@ -174,8 +174,12 @@ def test_the_settings_of_jin_and_candes(setting):
     clip, residual, null = power.mean(axis=1)
     assert clip == pytest.approx(REFERENCE[setting][0], abs=0.12)
     assert residual < 0.05 and null < clip
-    # the level times the share of non-discoveries
-    assert fdp[2].mean() < 0.8 * fdp[0].mean()
+    # the null score spends the level times the share of what is no discovery; seen in
+    # twenty draws only where nearly everything is found
+    nulls = np.mean(jin_candes(setting, 20_000, 0.5, np.random.default_rng(0))[1] <= 0)
+    assert fdp[2].mean() <= bound(fdp[2], 0.1 * nulls)
+    if setting == 1:
+        assert fdp[2].mean() < 0.8 * fdp[0].mean()
 
 
 @few_rows

@@ -1,4 +1,5 @@
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.svm import SVC
 
 from skdiff.model_selection import Continuous, WeightedRidge
 from skdiff.neural_network import AnyLossClassifier
@@ -29,6 +30,15 @@ QUICK = {
             "cv": 2,
             "max_iter": 3,
             "tol": 0.5,
+        },
+        {
+            "estimator": SVC(random_state=0),
+            "param_distributions": {
+                "C": Continuous(1e-1, 1e2),
+                "gamma": Continuous(1e-3, 1),
+            },
+            "cv": 3,
+            "max_iter": 5,
         },
     ],
     "WeightedElasticNet": [{"alpha": 0.01}, {"alpha": 0.01, "l1_ratio": 0.5}],

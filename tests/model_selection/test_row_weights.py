@@ -25,7 +25,7 @@ from skdiff.model_selection import (
 )
 from skdiff.model_selection._bilevel import maid
 from skdiff.model_selection._evaluate import FoldOracle
-from skdiff.model_selection._inner_linear import _BALANCES_WEIGHTS, Balanced
+from skdiff.model_selection._inner_linear import Balanced
 
 TRAIN, N = 30, 45
 HALF = PredefinedSplit(np.repeat([-1, 0], [TRAIN, N - TRAIN]))
@@ -263,10 +263,9 @@ def at_weights(name, X, y, weights):
 
 
 # older releases of scikit-learn balance the numbers of rows, whatever their weights
-COUNTED = [name for name in PROBLEMS if _BALANCES_WEIGHTS or "balanced" not in name]
 
 
-@pytest.mark.parametrize("name", COUNTED)
+@pytest.mark.parametrize("name", PROBLEMS)
 def test_weights_count_rows(name):
     X, y = PROBLEMS[name][2](1)
     counts = np.random.default_rng(0).integers(0, 3, TRAIN)

@@ -43,6 +43,13 @@ def test_vectors_and_paths_with_kinks_start_from_the_nearest():
     assert trail([0.0, 1.0], lambda t: t).start(np.array([0.4]), smooth=False) == 0.0
 
 
+def test_large_solutions_are_not_hoarded():
+    found = trail([0.0, 1.0, 2.0], lambda t: np.full(900_000, t))
+    assert found.start(np.array([0.0]), smooth=False)[0] == 1.0
+    alone = trail([0.0, 1.0], lambda t: np.broadcast_to(t, (3_000_000,)))
+    assert alone.start(np.array([0.0]), smooth=False)[0] == 1.0
+
+
 def test_only_the_latest_solutions_are_kept():
     found = trail(range(20), float)
     assert found.start(np.array([0.0]), smooth=False) == 15.0

@@ -22,6 +22,7 @@ from skdiff.multiplicity import _discrepancy as numbers
 from skdiff.multiplicity import _sampling as sampling
 from skdiff.multiplicity._feasible import NO, YES, Feasibility
 from skdiff.multiplicity._rashomon_problem import state_problem
+from tests._versions import logistic_regression
 
 
 @pytest.fixture(scope="module")
@@ -487,7 +488,7 @@ def test_a_set_without_end_is_not_sampled():
 
 def test_measures_of_other_sets_are_refused_or_asked_one_by_one(cancer):
     X, y = cancer
-    lasso = LogisticRegression(C=0.1, l1_ratio=1.0, solver="saga", max_iter=5000)
+    lasso = logistic_regression(l1_ratio=1.0, C=0.1, solver="saga", max_iter=5000)
     sparse = RashomonClassifier(lasso, random_state=0).fit(X, y)
     for question in (sparse.sample, sparse.log_volume, lambda: sparse.discrepancy(X)):
         with pytest.raises(ValueError, match="smooth losses"):

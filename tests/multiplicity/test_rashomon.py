@@ -21,7 +21,6 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import (
     LinearRegression,
     LogisticRegression,
-    LogisticRegressionCV,
     Ridge,
     RidgeCV,
     SGDClassifier,
@@ -39,6 +38,7 @@ from skdiff.multiplicity import (
 )
 from skdiff.multiplicity._level_set import LevelSet, Maximiser, Problem
 from skdiff.multiplicity._rashomon_problem import state_problem
+from tests._versions import logistic_regression_cv
 
 NO_PENALTY = {"C": np.inf}
 
@@ -447,8 +447,7 @@ def test_profile_is_the_width_at_each_tolerance(cancer, audit):
         LogisticRegression(C=0.1, class_weight="balanced"),
         LogisticRegression(solver="liblinear", intercept_scaling=2.0),
         LogisticRegression(fit_intercept=False),
-        LogisticRegressionCV(Cs=[0.1, 1.0], cv=3, scoring="accuracy", l1_ratios=(0.0,),
-                             use_legacy_attributes=False),
+        logistic_regression_cv(Cs=[0.1, 1.0], cv=3, scoring="accuracy"),
         make_pipeline(StandardScaler(), LogisticRegression()),
     ],
 )  # fmt: skip

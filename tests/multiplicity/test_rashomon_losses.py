@@ -21,7 +21,6 @@ from sklearn.linear_model import (
     Lasso,
     LassoCV,
     LogisticRegression,
-    LogisticRegressionCV,
     MultiTaskLasso,
     PoissonRegressor,
     QuantileRegressor,
@@ -44,6 +43,7 @@ from skdiff.multiplicity import (
 from skdiff.multiplicity._l1 import L1Maximiser
 from skdiff.multiplicity._multinomial import largest_probabilities
 from skdiff.multiplicity._rashomon_problem import state_objective, state_problem
+from tests._versions import logistic_regression, logistic_regression_cv
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 SAGA = {"solver": "saga", "max_iter": 20_000, "tol": 1e-10}
@@ -80,12 +80,12 @@ CASES = {
     ),
     "hinge": (LinearSVC(C=0.1, loss="hinge", tol=1e-8, max_iter=100_000), cancer),
     "modified huber": (SGDClassifier("modified_huber", alpha=0.01), cancer),
-    "l1 logistic": (LogisticRegression(l1_ratio=1.0, C=0.3, **SAGA), cancer),
+    "l1 logistic": (logistic_regression(l1_ratio=1.0, C=0.3, **SAGA), cancer),
     "l1 logistic, intercept": (
-        LogisticRegression(l1_ratio=1.0, C=0.3, solver="liblinear", tol=1e-10),
+        logistic_regression(l1_ratio=1.0, C=0.3, solver="liblinear", tol=1e-10),
         cancer,
     ),
-    "elastic-net logistic": (LogisticRegression(l1_ratio=0.5, C=1.0, **SAGA), cancer),
+    "elastic-net logistic": (logistic_regression(l1_ratio=0.5, C=1.0, **SAGA), cancer),
     "l1 squared hinge": (LinearSVC(C=0.1, penalty="l1", dual=False, tol=1e-10), cancer),
     "poisson": (PoissonRegressor(alpha=0.01, tol=1e-10), lambda: counts("poisson")),
     "gamma": (GammaRegressor(alpha=0.01, tol=1e-10), lambda: counts("gamma")),
@@ -316,10 +316,7 @@ def test_searched_penalties_are_those_chosen(searched, chosen):
 
 def test_a_searched_multinomial_model():
     X, y = iris()
-    searched = LogisticRegressionCV(
-        Cs=[0.1, 1.0], cv=3, l1_ratios=(0.0,), use_legacy_attributes=False,
-        scoring="accuracy", tol=1e-8,
-    )  # fmt: skip
+    searched = logistic_regression_cv(Cs=[0.1, 1.0], cv=3, scoring="accuracy", tol=1e-8)
     model = RashomonClassifier(make_pipeline(StandardScaler(), searched)).fit(X, y)
     np.testing.assert_allclose(
         model.predict_proba(X), model.estimator_.predict_proba(X), atol=1e-4
@@ -723,7 +720,7 @@ def test_a_saved_audit_answers_the_same(name, tmp_path, monkeypatch):
         (SGDClassifier("perceptron"), "supported losses are"),
         (LinearSVC(multi_class="crammer_singer"), "crammer_singer"),
         (OneVsRestClassifier(SVC()), "one of LogisticRegression"),
-        (LogisticRegression(l1_ratio=1.0, solver="saga"), "OneVsRestClassifier"),
+        (logistic_regression(l1_ratio=1.0, solver="saga"), "OneVsRestClassifier"),
     ],
 )
 def test_what_cannot_be_audited_is_named(estimator, word):
@@ -821,6 +818,6 @@ def test_other_columns_than_at_fit():
 def test_wide_sparse_tables_have_limits(monkeypatch):
     monkeypatch.setattr(_base, "LARGEST_DENSE", 2)
     X, y = cancer(columns=4)
-    sparse = LogisticRegression(l1_ratio=1.0, solver="liblinear")
+    sparse = logistic_regression(l1_ratio=1.0, solver="liblinear")
     with pytest.raises(ValueError, match="smooth losses"):
         RashomonClassifier(sparse).fit(csr_array(X), y)
