@@ -5,11 +5,10 @@ import numpy as np
 
 def refuse_dates(X):
     """Refuse dates and time spans, which numpy would turn into numbers in silence."""
-    kinds = (
-        {np.dtype(getattr(X, "dtype", float)).kind} if hasattr(X, "dtype") else set()
-    )
-    if hasattr(X, "iloc"):
-        kinds = {getattr(dtype, "kind", "O") for dtype in X.dtypes}
+    dtypes = [X.dtype] if hasattr(X, "dtype") else []
+    if hasattr(X, "iloc"):  # a DataFrame, or a Series, which has one dtype
+        dtypes = [X.dtypes] if X.ndim == 1 else list(X.dtypes)
+    kinds = {getattr(dtype, "kind", "O") for dtype in dtypes}
     if kinds & set("mM"):
         raise TypeError(
             "X has columns of dates or time spans. Turn them into numbers first, for "

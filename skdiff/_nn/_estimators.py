@@ -16,6 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skdiff._nn._decay import read_decay
 from skdiff._persistence import SaveMixin
 from skdiff._sklearn import (
     CallbackSupportMixin,
@@ -42,8 +43,13 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
     - :meth:`_module` builds the network;
     - :meth:`_row_loss` is the loss of each row, or :meth:`_batch_loss` that of a batch;
     - :meth:`_net_class` names a subclass of ``Net``, for a special train step;
-    - :meth:`_train` runs the whole training, for several stages or an own solver.
+    - :meth:`_train` runs the whole training, for several stages or an own solver;
+    - :meth:`_descends`, :meth:`_no_gradient` and :meth:`_fitted_loss` tell searches
+      whether and how the fit depends on the weight decay.
     """
+
+    #: whether each weight matrix may have a decay of its own
+    _decays_by_layer = True
 
     _parameter_constraints: dict[str, list[Any]] = {
         "hidden_layer_sizes": [
@@ -54,7 +60,7 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
             StrOptions({"identity", "logistic", "tanh", "relu", "gelu", "silu", "elu"})
         ],
         "solver": [StrOptions({"adam", "sgd"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left"), "array-like"],
         "batch_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
@@ -159,6 +165,33 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
         """HOOK: return codes by which mini-batches are stratified, or None."""
         return None
 
+    def _n_layers(self) -> int:
+        """HOOK: return how many weight matrices the decay acts on."""
+        return len(self._hidden_sizes()) + 1
+
+    def _descends(self) -> bool:
+        """HOOK: tell whether training is the descent of one loss.
+
+        Stages and steps of one's own are taken not to be, unless a subclass knows.
+        """
+        cls = type(self)
+        own = cls._train is not BaseNeural._train
+        return not (own or cls._net_class is not BaseNeural._net_class)
+
+    def _no_gradient(self) -> str | None:
+        """HOOK: say why the fit has no derivative in the weight decay, or None."""
+        if self._descends():
+            return None
+        return "it trains by more than the descent of one loss"
+
+    def _fitted_loss(self, target: Any, weight: Any, n_out: int) -> tuple[Any, bool]:
+        """HOOK: return the loss of all rows that a fit minimises, beside the decay.
+
+        It takes outputs, ``target`` and ``weight``. The flag tells whether autograd
+        may differentiate it twice.
+        """
+        return self._batch_loss, True
+
     # --- fit ------------------------------------------------------------------------
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -211,6 +244,7 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
 
     def _fit(self, X, y, sample_weight, *, continued, one_epoch=False, grouping=None):
         """Fit; ``grouping`` is a pair of group labels and codes of the kept rows."""
+        self._decay(self.alpha)
         X, y, weight = self._validate(X, y, sample_weight, reset=not continued)
         known = {"classes_", "_y_mean", "_y_scale", "_one_column", "n_outputs_"}
         encoding = {k: v for k, v in vars(self).items() if k in known and continued}
@@ -321,7 +355,7 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
             solver=training["solver"],
             learning_rate_init=training["learning_rate_init"],
             momentum=training["momentum"],
-            alpha=training["alpha"],
+            alpha=self._decay(training["alpha"]),
             batch_size=FULL_BATCH_ROWS if X is None else self._batch_rows(X),
             dtype=getattr(torch, dtype),
             device=self.device,
@@ -457,6 +491,20 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
         if not all(isinstance(s, int | np.integer) and s > 0 for s in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [int(s) for s in sizes]
+
+    def _decay(self, alpha):
+        """One decay, or a tuple of one for each weight matrix."""
+        decay = read_decay(alpha, self._n_layers())
+        if isinstance(decay, tuple):
+            name = type(self).__name__
+            if not self._decays_by_layer:
+                raise ValueError(f"{name} takes one alpha for all layers.")
+            if "optimizer" in (self.net_params or {}):
+                raise ValueError(
+                    f"{name} takes one alpha for all layers when net_params names the "
+                    "optimizer: only its own optimisers know of layers."
+                )
+        return decay
 
     def _batch_rows(self, X):
         n, d = X.shape

@@ -199,7 +199,7 @@ def build_net(
     solver: str,
     learning_rate_init: float,
     momentum: float,
-    alpha: float,
+    alpha: float | tuple[float, ...],
     batch_size: int,
     dtype: torch.dtype,
     device: str,

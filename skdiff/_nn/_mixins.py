@@ -165,6 +165,12 @@ class NeuralRegressorMixin(RegressorMixin):
 
     _target_checks: dict[str, Any] = {"multi_output": True, "y_numeric": True}
 
+    def __sklearn_tags__(self):
+        """Say that several outputs are fine."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
     def predict(self, X):
         """Predict the value of each row.
 

@@ -7,7 +7,7 @@ the methods that torch wraps: the first call of a wrapped one imports
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -29,14 +29,12 @@ class FlatOptimizer(torch.optim.Optimizer):
             raise ValueError("A one-buffer optimiser has one parameter group.")
         params = param_group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
-        self.param_groups.append({**self.defaults, **param_group, "params": params})
+        group = {**self.defaults, **param_group, "params": params}
+        self.param_groups.append(group)
         with torch.no_grad():
             self.flat = torch.cat([p.reshape(-1) for p in params])
         self.grad = torch.zeros_like(self.flat)
-        # L2 acts on matrices, not on biases, as in scikit-learn's networks
-        self.penalised = torch.cat(
-            [torch.full_like(p, p.ndim > 1).reshape(-1) for p in params]
-        )
+        self.penalised = torch.cat(_penalised(group))
         self.memory = {name: torch.zeros_like(self.flat) for name in self.slots}
         self.n_steps = torch.zeros((), dtype=torch.float32, device=self.flat.device)
         self.bind()
@@ -101,6 +99,27 @@ class FlatOptimizer(torch.optim.Optimizer):
         self.n_steps.fill_(memory["n_steps"])
 
 
+def _penalised(group: dict[str, Any]) -> list[Tensor]:
+    """Share of the decay of every entry; decays by layer become shares of one.
+
+    L2 acts on matrices, not on biases, as in scikit-learn's networks.
+    """
+    matrices = [p for p in group["params"] if p.ndim > 1]
+    shares = [1.0] * len(matrices)
+    if isinstance(group["weight_decay"], Sequence):
+        shares, group["weight_decay"] = list(group["weight_decay"]), 1.0
+        if len(shares) != len(matrices):
+            raise ValueError(
+                f"weight_decay holds {len(shares)} numbers, but the module has "
+                f"{len(matrices)} weight matrices."
+            )
+    left = iter(shares)
+    return [
+        torch.full_like(p, next(left) if p.ndim > 1 else 0.0).reshape(-1)
+        for p in group["params"]
+    ]
+
+
 class FlatAdam(FlatOptimizer):
     """Adam (Kingma and Ba, 2015, arXiv 1412.6980)."""
 
@@ -112,7 +131,7 @@ class FlatAdam(FlatOptimizer):
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        weight_decay: float | Sequence[float] = 0.0,
     ) -> None:
         super().__init__(
             params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
@@ -156,7 +175,7 @@ class FlatSGD(FlatOptimizer):
         params: Iterable[Any],
         lr: float = 1e-2,
         momentum: float = 0.0,
-        weight_decay: float = 0.0,
+        weight_decay: float | Sequence[float] = 0.0,
     ) -> None:
         super().__init__(
             params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}

@@ -81,6 +81,24 @@ class TrainingOptions:
     def _changes_loss(self):
         return self.group_dro
 
+    def _no_gradient(self):
+        for name in ("sam_rho", "group_dro"):
+            if getattr(self, name):
+                return f"with {name} it trains by more than the descent of one loss"
+        return super()._no_gradient()
+
+    def _fitted_loss(self, target, weight, n_out):
+        loss, twice = super()._fitted_loss(target, weight, n_out)
+        return self._with_options(loss, self._option_keywords(n_out)), twice
+
+    def _with_options(self, batch_loss, keywords):
+        """The loss of a batch, with what the options add."""
+        if not keywords:
+            return batch_loss
+        from skdiff._nn._option_steps import OptionLoss
+
+        return OptionLoss(batch_loss, **keywords)
+
     def _configure(self, net, data, table, encoding, seed):
         """Switch on what is asked for."""
         net.sam_rho = float(self.sam_rho)
@@ -98,11 +116,7 @@ class TrainingOptions:
                 "group_step_size": float(self.group_step_size),
                 "group_adjustment": float(self.group_adjustment),
             }
-        net.criterion_.batch_loss = self._batch_loss
-        if keywords:
-            from skdiff._nn._option_steps import OptionLoss
-
-            net.criterion_.batch_loss = OptionLoss(self._batch_loss, **keywords)
+        net.criterion_.batch_loss = self._with_options(self._batch_loss, keywords)
         return data
 
     def _fit_constant(self, encoding, continued):
@@ -184,6 +198,11 @@ class RegressorOptions(TrainingOptions):
         **TrainingOptions._option_constraints,
         "regmix": [dict, None],
     }
+
+    def _no_gradient(self):
+        if self.regmix is not None:
+            return "with regmix it trains on mixed rows"
+        return super()._no_gradient()
 
     def _regmix(self):
         """``(k, alpha, by)`` of the mixing, or None."""

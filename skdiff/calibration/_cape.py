@@ -95,8 +95,10 @@ default="relu"
         Activation of the hidden layers.
     solver : {"adam", "sgd"}, default="adam"
         Optimiser of both stages.
-    alpha : float, default=1e-4
+    alpha : float or array-like of shape (n_layers,), default=1e-4
         L2 penalty: ``alpha / 2`` times the squared weights is added to the mean loss.
+        An array holds one for each weight matrix, from the input on: one more than
+        there are hidden layers.
     batch_size : int or "auto", default="auto"
         Rows a step. ``"auto"`` is all rows of small tables and 256 of large ones.
     learning_rate_init : float, default=1e-3
@@ -362,6 +364,15 @@ default="relu"
             if given is None
             else given._n_outputs(encoding)
         )
+
+    def _n_layers(self):
+        given = self._given()
+        return super()._n_layers() if given is None else given._n_layers()
+
+    @property
+    def _decays_by_layer(self):
+        given = self._given()
+        return given is None or given._decays_by_layer
 
     def _module(self, n_in, n_out, generator):
         given = self._given()

@@ -2,6 +2,7 @@
 
 from skdiff.model_selection import _inner_kernel as _inner_kernel
 from skdiff.model_selection import _inner_network as _inner_network
+from skdiff.model_selection import _inner_svm as _inner_svm
 from skdiff.model_selection._check_hypergradient import check_hypergradient
 from skdiff.model_selection._conformal_quantile_search import ConformalQuantileSearchCV
 from skdiff.model_selection._gradient_display import GradientSearchDisplay

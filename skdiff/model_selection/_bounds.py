@@ -105,7 +105,7 @@ def _jacobian(
         slope = variable.spec.slope(theta[part])
         if variable.name == "sample_weight":
             first = np.abs(problem._first(w, values)).max(initial=0.0)
-            top = float(np.max(slope, initial=0.0)) * float(np.max(problem.base))
+            top = float(np.max(slope, initial=0.0)) * problem.weight_rate(values)
             curvature = {"binary": 0.25, "multinomial": 0.5, "squared": 1.0}
             J += (size * top * float(first)) ** 2
             L += (size**2 * top * curvature[problem.kind]) ** 2
@@ -114,12 +114,18 @@ def _jacobian(
         # the penalty is alpha, or 1 / C
         rate = np.ones_like(value) if variable.name == "alpha" else 1 / value**2
         per_entry = slope if variable.codes is None else slope[variable.codes]
-        rate = np.broadcast_to(rate * per_entry, (problem.X.shape[1],))
-        rows = (rate[:, None] * w[: len(rate)]) ** 2
-        if variable.codes is None:
-            J += float(rows.sum())
+        d = problem.X.shape[1]
+        if value.ndim == 2:  # a penalty a coefficient, class by class
+            rate = rate * per_entry.reshape(value.shape)
+            entries = np.ravel((rate * w[:d].T) ** 2)
         else:
-            sums = np.bincount(variable.codes, rows.sum(axis=1))
+            slopes = w[:d].T if variable.spec.per == "output" else w[:d]
+            rate = np.broadcast_to(rate * per_entry, (len(slopes),))
+            entries = np.sum((rate[:, None] * slopes) ** 2, axis=1)
+        if variable.codes is None:
+            J += float(entries.sum())
+        else:
+            sums = np.bincount(variable.codes, entries)
             J += float(sums.max(initial=0.0))
         L += float(np.max(rate, initial=0.0)) ** 2
     return float(np.sqrt(J)), float(np.sqrt(L))

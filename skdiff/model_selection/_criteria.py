@@ -1,10 +1,13 @@
 """Validation criteria: mean losses of raw predictions, with their gradients."""
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
+from sklearn.pipeline import Pipeline
+from sklearn.svm import SVC
 
 from skdiff._convex._losses import Huber, Logistic, Multinomial, SquaredHinge
 
@@ -36,6 +39,11 @@ def huber(y: Array, raw: Array, weight: Array | None = None) -> Any:
 def log_loss(y: Array, raw: Array, weight: Array | None = None) -> Any:
     """Mean log loss; y holds codes, raw one margin or one logit a class."""
     share = _shares(weight, len(y))
+    if raw.ndim == 3:
+        raise ValueError(
+            "A log loss needs one margin a class, and pairs of classes have theirs. "
+            'Use criterion="squared_hinge".'
+        )
     if raw.ndim == 1:
         value, first = Logistic().evaluate(raw, y, 1)
         return float(share @ value), share * first
@@ -44,8 +52,18 @@ def log_loss(y: Array, raw: Array, weight: Array | None = None) -> Any:
 
 
 def squared_hinge(y: Array, raw: Array, weight: Array | None = None) -> Any:
-    """Mean squared hinge loss, summed over the one-against-rest margins."""
+    """Mean squared hinge loss, summed over the one-against-rest margins.
+
+    Of margins of pairs, those of the true class against each other class count.
+    """
     share = _shares(weight, len(y))
+    if raw.ndim == 3:
+        rows, ones = np.arange(len(y)), np.ones(raw.shape[:2])
+        value, first = SquaredHinge().evaluate(raw[rows, y], ones, 1)
+        value[rows, y] = first[rows, y] = 0.0
+        gradient = np.zeros_like(raw)
+        gradient[rows, y] = share[:, None] * first
+        return float(share @ value.sum(axis=1)), gradient
     if raw.ndim == 1:
         value, first = SquaredHinge().evaluate(raw, 2.0 * y - 1.0, 1)
         return float(share @ value), share * first
@@ -106,8 +124,46 @@ class CriterionScorer:
         return -CRITERIA[self.criterion](y, raw, sample_weight)[0]
 
 
+def square_pairs(raw: Array) -> Array:
+    """Margin of class k against class l at ``[:, k, l]``, from one column a pair."""
+    n_pairs = raw.shape[1]
+    n_classes = int((1 + np.sqrt(1 + 8 * n_pairs)) / 2)
+    pairs = np.zeros((len(raw), n_classes, n_classes))
+    k, other = np.triu_indices(n_classes, 1)
+    pairs[:, k, other], pairs[:, other, k] = raw, -raw
+    return pairs
+
+
+def pair_votes(pairs: Array) -> Array:
+    """Pairs that each class wins; the earlier class wins a draw."""
+    k, other = np.triu_indices(pairs.shape[1], 1)
+    won = pairs[:, k, other] > 0
+    votes = np.zeros(pairs.shape[:2])
+    for j in range(len(k)):
+        votes[:, k[j]] += won[:, j]
+        votes[:, other[j]] += ~won[:, j]
+    return votes
+
+
+def pair_scores(pairs: Array) -> Array:
+    """Votes, and the sum of a class's margins where votes are equal."""
+    total = pairs.sum(axis=2)
+    return pair_votes(pairs) + total / (3 * (np.abs(total) + 1))
+
+
 def raw_prediction(estimator: Any, X: Any) -> Array:
-    """Margins of a classifier, predictions of a regressor."""
-    if is_classifier(estimator):
+    """Margins of a classifier, of pairs for SVC; predictions of a regressor."""
+    if not is_classifier(estimator):
+        return np.asarray(estimator.predict(X))
+    last = estimator
+    while isinstance(last, Pipeline):
+        last = last.steps[-1][1]
+    if not isinstance(last, SVC) or len(last.classes_) == 2:
         return np.asarray(estimator.decision_function(X))
-    return np.asarray(estimator.predict(X))
+    while isinstance(estimator, Pipeline):
+        if len(estimator.steps) > 1:
+            X = estimator[:-1].transform(X)
+        estimator = estimator.steps[-1][1]
+    pairs = copy(last)
+    pairs.decision_function_shape = "ovo"
+    return square_pairs(np.asarray(pairs.decision_function(X)))

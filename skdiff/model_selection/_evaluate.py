@@ -79,38 +79,52 @@ class Evaluator:
         weight = None if weight is None else np.asarray(weight, dtype=float)
         return reported_log_loss(fold.code_test, raw, weight)
 
-    def _one_fold(self, fold, values):
+    def _one_fold(self, fold, at, values):
         start = time.perf_counter()
         theta = self.fold_values(values, fold)
-        w0 = fold.w if self.warm and fold.problem.warm else None
+        w0 = None
+        if self.warm and fold.problem.warm:
+            w0 = fold.trail.start(at, fold.problem.smooth_path)
         with np.errstate(all="ignore"):
             point = fold.problem.evaluate(theta, w0, self.inner_tol)
             value, g = self.measure(fold, point.raw)
             gradients = fold.problem.hypergradient(theta, point, g, self.inner_tol)
         if np.isfinite(value):
-            fold.w = point.w
+            fold.trail.add(at, point.w)
         if "sample_weight" in gradients:
             full = np.zeros(len(values["sample_weight"]))
             np.add.at(full, fold.train, gradients["sample_weight"])
             gradients = {**gradients, "sample_weight": full}
         middle = time.perf_counter()
-        if self.scorer is not None:
-            score = self.scorer(fold, values, point)
-        else:
-            score = -self.reported(fold, point.raw, value)
+        score = self._score(fold, values, point, value)
         spent = middle - start, time.perf_counter() - middle
         return value, gradients, score, point.n_iter, *spent
 
+    def _score(self, fold, values, point, value):
+        if self.scorer is not None:
+            return self.scorer(fold, values, point)
+        return -self.reported(fold, point.raw, value)
+
+    def score_cold(self, fold, values):
+        """Score of a fold by a fit that starts from nothing."""
+        theta = self.fold_values(values, fold)
+        with np.errstate(all="ignore"):
+            point = fold.problem.evaluate(theta, None, self.inner_tol)
+            value, _ = self.measure(fold, point.raw)
+        return self._score(fold, values, point, value)
+
     # --- all folds --------------------------------------------------------------------
 
-    def _all_folds(self, values):
-        folds = self.folds
+    def _all_folds(self, theta, values):
+        alone = 1 if self.folds[0].problem.follows else 0
+        found = [self._one_fold(fold, theta, values) for fold in self.folds[:alone]]
+        others = self.folds[alone:]
         if self.slow and effective_n_jobs(self.n_jobs) > 1:
-            found = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(self._one_fold)(fold, values) for fold in folds
+            found += Parallel(n_jobs=self.n_jobs, prefer="threads")(
+                delayed(self._one_fold)(fold, theta, values) for fold in others
             )
         else:
-            found = [self._one_fold(fold, values) for fold in folds]
+            found += [self._one_fold(fold, theta, values) for fold in others]
         self.slow = max(f[4] for f in found) > WORTH_A_THREAD
         return found
 
@@ -121,7 +135,7 @@ class Evaluator:
             return self.rows[key]
         values = self.space.values(theta)
         try:
-            found = self._all_folds(values)
+            found = self._all_folds(theta, values)
         except FAULTS:
             row = self._failed(theta, values, traceback.format_exc())
         else:

@@ -19,7 +19,9 @@ from skdiff._sklearn import (
     routing_enabled,
     safe_indexing,
 )
+from skdiff.model_selection._criteria import pair_scores, pair_votes
 from skdiff.model_selection._inner import inner_problem
+from skdiff.model_selection._trail import Trail
 
 
 class Parts(NamedTuple):
@@ -95,7 +97,7 @@ class Fold:
         self.steps, self.problem = steps, problem
         self.X_test, self.y_test, self.code_test = rows
         self.score_params = score_params
-        self.w = None
+        self.trail = Trail()
 
     def transform(self, X):
         """Bring rows to what the last step sees."""
@@ -123,17 +125,20 @@ def make_folds(
     """
     pipelines, last, _ = take_apart(estimator)
     pairwise = get_tags(estimator).input_tags.pairwise
-    folds = []
+    X, plain = data.X, not any(len(pipeline.steps) > 1 for pipeline in pipelines)
+    if plain:  # nothing comes between the table and the last step: check it once
+        X = check_rows(X)
+    same = X is data.X
+    folds: list[Fold] = []
     for index, (train, test) in enumerate(data.splits):
         train, test = np.asarray(train), np.asarray(test)
         if train.dtype == bool:
             train, test = np.flatnonzero(train), np.flatnonzero(test)
         if pairwise:
-            X_train = data.X[np.ix_(train, train)]
-            X_test = data.X[np.ix_(test, train)]
+            X_train, X_test = X[np.ix_(train, train)], X[np.ix_(test, train)]
         else:
-            X_train, X_test = (safe_indexing(data.X, rows) for rows in (train, test))
-        y_train = safe_indexing(data.target.y, train)
+            X_train, X_test = _take(X, train), _take(X, test)
+        y_train = data.target.y[train]
         params = check_method_params(data.X, params=data.fit_params, indices=train)
         steps, weight = [], None
         Z, Z_test = X_train, X_test
@@ -144,9 +149,12 @@ def make_folds(
                 Z = step.fit_transform(Z, y_train, **before)
                 Z_test = step.transform(Z_test)
                 steps.append(step)
-        Z, Z_test = check_rows(Z), check_rows(Z_test)
+        if not plain:
+            Z, Z_test = check_rows(Z), check_rows(Z_test)
+        elif not (same or pairwise):  # scorers see the rows as they were given
+            X_test = safe_indexing(data.X, test)
         weight = _only_weight(params, Z, last)
-        codes = safe_indexing(data.target.codes, train)
+        codes = data.target.codes[train]
         _check_classes(data.target, codes, weight, index)
         problem = inner_problem(last)
         configure(problem)
@@ -156,12 +164,17 @@ def make_folds(
         problem = problem.bind(
             Z, codes, sample_weight=weight, X_val=Z_test, classes=data.target.classes
         )
-        rows = X_test, safe_indexing(data.target.y, test), data.target.codes[test]
+        problem.leader = folds[0].problem if folds else None
+        rows = X_test, data.target.y[test], data.target.codes[test]
         score_params = check_method_params(
             data.X, params=data.score_params, indices=test
         )
         folds.append(Fold(index, train, test, steps, problem, rows, score_params))
     return folds
+
+
+def _take(X, rows):
+    return X[rows] if type(X) is np.ndarray else safe_indexing(X, rows)
 
 
 def _only_weight(params, Z, last):
@@ -262,12 +275,16 @@ class ClassifierOfFold(ClassifierMixin, _FoldModel):
     """Predicts labels, margins and, for a log loss, probabilities."""
 
     def decision_function(self, X):
-        """Margins."""
-        return self._raw(X)
+        """Margins; of each class, where pairs have theirs."""
+        raw = self._raw(X)
+        return pair_scores(raw) if raw.ndim == 3 else raw
 
     def predict(self, X):
         """Labels."""
         raw = self._raw(X)
+        if raw.ndim == 3:
+            broken = self.fold.problem.estimator.break_ties
+            raw = pair_scores(raw) if broken else pair_votes(raw)
         codes = (raw > 0).astype(int) if raw.ndim == 1 else raw.argmax(axis=1)
         return self.classes_[codes]
 

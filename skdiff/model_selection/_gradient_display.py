@@ -10,15 +10,16 @@ class GradientSearchDisplay:
 
     A search of one number is drawn as the criterion over that number. A search of
     several is drawn as the criterion over the visited points; ``plot_values`` draws
-    the entries of a vector.
+    the entries of a vector, or of a matrix with a row a class.
 
     Parameters
     ----------
     criterion : array-like of shape (n_points,)
         Criterion of each visited point.
     values : dict
-        By parameter: an array of shape (n_points,), or (n_points, n_entries) for a
-        vector.
+        By parameter: an array of shape (n_points,), (n_points, n_entries) for a
+        vector, or (n_points, n_classes, n_features) for a matrix; vectors of different
+        lengths end in NaN.
     best_index : int
         The best point.
     names : list of str, default=None
@@ -30,8 +31,8 @@ class GradientSearchDisplay:
         Axes of the last plot.
     figure_ : matplotlib Figure
         Its figure.
-    line_ : matplotlib Line2D or BarContainer
-        The criterion, or the bars.
+    line_ : matplotlib Line2D or AxesImage
+        The criterion, the entries, or the picture of a matrix.
 
     See Also
     --------
@@ -72,10 +73,15 @@ class GradientSearchDisplay:
         """
         results = estimator.cv_results_
         values = {
-            key: np.array([np.asarray(p[key], dtype=float) for p in results["params"]])
+            key: _stacked([p[key] for p in results["params"]])
             for key in estimator.hypergradient_
         }
-        names = getattr(estimator, "feature_names_in_", None)
+        kinds = {
+            getattr(s, "per", None) for s in estimator.param_distributions.values()
+        }
+        names = None
+        if kinds & {"feature", "group", "coefficient"}:
+            names = getattr(estimator, "feature_names_in_", None)
         return cls(
             results["criterion"],
             values,
@@ -84,7 +90,7 @@ class GradientSearchDisplay:
         )
 
     def _vector(self, parameter):
-        vectors = [k for k, v in self.values.items() if v.ndim == 2]
+        vectors = [k for k, v in self.values.items() if v.ndim > 1]
         if parameter is None and len(vectors) != 1:
             raise ValueError(
                 f"Name the parameter to draw; vectors here: {vectors or 'none'}."
@@ -139,7 +145,7 @@ class GradientSearchDisplay:
         return self
 
     def plot_values(self, parameter=None, ax=None):
-        """Draw the entries of a vector at the best point.
+        """Draw the entries of a vector or a matrix at the best point.
 
         Parameters
         ----------
@@ -156,6 +162,9 @@ class GradientSearchDisplay:
         parameter = self._vector(parameter)
         self.figure_, self.ax_ = get_axes(ax)
         found = self.values[parameter][self.best_index]
+        if found.ndim == 2:
+            return self._picture(parameter, found)
+        found = found[~np.isnan(found)]
         place = np.arange(len(found))
         if found.min() > 0 and found.max() > 30 * found.min():
             self.ax_.set_xscale("log")
@@ -164,8 +173,24 @@ class GradientSearchDisplay:
         self.ax_.invert_yaxis()
         if self.names is not None and len(self.names) == len(found) <= 60:
             self.ax_.set_yticks(place, self.names)
+        else:
+            self.ax_.yaxis.get_major_locator().set_params(integer=True)
         self.ax_.grid(axis="y", color=COLORS["range"], lw=0.4)
         self.ax_.set(xlabel=parameter, ylabel="Entry")
+        return self
+
+    def _picture(self, parameter, found):
+        """Draw a matrix, a row a class."""
+        positive = found.min() > 0
+        shown = np.log10(found) if positive else found
+        self.line_ = self.ax_.imshow(
+            shown, cmap="Blues", aspect="auto", interpolation="nearest"
+        )
+        label = f"log10 of {parameter}" if positive else parameter
+        self.figure_.colorbar(self.line_, ax=self.ax_, label=label)
+        if self.names is not None and len(self.names) == found.shape[1] <= 60:
+            self.ax_.set_xticks(np.arange(found.shape[1]), self.names, rotation=90)
+        self.ax_.set(xlabel="Feature", ylabel="Class")
         return self
 
     def frame(self):
@@ -175,14 +200,25 @@ class GradientSearchDisplay:
         -------
         table : pandas.DataFrame
             ``criterion``, a column a number, and ``best``, in the order of the search;
-            entries of vectors have their index after the name.
+            entries of vectors and matrices have their index after the name.
         """
         pd = require_pandas("frame")
         table = {"criterion": self.criterion}
         for name, found in self.values.items():
             if found.ndim == 1:
                 table[name] = found
-            else:
-                table |= {f"{name}[{j}]": found[:, j] for j in range(found.shape[1])}
+                continue
+            for place in np.ndindex(found.shape[1:]):
+                index = ", ".join(map(str, place))
+                table[f"{name}[{index}]"] = found[:, *place]
         table["best"] = np.arange(len(self.criterion)) == self.best_index
         return pd.DataFrame(table)
+
+
+def _stacked(values):
+    """An array a point; vectors whose length was searched too end in NaN."""
+    arrays = [np.asarray(v, dtype=float) for v in values]
+    longest = max(a.size for a in arrays)
+    if arrays[0].ndim != 1:
+        return np.array(arrays)
+    return np.stack([np.append(a, np.full(longest - a.size, np.nan)) for a in arrays])

@@ -5,7 +5,6 @@ from itertools import product
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import check_cv
@@ -33,7 +32,9 @@ from skdiff.model_selection._folds import (
     fit_with_weights,
     take_apart,
 )
+from skdiff.model_selection._fresh import compare_with_fresh, warn_of_luck
 from skdiff.model_selection._inner import inner_problem
+from skdiff.model_selection._results import best_row, tabulate
 from skdiff.model_selection._space import from_distribution, from_plain, to_plain
 from skdiff.model_selection._task import ROW_WEIGHTS, Task
 
@@ -44,13 +45,13 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     """Find continuous hyperparameters by the gradient of the cross-validation score.
 
     A drop-in for :class:`~sklearn.model_selection.GridSearchCV` where the last step of
-    the estimator is a ridge, a lasso, a logistic regression, a kernel ridge or another
-    model with an inner problem. The optimum of the K-fold criterion is found to many
-    digits at the price of a handful of fits, earlier steps are fitted within each
-    fold, and a penalty per feature or a weight per row is as easy as one number. It
-    does not help with discrete choices (a list of them is tried one by one) nor with
-    models whose fit is not differentiable in the parameter, such as trees: use
-    ``HyperbandSearchCV`` for those.
+    the estimator is a ridge, a lasso, a logistic regression, a support vector machine,
+    a kernel ridge or another model with an inner problem. The optimum of the K-fold
+    criterion is found to many digits at the price of a handful of fits, earlier steps
+    are fitted within each fold, and a penalty per feature or layer, or a weight per
+    row, is as easy as one number. It does not help with discrete choices (a list of
+    them is tried one by one) nor with models whose fit is not differentiable in the
+    parameter, such as trees: use ``HyperbandSearchCV`` for those.
 
     Parameters
     ----------
@@ -63,7 +64,8 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         :class:`Continuous`, or a list of values. Values of lists may belong to any
         step; every combination of them gets a search of its own and the best wins.
         ``{"sample_weight": Continuous(0, 1, scale="logit", per="sample")}`` searches
-        a weight for each training row, with fixed validation rows in ``cv``.
+        a weight for each training row of a linear model or a kernel ridge, times the
+        weight given to ``fit``, with fixed validation rows in ``cv``.
     scoring : str, callable, list, tuple or dict, default=None
         What is reported, and what picks the best of the visited points. Minus the
         criterion if None. It does not steer the search.
@@ -72,7 +74,9 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         (delta 1.35), ``"log_loss"``, ``"squared_hinge"``, or a function ``(y,
         raw_prediction) -> (value, gradient)`` of predictions (margins for a
         classifier). ``"auto"``: squared error for regressors, log loss for classifiers
-        with probabilities, squared hinge for the others.
+        with probabilities, squared hinge for the others. Several classes of ``SVC``
+        have a margin a pair, ``raw_prediction[i, k, l]`` of class k against l; their
+        squared hinge counts the true class against each other one.
     cv : int, splitter or iterable, default=None
         Folds, as in :class:`~sklearn.model_selection.GridSearchCV`.
     solver : {"auto", "root", "lbfgs", "hoag", "maid"}, default="auto"
@@ -80,7 +84,8 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         with exact inner solves. ``"hoag"`` and ``"maid"`` solve the inner problems only
         as exactly as needed, by a schedule or by an error bound. ``"auto"``: root for
         one variable, lbfgs where inner solves are cheap or the variables are at most
-        50, maid otherwise.
+        50, maid otherwise; for two to five variables of a support vector machine,
+        whose criterion is full of kinks, quadratics fitted to all values and slopes.
     max_iter : int, default=50
         Limit of evaluated points, for each stage of each combination.
     tol : float, default=1e-3
@@ -117,7 +122,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         Best values, floats or arrays; ``sample_weight`` is in the order of the rows.
     best_score_ : float
         Mean score of the best point. It was chosen as the best: nested
-        cross-validation tells what to expect.
+        cross-validation tells what to expect. For networks see ``refit_score_``.
     best_index_ : int
         Row of the best point in ``cv_results_``.
     best_estimator_ : estimator instance
@@ -142,6 +147,17 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         Whether there are several scores.
     refit_time_ : float
         Seconds of the fit on all rows. Only with ``refit``.
+    search_score_ : float
+        ``best_score_`` again, the mean score of the best point as the search saw it.
+        Only for networks, whose fits depend on their seed, with ``refit`` and where
+        there is a ``best_score_``; unique inner solutions leave nothing to compare.
+    refit_score_ : float
+        Mean score of the best point over the same folds by new fits, each from a seed
+        of its own that follows from the estimator's ``random_state``: what the point is
+        worth without the luck of the seed it was chosen with, and the score to report.
+        A warning tells when it lies more than two standard errors of the folds' scores
+        (their deviation over the root of their number) from ``search_score_``. Only
+        where ``search_score_`` is.
     n_features_in_ : int
         Number of columns seen by ``fit``. Only with ``refit``.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -165,6 +181,11 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     q_k``. Parameters mean what they mean in scikit-learn and are not rescaled for the
     larger table of the last fit, as a grid search does not.
 
+    Networks have no unique fit. They are fitted afresh at every point, each fold from
+    one seed for the whole search (the estimator's, or one drawn where it has none), so
+    that points differ by their hyperparameters alone; ``refit_score_`` then tells what
+    the chosen point is worth from other seeds.
+
     We differ from the published codes: one variable is searched by the sign of the
     slope, which no step size can spoil; L-BFGS is the default for vectors wherever
     inner solves are cheap; the bounds of ``"maid"`` are valid upper bounds; and
@@ -184,6 +205,9 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
 
     Q. Bertrand et al., "Implicit differentiation for fast hyperparameter selection in
     non-smooth convex learning", JMLR 2022, arXiv 2105.01637.
+
+    P. Vicol, J. Lorraine, F. Pedregosa, D. Duvenaud and R. Grosse, "On Implicit Bias in
+    Overparameterized Bilevel Optimization", ICML 2022, arXiv 2212.14032.
 
     Examples
     --------
@@ -331,7 +355,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             context = self._init_callback_context(max_subtasks=None)
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         found = self._search(problem, context)
-        results = self._results(found, len(data.splits))
+        results = tabulate(found, len(data.splits), self.inner_tol, self.error_score)
         self._finish(X, y, found, results, problem, context)
         return self
 
@@ -414,6 +438,11 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
                     f"{key!r} of {type(parts.last).__name__} cannot be searched "
                     f"per={found.per!r}; possible: {kinds}."
                 )
+            if name == ROW_WEIGHTS and found.low < 0:
+                raise ValueError(
+                    f"{key!r} must not be negative: its interval begins at "
+                    f"{found.low:g}."
+                )
             intervals[key] = found
         if not intervals:
             raise ValueError(
@@ -447,76 +476,13 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             )
         return found
 
-    def _results(self, found, n_splits):
-        """Rows in the form of ``cv_results_``."""
-        rows = [(task, row) for task in found for row in task.evaluator.rows.values()]
-        params = [task.params_of(row) for task, row in rows]
-        results = {}
-        for name in params[0]:
-            values = [p[name] for p in params]
-            plain = all(np.ndim(v) == 0 and isinstance(v, Real) for v in values)
-            column = np.empty(len(rows), dtype=float if plain else object)
-            column[:] = values if plain else None
-            if not plain:
-                for i, value in enumerate(values):
-                    column[i] = value
-            results[f"param_{name}"] = np.ma.MaskedArray(
-                column, mask=np.zeros(len(rows), dtype=bool)
-            )
-        results["params"] = params
-        for kind in ("fit", "score"):
-            times = np.array([getattr(row, f"{kind}_times") for _, row in rows])
-            results[f"mean_{kind}_time"] = times.mean(axis=1)
-            results[f"std_{kind}_time"] = times.std(axis=1)
-        results["fit_time"] = n_splits * results["mean_fit_time"]
-        results["criterion"] = np.array([_or_nan(row.value) for _, row in rows])
-        results["objective"] = np.array([_or_nan(row.objective) for _, row in rows])
-        results["hypergradient_norm"] = np.array(
-            [
-                np.linalg.norm(task.slope_of(row)) if row.error is None else np.nan
-                for task, row in rows
-            ]
-        )
-        results["inner_tol"] = np.full(len(rows), float(self.inner_tol))
-        results["n_inner_iter"] = np.array([row.n_inner_iter for _, row in rows])
-        self._add_scores(results, [row for _, row in rows], n_splits)
-        return results
-
-    def _add_scores(self, results, rows, n_splits):
-        sample = next(row.scores[0] for row in rows if row.scores is not None)
-        names = list(sample) if isinstance(sample, dict) else [None]
-        error = np.nan if self.error_score == "raise" else self.error_score
-        for name in names:
-            suffix = "score" if name is None else name
-            table = np.array(
-                [
-                    [error] * n_splits
-                    if row.scores is None
-                    else [s if name is None else s[name] for s in row.scores]
-                    for row in rows
-                ],
-                dtype=float,
-            )
-            for k in range(n_splits):
-                results[f"split{k}_test_{suffix}"] = table[:, k]
-            mean = table.mean(axis=1)
-            results[f"mean_test_{suffix}"] = mean
-            results[f"std_test_{suffix}"] = table.std(axis=1)
-            # a failed point ranks last, whatever its error score
-            failed = np.array([row.scores is None for row in rows]) | np.isnan(mean)
-            worst = np.min(mean[~failed], initial=0.0) - 1
-            results[f"rank_test_{suffix}"] = rankdata(
-                -np.where(failed, worst, mean), method="min"
-            ).astype(np.int32)
-
     def _best(self, found, results, refit_metric):
         """Row of the best point."""
-        rows = [row for task in found for row in task.evaluator.rows.values()]
+        if callable(self.refit):
+            return int(self._select_best_index(self.refit, refit_metric, results))
         tied = any(task.evaluator.anchor is not None for task in found)
-        if tied and self.scoring is None and not callable(self.refit):
-            # the lowest criterion alone would undo the tie
-            return int(np.argmin([row.objective for row in rows]))
-        return int(self._select_best_index(self.refit, refit_metric, results))
+        by_objective = tied and self.scoring is None
+        return best_row(results, None if by_objective else refit_metric)
 
     def _finish(self, X, y, found, results, problem, context):
         """Choose, fit on all rows, and take over the results at once."""
@@ -546,8 +512,13 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             if not callable(self.refit):
                 metric = "score" if not several else refit_metric
                 fitted["best_score_"] = float(results[f"mean_test_{metric}"][index])
+        luck = None
         if self.refit:
             fitted |= self._refit(X, y, task, row, routed, context)
+            if "best_score_" in fitted:
+                named = metric if several else None
+                scores, luck = compare_with_fresh(task, row, named, self.n_jobs)
+                fitted |= scores
         if context is not None:
             context.call_on_fit_task_end(estimator=self, X=X, y=y)
         for name in _ATTRIBUTES:
@@ -555,6 +526,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         vars(self).update(fitted)
         for task in found:
             task.warn()
+        warn_of_luck(luck)
 
     def _refit(self, X, y, task, row, routed, context):
         """Fit the estimator on all rows."""
@@ -602,9 +574,7 @@ _ATTRIBUTES = (
     "best_score_",
     "feature_names_in_",
     "hypergradient_",
+    "refit_score_",
     "refit_time_",
+    "search_score_",
 )
-
-
-def _or_nan(value):
-    return value if np.isfinite(value) else np.nan

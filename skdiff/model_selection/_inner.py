@@ -4,10 +4,13 @@
 a subclass of :class:`InnerProblem`.
 """
 
+import copy
 from functools import singledispatch
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import clone
+from sklearn.utils import check_random_state
 
 Array = np.ndarray
 
@@ -27,7 +30,8 @@ class InnerProblem:
     dictionary of the hyperparameters that are searched, as values and not as
     logarithms. It gives :meth:`solve`, :meth:`solve_hessian`, :meth:`cross` and
     :meth:`predict`; :meth:`pull` where predictions are not linear in few parameters,
-    :meth:`direct` where predictions depend on the hyperparameters directly.
+    :meth:`direct` where predictions depend on the hyperparameters directly;
+    :meth:`size` where a vector has its values for something else than features.
 
     Parameters
     ----------
@@ -40,10 +44,21 @@ class InnerProblem:
     parameters : dict
         By name of each differentiable hyperparameter, the kinds of ``per`` that its
         :class:`Continuous` may have.
+    cheap : bool
+        Whether a solve costs little, so that a quasi-Newton search may have many.
+    warm : bool
+        Whether the solution is unique, so that a solve may start from an earlier one.
+        Set it to False for networks and the like: every point is then solved afresh,
+        and the best one is scored again with other seeds, by :meth:`fresh`.
 
     See Also
     --------
     inner_problem : Where a subclass is registered.
+
+    References
+    ----------
+    F. Pedregosa, "Hyperparameter optimization with approximate gradient", ICML 2016,
+    arXiv 1602.02355.
 
     Examples
     --------
@@ -93,8 +108,17 @@ class InnerProblem:
     parameters: dict[str, tuple[str | None, ...]] = {}
     #: whether a solve costs little, so that a quasi-Newton search may have many
     cheap = True
-    #: whether the solution may be started from an earlier one
+    #: whether the solution is unique and may be started from an earlier one
     warm = True
+    #: whether solutions are arrays that move smoothly with a hyperparameter, so that
+    #: polynomials through earlier ones are good starts
+    smooth_path = False
+    #: whether the first fold is solved before the others, which use what it computed
+    follows = False
+    #: problem of the first fold, for those of the others
+    leader: Any = None
+    #: whether the solution has many kinks in the hyperparameters
+    kinked = False
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
@@ -123,6 +147,45 @@ class InnerProblem:
         self.X, self.y, self.sample_weight = X, y, sample_weight
         self.X_val, self.classes = X_val, classes
         return self
+
+    def size(self, name, per):
+        """Return how many values a hyperparameter has in this fold.
+
+        Parameters
+        ----------
+        name : str
+            Which hyperparameter.
+        per : {"feature", "group", "output", "layer", "coefficient"}
+            What has a value of its own; for ``"group"``, what ``groups`` labels.
+
+        Returns
+        -------
+        size : int or tuple of int
+            The columns of ``y`` for outputs, the columns of ``X`` otherwise. A tuple is
+            the shape of the value, for a problem whose values are no vectors.
+        """
+        if per == "output":
+            return 1 if self.y.ndim == 1 else self.y.shape[1]
+        return self.X.shape[1]
+
+    def fresh(self, random_state):
+        """Return a copy whose estimator has another seed, if it takes one.
+
+        Parameters
+        ----------
+        random_state : int or RandomState instance
+            The seed, or what to draw it from.
+
+        Returns
+        -------
+        problem : InnerProblem
+            With the same rows.
+        """
+        again = copy.copy(self)
+        if "random_state" in self.estimator.get_params(deep=False):
+            seed = check_random_state(random_state).randint(2**31 - 1)
+            again.estimator = clone(self.estimator).set_params(random_state=seed)
+        return again
 
     def value(self, theta, name):
         """Return a hyperparameter: the searched value, or the estimator's own.

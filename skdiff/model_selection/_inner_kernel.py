@@ -29,9 +29,17 @@ def squared_distances(X, Z):
 
 
 class KernelRidgeProblem(InnerProblem):
-    """``(K + alpha I) a = y``; targets are not centred, as scikit-learn does not."""
+    """``(K + alpha I) a = y``; targets are not centred, as scikit-learn does not.
 
-    parameters = {"alpha": (None,), "gamma": (None, "feature", "group")}
+    With weights s and ``R = diag(sqrt(s))`` it is ``(R K R + alpha I) b = R y`` and
+    ``a = R b``.
+    """
+
+    parameters = {
+        "alpha": (None,),
+        "gamma": (None, "feature", "group"),
+        "sample_weight": ("sample", "group"),
+    }
     #: low ends of what is searched, by name
     lowest: dict = {}
     vector: dict = {}
@@ -45,17 +53,22 @@ class KernelRidgeProblem(InnerProblem):
                 'gamma is differentiable for kernel="rbf" and "laplacian". Got '
                 f"{kernel!r}."
             )
+        if "alpha" not in self.lowest and np.size(self.estimator.alpha) > 1:
+            raise ValueError(
+                "The inner problem of KernelRidge has one alpha for all targets. Got "
+                f"alpha={self.estimator.alpha!r}."
+            )
         self.scaled = self.vector.get("gamma", False)
         if self.scaled and kernel != "rbf":
             raise ValueError('A gamma per feature needs kernel="rbf".')
         if self.scaled and sparse.issparse(X):
             raise TypeError("A gamma per feature needs dense rows, X is sparse.")
-        self.root = None
-        if sample_weight is not None:
-            self.root = np.sqrt(sample_weight)[:, None]
+        self.base = np.ones(len(y)) if sample_weight is None else sample_weight
+        self.moving = "gamma" in self.lowest or "sample_weight" in self.lowest
         self.Y = y.reshape(len(y), -1).astype(float)
         self.flat = y.ndim == 1
         self._last = (None, None)
+        self._rhs = None
         self._eigen = None
         if "gamma" not in self.lowest:
             self.K, self.K_val = self._fixed_kernel(X), self._fixed_kernel(X_val)
@@ -92,29 +105,39 @@ class KernelRidgeProblem(InnerProblem):
         A = self.X * root
         return np.exp(-squared_distances(A if Z is self.X else Z * root, A))
 
+    def _root(self, theta):
+        """Square roots of the weights of the rows, or None where all are one."""
+        if "sample_weight" in theta:
+            return np.sqrt(self.base * theta["sample_weight"])[:, None]
+        return None if self.sample_weight is None else np.sqrt(self.base)[:, None]
+
     def _solver(self, theta, K):
+        """Solve with ``K + alpha S^-1``, where rows of weight zero have zeros."""
         alpha = float(self.value(theta, "alpha"))
-        M = K if self.root is None else K * self.root * self.root.T
-        if "gamma" in self.lowest:
-            M = M.copy()
+        root = self._root(theta)
+        if self.moving:
+            M = K.copy() if root is None else K * root * root.T
             M.flat[:: len(M) + 1] += alpha
-            return cholesky_solver(M)
-        if self._eigen is None:  # the kernel stays: a new alpha is a product
-            squares, V = eigh(M, check_finite=False)
-            self._eigen = np.maximum(squares, 0.0)[:, None], V
-        squares, V = self._eigen
-        return lambda b: V @ ((V.T @ b) / (squares + alpha))
+            inner = cholesky_solver(M)
+        else:
+            if self._eigen is None:  # the kernel stays: a new alpha is a product
+                M = K if root is None else K * root * root.T
+                squares, V = eigh(M, check_finite=False)
+                self._eigen = np.maximum(squares, 0.0)[:, None], V
+            squares, V = self._eigen
+
+            def inner(b):
+                return V @ ((V.T @ b) / (squares + alpha))
+
+        return inner if root is None else lambda b: root * inner(root * b)
 
     def solve(self, theta, w0, tol):
         """One factorisation."""
         K, K_val = self.kernels(theta)
         solver = self._solver(theta, K)
-        a = self._weigh(solver(self._weigh(self.Y)))
+        a = solver(self.Y)
         self._last = (a, (solver, K, K_val, theta))
         return a, 1
-
-    def _weigh(self, M):
-        return M if self.root is None else self.root * M
 
     def predict(self, w, X):
         """Values at the hyperparameters solved for last."""
@@ -123,10 +146,10 @@ class KernelRidgeProblem(InnerProblem):
         return raw[:, 0] if self.flat else raw
 
     def pull(self, w, theta, gradient):
-        """Gradient in the dual coefficients, scaled by the weights."""
+        """Gradient in the dual coefficients."""
         self._at(w, theta)
         G = gradient.reshape(gradient.shape[0], -1)
-        return self._weigh(self._last[1][2].T @ G)
+        return self._last[1][2].T @ G
 
     def _at(self, w, theta):
         if self._last[0] is not w:
@@ -136,21 +159,35 @@ class KernelRidgeProblem(InnerProblem):
     def solve_hessian(self, w, theta, rhs, tol):
         """Solve with the same factor."""
         self._at(w, theta)
-        return self._weigh(self._last[1][0](rhs))
+        self._rhs = rhs
+        return self._last[1][0](rhs)
 
     def cross(self, w, theta, q):
-        """Products for alpha and for the length scales."""
+        """Products for alpha, the length scales and the weights of the rows."""
         out = {}
+        root = self._root(theta)
+        s = np.ones((len(w), 1)) if root is None else root**2
         if "alpha" in theta:
-            a = (
-                w
-                if self.root is None
-                else w / np.where(self.root > 0, self.root, 1.0) ** 2
-            )
-            out["alpha"] = float(np.sum(q * a))
+            out["alpha"] = float(np.sum(q * w / np.where(s > 0, s, 1.0)))
+        if "sample_weight" in theta:
+            out["sample_weight"] = self._cross_rows(w, theta, q, s)
         if "gamma" in theta:
             out["gamma"] = self._pull_kernel(q @ w.T, self._last[1][1], self.X, "D")
         return out
+
+    def _cross_rows(self, w, theta, q, s):
+        """Derivative in the weights: minus ``r_i t_i / alpha``.
+
+        ``r = y - K w`` and ``t = rhs - K q``, which are ``alpha w / s`` and
+        ``alpha q / s`` where the weight s is not zero.
+        """
+        alpha = float(self.value(theta, "alpha"))
+        products = alpha * w * q / np.where(s > 0, s, 1.0) ** 2
+        gone = s[:, 0] == 0
+        if gone.any():
+            K, rhs = self._last[1][1][gone], self._rhs
+            products[gone] = (self.Y[gone] - K @ w) * (rhs[gone] - K @ q) / alpha
+        return -self.base * products.sum(axis=1)
 
     def direct(self, w, theta, gradient):
         """Return the change of the validation kernel itself."""

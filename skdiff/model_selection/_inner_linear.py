@@ -2,28 +2,19 @@
 
 import numpy as np
 from scipy import sparse
-from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC, LinearSVR
 from sklearn.utils.class_weight import compute_class_weight
 
-from skdiff._convex._losses import Logistic, Multinomial, Squared, SquaredHinge
+from skdiff._convex._losses import Squared, SquaredHinge
 from skdiff.model_selection._inner import InnerProblem, inner_problem
 from skdiff.model_selection._smooth import (
-    DIRECT,
     Curvature,
     EpsilonInsensitive,
-    MultinomialCurvature,
-    cholesky_solver,
     newton_linear,
-    newton_multinomial,
-    pcg,
-    rough_solver,
     smallest_eigenvalue,
 )
 
 PENALTY = "C"
-_SMALL = 120  # unknowns of a multinomial model that cost nothing to factorise
 
 
 def with_intercept(X, scale):
@@ -44,9 +35,38 @@ def class_factors(class_weight, classes, codes, sample_weight):
     return factors[codes]
 
 
+class Balanced:
+    """Weights ``s_i = u_i U / (K U_c)``: the K classes c weigh alike.
+
+    ``U_c`` is the sum of the weights u in the class of row i, and U that of all.
+    """
+
+    def __init__(self, u, codes, n_classes):
+        self.u, self.codes, self.K = u, codes, n_classes
+        self.sums = np.bincount(codes, u, n_classes)
+        self.factors = (u.sum() / (n_classes * self.sums))[codes]
+        self.s = u * self.factors
+
+    def pull(self, slopes):
+        """Derivative in u from that in s."""
+        # ds_i/du_k = [i = k] f_c + u_i (1 / (K U_c) - [k in c] f_c / U_c)
+        shares = np.bincount(self.codes, self.u * slopes, self.K) / self.sums
+        own = self.factors * (slopes - shares[self.codes])
+        return own + shares.sum() / self.K
+
+    def rate(self):
+        """Upper bound of the norm of ds/du: its diagonal and the rest."""
+        sizes = np.bincount(self.codes, minlength=self.K)[self.codes]
+        other = 1 / (self.K * self.sums[self.codes])
+        same = other - self.factors / self.sums[self.codes]
+        rows = self.u**2 * (sizes * same**2 + (len(self.u) - sizes) * other**2)
+        return float(self.factors.max() + np.sqrt(rows.sum()))
+
+
 class SmoothLinear(InnerProblem):
     """``sum_i s_i loss(a_i'w, y_i) + sum_j lam_j w_j^2 / 2``, column by column."""
 
+    smooth_path = True
     intercept_scale = 1.0
     penalised_intercept = False
 
@@ -68,7 +88,7 @@ class SmoothLinear(InnerProblem):
     def _pull_penalty(self, theta, slope):
         """From the derivative in lam of each feature to that in the parameter."""
         C = np.asarray(theta["C"], dtype=float)
-        scaled = -slope / C**2
+        scaled = -slope.T / C**2
         return {"C": scaled if C.ndim else float(scaled.sum())}
 
     def _row_factors(self):
@@ -100,11 +120,38 @@ class SmoothLinear(InnerProblem):
 
     def weights(self, theta):
         """Weights of the rows."""
-        return (
-            self.base * theta["sample_weight"]
-            if "sample_weight" in theta
-            else self.base
-        )
+        if "sample_weight" not in theta:
+            return self.base
+        balanced = self._balanced(theta)
+        return self.base * theta["sample_weight"] if balanced is None else balanced.s
+
+    def _unbalanced(self, theta):
+        """Weights of the rows without those of their classes."""
+        given = 1.0 if self.sample_weight is None else self.sample_weight
+        return given * theta.get("sample_weight", np.ones(self.X.shape[0]))
+
+    def _balanced(self, theta):
+        """Classes that the searched weights are balanced over, or None."""
+        how = getattr(self.estimator, "class_weight", None)
+        if self.classes is None or how != "balanced":
+            return None
+        return Balanced(self._unbalanced(theta), self.y, len(self.classes))
+
+    def _pull_weights(self, theta, slopes):
+        """From the derivative in a row's weight, by column, to the searched one."""
+        slopes, balanced = slopes.sum(axis=1), self._balanced(theta)
+        if balanced is None:
+            return self.base * slopes
+        given = 1.0 if self.sample_weight is None else self.sample_weight
+        return given * balanced.pull(slopes)
+
+    def weight_rate(self, theta):
+        """Upper bound of how fast the weights follow the searched ones."""
+        balanced = self._balanced(theta)
+        if balanced is None:
+            return float(np.max(self.base))
+        given = 1.0 if self.sample_weight is None else np.max(self.sample_weight)
+        return float(given) * balanced.rate()
 
     def lam(self, theta):
         """Penalty of each row of W."""
@@ -120,11 +167,13 @@ class SmoothLinear(InnerProblem):
         """Newton, a column at a time."""
         p, m = self.A.shape[1], self.T.shape[1]
         W = np.zeros((p, m)) if w0 is None else w0
-        s, lam, loss = self.weights(theta), self.lam(theta), self._loss(theta)
+        s, loss = self.weights(theta), self._loss(theta)
+        s = np.broadcast_to(s.T, (m, len(s)))
+        lam = np.broadcast_to(self.lam(theta).T, (m, p))
         columns, curvatures, n_iter = [], [], 0
         for k in range(m):
             w, curvature, used = newton_linear(
-                self.A, self.T[:, k], s, lam, loss, W[:, k], tol
+                self.A, self.T[:, k], s[k], lam[k], loss, W[:, k], tol
             )
             columns.append(w)
             curvatures.append(curvature)
@@ -171,23 +220,26 @@ class SmoothLinear(InnerProblem):
 
     def smallest_curvature(self, w, theta):
         """Smallest eigenvalue of the Hessian, over the columns."""
-        s, lam, loss = self.weights(theta), self.lam(theta), self._loss(theta)
-        second = loss.evaluate(self.A @ w, self.T, 2)[2]
-        found = [smallest_eigenvalue(Curvature(self.A, s * c, lam)) for c in second.T]
-        return min(found)
+        s, loss = self.weights(theta), self._loss(theta)
+        second = loss.evaluate(self.A @ w, self.T, 2)[2].T
+        lam = np.broadcast_to(self.lam(theta).T, (len(second), self.A.shape[1]))
+        pairs = zip(second, lam, strict=True)
+        return min(smallest_eigenvalue(Curvature(self.A, s * c, b)) for c, b in pairs)
 
     def cross(self, w, theta, q):
         """Products for the penalty and the weights of the rows."""
         out = {}
         if self._penalty_name in theta:
-            slope = np.sum(w * q, axis=1)
+            slope = w * q
+            if np.ndim(theta[self._penalty_name]) < 2:
+                slope = slope.sum(axis=1)
             d = self.X.shape[1]
             if self.intercept and self.penalised_intercept and slope.size:
                 slope = self._with_intercept_slope(theta, slope, d)
             out |= self._pull_penalty(theta, slope[:d])
         if "sample_weight" in theta:
-            rows = np.sum(self._first(w, theta) * (self.A @ q), axis=1)
-            out["sample_weight"] = self.base * rows
+            slopes = self._first(w, theta) * (self.A @ q)
+            out["sample_weight"] = self._pull_weights(theta, slopes)
         return out
 
     _penalty_name = PENALTY
@@ -206,137 +258,8 @@ class Certified(SmoothLinear):
         """Gradient of the training problem."""
         s, lam = self.weights(theta), self.lam(theta)
         first = self._first(w, theta)
-        return np.asarray(self.A.T @ (s[:, None] * first)) + lam[:, None] * w
-
-
-class BinaryLogistic(Certified):
-    """Two classes."""
-
-    def _loss(self, theta):
-        return Logistic()
-
-    def _targets(self):
-        return self.y.astype(float)[:, None]
-
-
-class MultinomialLogistic(Certified):
-    """Three classes and more, all with logits of their own."""
-
-    kind = "multinomial"
-
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
-        """Take the rows of one fold."""
-        self._rough = {}
-        return super().bind(
-            X, y, sample_weight=sample_weight, X_val=X_val, classes=classes
-        )
-
-    def smallest_curvature(self, w, theta):
-        """Smallest eigenvalue, but for the shift of all intercepts."""
-        P = softmax(self.A @ w, axis=1)
-        free = self.intercept and not self.penalised_intercept
-        s, lam = self.weights(theta), self.lam(theta)
-        return smallest_eigenvalue(MultinomialCurvature(self.A, s, P, lam, free))
-
-    def _targets(self):
-        return self.y[:, None]
-
-    def _flat(self):
-        return False
-
-    def _precondition(self, theta):
-        """Return approximate inverses.
-
-        Small systems are factorised at every step. Large ones keep a rough factor, in
-        single precision and of an earlier step, until it takes too many iterations.
-        """
-        p, K = self.A.shape[1], len(self.classes)
-        lam = self.lam(theta)
-        if sparse.issparse(self.A) or p * K > DIRECT:
-            return lambda curvature, fresh: _jacobi(curvature)
-        always = p * K <= _SMALL
-        state = {} if always else self._rough
-
-        def preconditioner(curvature, fresh):
-            dtype = np.float64 if always else np.float32
-            if always or fresh or "H" not in state:
-                state["H"], state["lam"] = curvature.loss_matrix(dtype), None
-            if not np.array_equal(state["lam"], lam):
-                H = state["H"].copy()
-                H.flat[:: len(H) + 1] += np.repeat(lam, K).astype(dtype)
-                invert = cholesky_solver if always else rough_solver
-                state["lam"], state["solve"] = lam, invert(H)
-            solve = state["solve"]
-            return lambda R: solve(R.ravel()).reshape(R.shape)
-
-        return preconditioner
-
-    def solve(self, theta, w0, tol):
-        """Newton with preconditioned conjugate gradients."""
-        K = len(self.classes)
-        W = np.zeros((self.A.shape[1], K)) if w0 is None else w0
-        W, curvature, n_iter = newton_multinomial(
-            self.A,
-            self.y,
-            self.weights(theta),
-            self.lam(theta),
-            self.intercept and not self.penalised_intercept,
-            W,
-            tol,
-            self._precondition(theta),
-        )
-        self._last = (W, curvature)
-        return W, n_iter
-
-    def solve_hessian(self, w, theta, rhs, tol):
-        """Conjugate gradients with the same preconditioner."""
-        if self._last[0] is not w:
-            self.solve(theta, w, tol)
-        curvature = self._last[1]
-        inverse = self._precondition(theta)(curvature, False)
-        return pcg(curvature.product, rhs, inverse, tol)[0]
-
-    def _first(self, w, theta):
-        return Multinomial().evaluate(self.A @ w, self.y, 1)[1]
-
-
-def _jacobi(curvature):
-    A, spread = curvature.A, curvature.P * (1 - curvature.P)
-    spread = curvature.s[:, None] * spread
-    squares = A.power(2) if sparse.issparse(A) else A**2
-    diagonal = np.asarray(squares.T @ spread) + curvature.lam[:, None]
-    diagonal[diagonal <= 0] = 1.0
-    return lambda R: R / diagonal
-
-
-class LogisticProblem(InnerProblem):
-    """Chooses between two classes and more when it sees them."""
-
-    parameters = {"C": (None,), "sample_weight": ("sample", "group")}
-
-    def __init__(self, estimator):
-        super().__init__(estimator)
-        penalty = getattr(estimator, "penalty", "deprecated")
-        mixed = penalty == "deprecated" and getattr(estimator, "l1_ratio", 0) not in (
-            0,
-            None,
-        )
-        if penalty not in ("l2", "deprecated") or mixed:
-            raise ValueError(
-                "The inner problem of LogisticRegression has an L2 penalty. Got "
-                f"penalty={penalty!r} and "
-                f"l1_ratio={getattr(estimator, 'l1_ratio', None)!r}."
-            )
-
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
-        """Take the rows of one fold."""
-        kind = BinaryLogistic if len(classes) == 2 else MultinomialLogistic
-        problem = kind(self.estimator)
-        if getattr(self.estimator, "solver", None) == "liblinear":
-            problem.penalised_intercept = True
-            problem.intercept_scale = float(self.estimator.intercept_scaling)
-        return problem.bind(
-            X, y, sample_weight=sample_weight, X_val=X_val, classes=classes
+        return (
+            np.asarray(self.A.T @ (s[:, None] * first)) + lam.reshape(len(lam), -1) * w
         )
 
 
@@ -364,7 +287,30 @@ class LinearSVCProblem(SmoothLinear):
     def _targets(self):
         if len(self.classes) == 2:
             return (2.0 * self.y - 1.0)[:, None]
-        return np.where(self.y[:, None] == np.arange(len(self.classes)), 1.0, -1.0)
+        return np.where(self._own(), 1.0, -1.0)
+
+    def _own(self):
+        return self.y[:, None] == np.arange(len(self.classes))
+
+    def _rest_is_plain(self):
+        """Whether liblinear weighs a class in its own margin alone."""
+        return len(self.classes) > 2 and self.estimator.class_weight is not None
+
+    def weights(self, theta):
+        """Weights of the rows, by margin where they differ."""
+        s = super().weights(theta)
+        if not self._rest_is_plain():
+            return s
+        return np.where(self._own(), s[:, None], self._unbalanced(theta)[:, None])
+
+    def _pull_weights(self, theta, slopes):
+        """Both kinds of margins."""
+        if not self._rest_is_plain():
+            return super()._pull_weights(theta, slopes)
+        own = self._own()
+        given = 1.0 if self.sample_weight is None else self.sample_weight
+        rest = np.sum(np.where(own, 0.0, slopes), axis=1)
+        return super()._pull_weights(theta, np.where(own, slopes, 0.0)) + given * rest
 
 
 class LinearSVRProblem(SmoothLinear):
@@ -410,6 +356,28 @@ class SquaredRows(Certified):
     kind = "squared"
 
     _penalty_name = "alpha"
+    #: whether an array of penalties has one a target, not one a feature
+    per_output = False
+
+    def lam(self, theta):
+        """Penalty of each row of W, or of each of its entries."""
+        if not self.per_output:
+            return super().lam(theta)
+        lam = np.zeros((self.A.shape[1], self.T.shape[1]))
+        lam[: self.X.shape[1]] = self._penalty(theta)
+        return lam
+
+    def rows_for_bounds(self, theta):
+        """Design, weights and penalties, the smallest over the targets."""
+        A, s, lam = super().rows_for_bounds(theta)
+        return A, s, lam.reshape(len(lam), -1).min(axis=1)
+
+    def cross(self, w, theta, q):
+        """Add a penalty a target."""
+        out = super().cross(w, theta, q)
+        if self.per_output and np.ndim(theta.get("alpha", 0.0)):
+            out["alpha"] = np.sum((w * q)[: self.X.shape[1]], axis=0)
+        return out
 
     def _loss(self, theta):
         return Squared()
@@ -425,6 +393,5 @@ class SquaredRows(Certified):
         return {"alpha": slope if alpha.ndim else float(slope.sum())}
 
 
-inner_problem.register(LogisticRegression, LogisticProblem)
 inner_problem.register(LinearSVC, LinearSVCProblem)
 inner_problem.register(LinearSVR, LinearSVRProblem)

@@ -1,12 +1,13 @@
 """Inner problem of our networks: weight decay by implicit differentiation.
 
 The fit itself is the estimator's; torch is imported by the first solve. At the weights
-it ends in, the training loss plus half the decay times the squared weights is taken to
-be stationary, and its Hessian enters through products alone.
+it ends in, the training loss plus half the decays times the squared weights of their
+layers is taken to be stationary, and its Hessian enters through products alone.
 """
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils import check_random_state
 
 from skdiff._nn._estimators import BaseNeural
 from skdiff.model_selection._inner import InnerProblem, Point, inner_problem
@@ -46,11 +47,32 @@ def largest_eigenvalue(product, n, *, n_iter=20, seed=0):
 class NetworkProblem(InnerProblem):
     """Every evaluation is a fresh fit: warm starts would change the answer."""
 
-    parameters = {"alpha": (None,)}
+    parameters = {"alpha": (None, "layer", "group")}
     cheap = False
     warm = False
-    #: terms of the Neumann series
+    #: terms of the Neumann series, after the first
     n_terms = 50
+
+    def __init__(self, estimator):
+        reason = estimator._no_gradient()
+        if reason is not None:
+            raise TypeError(
+                f"{type(estimator).__name__} has no inner problem: {reason}, so its "
+                "alpha has no gradient. Try a list of values, or HyperbandSearchCV."
+            )
+        super().__init__(estimator)
+        if not estimator._decays_by_layer:
+            self.parameters = {"alpha": (None,)}
+
+    def bind(self, X, y, **rows):
+        """Take the rows; without a seed, draw one for all points of the search."""
+        if self.estimator.random_state is None:
+            self.estimator = self.fresh(check_random_state(None)).estimator
+        return super().bind(X, y, **rows)
+
+    def size(self, name, per):
+        """Layers, where features of other models are."""
+        return self.estimator._n_layers()
 
     def solve(self, theta, w0, tol):
         """Fit the estimator afresh."""
@@ -74,27 +96,29 @@ class NetworkProblem(InnerProblem):
         return Point(model, self.predict(model, self.X_val), n_iter)
 
     def hypergradient(self, theta, point, gradient, tol):
-        """Return ``-w . q``; q by conjugate gradients, or by the Neumann series.
+        """Return ``-W_l . q_l``; q by conjugate gradients, or by the Neumann series.
 
         Away from a minimum the Hessian may have negative curvature, at which conjugate
         gradients stop short; the damped series is used then.
         """
-        model = point.w
+        model, alpha = point.w, theta["alpha"]
         if model._state is None:  # a constant: nothing depends on the decay
-            return {"alpha": 0.0}
+            return {"alpha": np.zeros_like(np.asarray(alpha, dtype=float))}
         derivatives = _Derivatives(model, self.X, self.y, self.sample_weight)
         rhs = derivatives.pull(self.X_val, gradient)
-        alpha = float(theta["alpha"])
+        decay = derivatives.spread(alpha)
 
         def product(v):
-            return derivatives.hessian_product(v) + alpha * derivatives.decayed * v
+            return derivatives.hessian_product(v) + decay * v
 
-        q, _ = pcg(product, rhs, lambda r: r, 1e-4, max_iter=2 * self.n_terms)
+        rtol = min(1e-4, 100 * tol)
+        q, _ = pcg(product, rhs, lambda r: r, rtol, max_iter=2 * self.n_terms)
         left = np.linalg.norm(product(q) - rhs)
         if left > 1e-2 * np.linalg.norm(rhs):
             largest = largest_eigenvalue(product, len(rhs))
             q = neumann(product, rhs, largest=largest, n_terms=self.n_terms)
-        return {"alpha": -float((derivatives.decayed * derivatives.weights) @ q)}
+        slopes = -derivatives.by_layer(derivatives.weights * q)
+        return {"alpha": slopes if np.ndim(alpha) else float(slopes.sum())}
 
 
 class _Derivatives:
@@ -107,18 +131,21 @@ class _Derivatives:
 
         self.torch, self.model = torch, model
         self.double = torch.float64
-        module = model._module(
-            model.n_features_in_, model._n_outputs(vars(model)), seeded(0)
-        ).to(self.double)
+        n_out = model._n_outputs(vars(model))
+        module = model._module(model.n_features_in_, n_out, seeded(0)).to(self.double)
         load_arrays(module, model._state["arrays"])
         self.module = module.eval()
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.weights = np.concatenate(
             [p.detach().numpy().ravel() for p in self.parameters]
         )
-        # the decay acts on matrices, not on biases
-        self.decayed = np.concatenate(
-            [np.full(p.numel(), float(p.ndim > 1)) for p in self.parameters]
+        # the decay acts on matrices, not on biases: -1
+        matrix = np.cumsum([p.ndim > 1 for p in self.parameters]) - 1
+        self.layer = np.concatenate(
+            [
+                np.full(p.numel(), k if p.ndim > 1 else -1)
+                for k, p in zip(matrix, self.parameters, strict=True)
+            ]
         )
         encoding = {
             k: v
@@ -135,21 +162,67 @@ class _Derivatives:
         self.weight = None
         if weight is not None:
             self.weight = torch.as_tensor(weight / weight.mean(), dtype=self.double)
+        self.loss, self.twice = model._fitted_loss(self.target, self.weight, n_out)
+        self.first = None
+
+    def spread(self, alpha):
+        """Decay of every entry of the weights."""
+        per_layer = np.append(np.full(self.layer.max() + 1, alpha, dtype=float), 0.0)
+        return per_layer[self.layer]
+
+    def by_layer(self, values):
+        """Sum over the entries of each layer; biases belong to none."""
+        return np.bincount(self.layer + 1, weights=values)[1:]
+
+    def gradient(self, create_graph=False):
+        """Gradient of the training loss, without the decay."""
+        loss = self.loss(self.module(self.X), self.target, self.weight)
+        parts = self.torch.autograd.grad(
+            loss, self.parameters, create_graph=create_graph
+        )
+        return self.torch.cat([g.reshape(-1) for g in parts])
 
     def hessian_product(self, v):
         """Product of the training loss's Hessian with a vector."""
+        if not self.twice:
+            return self._difference(v)
         torch = self.torch
-        loss = self.model._batch_loss(self.module(self.X), self.target, self.weight)
-        first = torch.autograd.grad(loss, self.parameters, create_graph=True)
-        flat = torch.cat([g.reshape(-1) for g in first])
-        inner = flat @ torch.as_tensor(v)
-        second = torch.autograd.grad(inner, self.parameters, allow_unused=True)
+        if self.first is None:  # one graph serves all products
+            self.first = self.gradient(create_graph=True)
+        inner = self.first @ torch.as_tensor(v)
+        second = torch.autograd.grad(
+            inner, self.parameters, retain_graph=True, allow_unused=True
+        )
         return np.concatenate(
             [
                 (torch.zeros_like(p) if g is None else g).reshape(-1).numpy()
                 for g, p in zip(second, self.parameters, strict=True)
             ]
         )
+
+    def _difference(self, v):
+        """Return the same by a central difference of gradients."""
+        size = float(np.linalg.norm(v))
+        if size == 0.0:
+            return np.zeros_like(v)
+        step = 1e-5 / size
+        sides = [self._gradient_at(self.weights + s * v) for s in (step, -step)]
+        self._put(self.weights)
+        return (sides[0] - sides[1]) / (2 * step)
+
+    def _gradient_at(self, weights):
+        self._put(weights)
+        return self.gradient().numpy()
+
+    def _put(self, weights):
+        values = self.torch.from_numpy(weights)
+        with self.torch.no_grad():
+            for p, part in zip(
+                self.parameters,
+                values.split([p.numel() for p in self.parameters]),
+                strict=True,
+            ):
+                p.copy_(part.view_as(p))
 
     def pull(self, X_val, gradient):
         """Gradient in the weights from one in the raw predictions."""

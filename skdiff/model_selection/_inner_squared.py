@@ -10,7 +10,7 @@ from skdiff.model_selection._inner_linear import SquaredRows
 from skdiff.model_selection._smooth import cholesky_solver, pcg
 
 # below this share of the largest eigenvalue a Gram matrix has lost too many digits
-_GRAM_DIGITS = 1e-7
+GRAM_DIGITS = 1e-7
 
 
 class CentredRows(InnerProblem):
@@ -22,6 +22,7 @@ class CentredRows(InnerProblem):
         n = X.shape[0]
         Y = y.reshape(n, -1).astype(float)
         s = np.ones(n) if sample_weight is None else sample_weight
+        self.weighted = sample_weight is not None
         self.root = np.sqrt(s)
         if self.estimator.fit_intercept:
             share = s / s.sum()
@@ -37,6 +38,13 @@ class CentredRows(InnerProblem):
     def _centred(self, X):
         """Return dense centred rows."""
         return X - self.x_mean
+
+    def _design(self):
+        """Return dense centred training rows, scaled by the weights."""
+        A = self._centred(self.X)
+        if self.weighted:
+            A *= self.root[:, None]
+        return A
 
     def predict(self, w, X):
         """Values."""
@@ -67,13 +75,13 @@ class SpectralRidge(CentredRows):
     def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
         """Take the rows of one fold and decompose them."""
         super().bind(X, y, sample_weight=sample_weight, X_val=X_val, classes=classes)
-        A = self.root[:, None] * self._centred(X)
+        A = self._design()
         n, d = A.shape
         squares, self.V = None, None
         if n >= d:
-            squares, V = eigh(A.T @ A, check_finite=False)
+            squares, V = eigh(A.T @ A, check_finite=False, driver="evd")
             largest = squares[-1] if d else 0.0
-            if self.smallest_alpha > _GRAM_DIGITS * largest:
+            if self.smallest_alpha > GRAM_DIGITS * largest:
                 squares = np.maximum(squares, 0.0)
                 self.V, self.c = V, V.T @ (A.T @ self.R)
         if self.V is None:
@@ -123,7 +131,7 @@ class GramRidge(CentredRows):
     def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
         """Take the rows of one fold."""
         super().bind(X, y, sample_weight=sample_weight, X_val=X_val, classes=classes)
-        self.A = self.root[:, None] * self._centred(X)
+        self.A = self._design()
         n, d = self.A.shape
         self.dual = d > n
         self.G = None if self.dual else self.A.T @ self.A
@@ -261,6 +269,7 @@ class RidgeProblem(InnerProblem):
         """Take the rows of one fold."""
         if "sample_weight" in self.lowest:
             problem = SquaredRows(self.estimator)
+            problem.per_output = True
         elif sparse.issparse(X):
             problem = SparseOutputRidge(self.estimator)
         else:

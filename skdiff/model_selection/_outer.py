@@ -13,6 +13,8 @@ Objective = Callable[[Array], tuple[float, Array]]
 # slopes this small a share of tol * C are zero: of one variable, and of a vector
 _ZERO, _FLAT = 1e-6, 1e-2
 _PATIENCE, _GAIN = 15, 1e-3
+_NEAR = 0.1  # steps within which a secant of the slope predicts the next
+_SMOOTH = 0.02  # error of a trapezoid rule over a short step without a kink
 _SECOND = 8  # points for another valley
 _STEEP = 1.2  # a scan that has risen by a fifth and rises on is over
 
@@ -112,16 +114,22 @@ def _close(
             # creeping up on a kink from one side: reach over it, at most half way
             reach = min(4.0**creeping * abs(t - best), abs(other - best) / 2)
             t = t if creeping == 0 else best + np.sign(other - best) * reach
-        edge = 0.01 * abs(other - best)
+        edge = min(0.01 * abs(other - best), tol / 4)
         t = float(np.clip(t, min(best, other) + edge, max(best, other) - edge))
         found, tilt = at(t)
-        if abs(t - last) < tol / 2 and found <= value:
-            # a short step is the end only if the slope says that the next is short too
-            bend = abs(tilt - seen[last][1])
-            if abs(tilt) * abs(t - last) <= bend * tol / 2:
+        if abs(t - last) < _NEAR and found <= value:
+            # the end, if the slopes say that the next step is shorter than asked, and
+            # the values that no kink between the two feigns it
+            step, before = t - last, seen[last]
+            bend = abs(tilt - before[1])
+            linear = step * (tilt + before[1]) / 2
+            kink = abs(found - before[0] - linear) > _SMOOTH * bend * abs(step)
+            near = abs(step) < tol / 2 or not kink
+            if near and abs(tilt) * abs(step) <= bend * tol / 4:
                 return Outcome(t, len(seen), True)
         last = t
-        creeping = creeping + 1 if found < value and tilt * (other - t) < 0 else 0
+        crept = found < value and tilt * (other - t) < 0 and abs(tilt) > abs(slope) / 10
+        creeping = creeping + 1 if crept else 0
         if found >= value:
             other = t
         elif tilt * (other - t) < 0:  # the minimum lies between t and other

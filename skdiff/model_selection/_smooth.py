@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from scipy.linalg import eigvalsh
-from scipy.linalg.lapack import dpotrf, dpotrs, spotrf, spotrs
+from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from skdiff._convex._losses import Array, Loss, Multinomial
+from skdiff._convex._losses import Array, Loss
 from skdiff._convex._newton import spd_solve
 
 DIRECT = 2000
-_ARMIJO, _HALVINGS = 1e-4, 40
-_MANY = 8  # inner iterations after which a preconditioner is worth computing anew
+ARMIJO, HALVINGS = 1e-4, 40
 _STEP_RTOL = 1e-3  # of an inexact Newton step; the error shrinks by it each time
 
 
@@ -39,12 +38,12 @@ class EpsilonInsensitive:
 
 
 def pcg(
-    product: Callable[[Array], Array],
-    b: Array,
-    precondition: Callable[[Array], Array],
+    product: Callable[[Any], Any],
+    b: Any,
+    precondition: Callable[[Any], Any],
     tol: float,
     max_iter: int = 1000,
-) -> tuple[Array, int]:
+) -> tuple[Any, int]:
     """Preconditioned conjugate gradients to a relative residual of ``tol``."""
     x = np.zeros_like(b)
     r = b.copy()
@@ -74,16 +73,6 @@ def cholesky_solver(H: Array) -> Callable[[Array], Array]:
     if info == 0 and np.isfinite(factor[-1, -1]):
         return lambda b: np.asarray(dpotrs(factor, b, lower=1)[0]).reshape(b.shape)
     return lambda b: spd_solve(H, b)
-
-
-def rough_solver(H: Array) -> Callable[[Array], Array]:
-    """Return an approximate solve in single precision, to precondition with."""
-    unit = np.sqrt(np.maximum(np.diag(H), 1e-300))
-    scaled = (H / unit / unit[:, None]).astype(np.float32, copy=False)
-    factor, info = spotrf(scaled, lower=1)
-    if info != 0:
-        return cholesky_solver(H.astype(np.float64))
-    return lambda b: spotrs(factor, (b / unit).astype(np.float32), lower=1)[0] / unit
 
 
 class Curvature:
@@ -149,11 +138,11 @@ def newton_linear(
         if -slope <= small:
             return w + step, curvature, n_iter
         dz, t = A @ step, 1.0
-        for _ in range(_HALVINGS):
+        for _ in range(HALVINGS):
             with np.errstate(over="ignore", invalid="ignore"):
                 found = loss.evaluate(z + t * dz, y, 2)
                 trial = float(s @ found[0] + lam @ (w + t * step) ** 2 / 2)
-            if trial <= value + _ARMIJO * t * slope:
+            if trial <= value + ARMIJO * t * slope:
                 break
             t /= 2
         else:
@@ -162,105 +151,21 @@ def newton_linear(
     return w, curvature, max_iter
 
 
-class MultinomialCurvature:
-    """Hessian of the multinomial loss at probabilities ``P``, plus the penalty."""
-
-    def __init__(self, A: Any, s: Array, P: Array, lam: Array, free: bool) -> None:
-        self.A, self.s, self.P, self.lam, self.free = A, s, P, lam, free
-
-    def product(self, U: Array) -> Array:
-        """Product with the matrix; a shift of all unpenalised rows is made definite."""
-        V = self.A @ U
-        V -= np.sum(self.P * V, axis=1, keepdims=True)
-        V *= self.P
-        V *= self.s[:, None]
-        HU = np.asarray(self.A.T @ V) + self.lam[:, None] * U
-        if self.free:  # adding the same number to all intercepts changes nothing
-            HU[-1] += self.s.sum() * U[-1].mean()
-        return HU
-
-    def loss_matrix(self, dtype: Any = np.float64) -> Array:
-        """Matrix of the loss alone, classes within features."""
-        (n, p), K = self.A.shape, self.P.shape[1]
-        A, P = self.A.astype(dtype, copy=False), self.P.astype(dtype, copy=False)
-        s = self.s.astype(dtype, copy=False)
-        # sum_i s_i (diag(p_i) - p_i p_i') x a_i a_i'
-        G = ((np.sqrt(s)[:, None] * A)[:, :, None] * P[:, None, :]).reshape(n, p * K)
-        H = -(G.T @ G)
-        view = H.reshape(p, K, p, K)
-        for k in range(K):
-            view[:, k, :, k] += (A.T * (s * P[:, k])) @ A
-        if self.free:
-            view[-1, :, -1, :] += s.sum() / K
-        return H
-
-
-def smallest_eigenvalue(curvature: "Curvature | MultinomialCurvature") -> float:
+def smallest_eigenvalue(curvature: Curvature) -> float:
     """Smallest eigenvalue of a Hessian, from its matrix or by Lanczos steps."""
-    shape: tuple[int, ...] = (curvature.A.shape[1],)
-    if isinstance(curvature, MultinomialCurvature):
-        shape = (*shape, curvature.P.shape[1])
-        direct = not sparse.issparse(curvature.A) and np.prod(shape) <= DIRECT
-    else:
-        direct = curvature.direct
-    if direct and isinstance(curvature, Curvature):
+    if curvature.direct:
         return float(eigvalsh(curvature.matrix(), subset_by_index=[0, 0])[0])
-    if direct and isinstance(curvature, MultinomialCurvature):
-        H = curvature.loss_matrix()
-        H.flat[:: len(H) + 1] += np.repeat(curvature.lam, shape[-1])
-        return float(eigvalsh(H, subset_by_index=[0, 0])[0])
+    return lanczos_smallest(curvature.product, (curvature.A.shape[1],))
+
+
+def lanczos_smallest(
+    product: Callable[[Array], Array], shape: tuple[int, ...]
+) -> float:
+    """Lower bound of the smallest eigenvalue, by Lanczos steps."""
     n = int(np.prod(shape))
     operator = LinearOperator(
-        (n, n), matvec=lambda v: curvature.product(v.reshape(shape)).ravel()
+        (n, n), matvec=lambda v: product(v.reshape(shape)).ravel()
     )
     # a Lanczos value lies above the true one by far less than a tenth
     found = eigsh(operator, k=1, which="SA", v0=np.ones(n), return_eigenvectors=False)
     return 0.9 * float(found[0])
-
-
-def newton_multinomial(
-    A: Any,
-    y: Array,
-    s: Array,
-    lam: Array,
-    free: bool,
-    W: Array,
-    tol: float,
-    preconditioner: Callable[[MultinomialCurvature, bool], Callable[[Array], Array]],
-    max_iter: int = 100,
-) -> tuple[Array, MultinomialCurvature, int]:
-    """Minimise the penalised cross-entropy by Newton steps.
-
-    ``preconditioner(curvature, fresh)`` returns an approximate inverse; with ``fresh``
-    it has to be computed at this curvature.
-    """
-    loss = Multinomial()
-    Z = A @ W
-    value, first = loss.evaluate(Z, y, 1)
-    total = float(s @ value + lam @ (W**2).sum(axis=1) / 2)
-    rows = np.arange(len(y))
-    fresh = False
-    for n_iter in range(1, max_iter + 1):
-        gradient = np.asarray(A.T @ (s[:, None] * first)) + lam[:, None] * W
-        P = first
-        P[rows, y] += 1.0
-        curvature = MultinomialCurvature(A, s, P, lam, free)
-        precondition = preconditioner(curvature, fresh)
-        step, used = pcg(curvature.product, -gradient, precondition, 1e-2)
-        fresh = used > _MANY
-        slope = float(np.vdot(gradient, step))
-        small = max(tol**2, 4 * np.finfo(float).eps) * max(abs(total), 1e-300)
-        if -slope <= small:
-            return W + step, curvature, n_iter
-        dZ, t = A @ step, 1.0
-        for _ in range(_HALVINGS):
-            found: Any = loss.evaluate(Z + t * dZ, y, 1)
-            trial = float(s @ found[0] + lam @ ((W + t * step) ** 2).sum(axis=1) / 2)
-            if trial <= total + _ARMIJO * t * slope:
-                break
-            t /= 2
-        else:
-            return W, curvature, n_iter
-        W, Z, total = W + t * step, Z + t * dZ, trial
-        first = found[1]
-    return W, curvature, max_iter

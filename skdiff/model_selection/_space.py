@@ -15,7 +15,7 @@ from scipy.special import expit
 
 Array = np.ndarray
 SCALES = ("log", "linear", "logit")
-PER = (None, "feature", "group", "output", "sample")
+PER = (None, "feature", "group", "output", "layer", "coefficient", "sample")
 _NAMES = ("loguniform", "reciprocal", "uniform")
 _LOGIT_END = 8.0  # where the logistic function is within 3e-4 of its ends
 
@@ -25,8 +25,8 @@ class Continuous:
     """An interval of a continuous hyperparameter, for one value or for many.
 
     Use it in the ``param_distributions`` of :class:`GradientSearchCV` where a frozen
-    ``loguniform`` or ``uniform`` says too little: for a penalty per feature, per group
-    or per output, a weight per row, or a bounded share.
+    ``loguniform`` or ``uniform`` says too little: for a penalty per feature, per group,
+    per output or per layer of a network, a weight per row, or a bounded share.
 
     Parameters
     ----------
@@ -39,12 +39,15 @@ class Continuous:
         the value itself. ``"logit"`` searches ``low + (high - low) / (1 +
         exp(-theta))``, which approaches the ends without reaching them: for weights
         and shares.
-    per : {None, "feature", "group", "output", "sample"}, default=None
+    per : {None, "feature", "group", "output", "layer", "coefficient", "sample"}, \
+            default=None
         What has a value of its own: nothing (one value for all), each feature that
-        the last step sees, each group named in ``groups``, each target, or each row.
+        the last step sees, each group named in ``groups``, each target, each weight
+        matrix of a network (from the input on), each coefficient of a model with a row
+        of them a class, or each row.
     groups : array-like, default=None
-        With ``per="group"``: a label for each feature (or, for row weights, for each
-        row). Equal labels share a value.
+        With ``per="group"``: a label for each feature, for each weight matrix of a
+        network or, for row weights, for each row. Equal labels share a value.
     init : float, default=None
         Where searches in several dimensions and row weights start; the middle of the
         interval in its scale if None.
@@ -205,13 +208,15 @@ class Continuous:
 class Variable:
     """One hyperparameter of the search: its interval, and which entries are tied.
 
-    ``codes[j]`` is the outer variable of entry ``j``; None for a plain number.
+    ``codes[j]`` is the outer variable of entry ``j``; None for a plain number. A
+    ``shape`` says that the estimator takes the entries as a matrix.
     """
 
     key: str
     name: str
     spec: Continuous
     codes: Array | None
+    shape: tuple[int, ...] | None = None
 
     @property
     def size(self) -> int:
@@ -221,7 +226,10 @@ class Variable:
     def value(self, theta: Array) -> Any:
         """Value for the estimator: a float, or an array."""
         values = self.spec.value(theta)
-        return float(values[0]) if self.codes is None else values[self.codes]
+        if self.codes is None:
+            return float(values[0])
+        found = values[self.codes]
+        return found if self.shape is None else found.reshape(self.shape)
 
     def pull(self, theta: Array, gradient: Any) -> Array:
         """Turn a gradient in the value into one in the outer variables."""
@@ -278,6 +286,7 @@ class Space:
                     v.name,
                     v.spec,
                     None if v.codes is None else np.zeros_like(v.codes),
+                    v.shape,
                 )
                 for v in self.variables
             ]
@@ -315,7 +324,9 @@ def from_distribution(key: str, given: Any) -> Continuous | list[Any]:
             f"param_distributions[{key!r}] is a {name} distribution. Gradient search "
             "needs an interval: loguniform, uniform or Continuous."
         )
-    if isinstance(given, (list, tuple, np.ndarray)) and np.ndim(given) <= 1:
+    # values of a list may be tuples themselves, such as the sizes of hidden layers
+    flat = isinstance(given, np.ndarray) and given.ndim == 1
+    if flat or isinstance(given, (list, tuple)):
         if len(given) == 0:
             raise ValueError(f"param_distributions[{key!r}] is an empty list.")
         return list(given)

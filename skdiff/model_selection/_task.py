@@ -17,12 +17,18 @@ from skdiff.model_selection._evaluate import (
 )
 from skdiff.model_selection._folds import fit_with_weights, make_folds, take_apart
 from skdiff.model_selection._inner import inner_problem
+from skdiff.model_selection._kinked import quadratics
+from skdiff.model_selection._leave_one_out import (
+    LeaveOneOutEvaluator,
+    leave_one_out,
+)
 from skdiff.model_selection._outer import lbfgs, root
 from skdiff.model_selection._space import Space, Variable
 
 ROW_WEIGHTS = "sample_weight"
 _FEW = 50  # variables for which a quasi-Newton search is worth expensive solves
 _SCAN = 5
+_FLAT = 5  # variables whose quadratics a handful of points can fit
 
 
 class Task:
@@ -31,29 +37,38 @@ class Task:
     def __init__(self, search, chosen, problem, context):
         estimator = clone(search.estimator).set_params(**clone(chosen, safe=False))
         data, intervals = problem["data"], problem["intervals"]
-        scorers = problem["scorers"]
         self.search, self.estimator, self.chosen = search, estimator, chosen
         self.data, self.context = data, context
         self.parts = take_apart(estimator)
         names = {key: key.removeprefix(self.parts.prefix) for key in intervals}
         configure = _configuration(intervals, names)
-        self.folds = make_folds(
-            estimator, data, configure, ROW_WEIGHTS in names.values()
-        )
+        specs = {names[key]: spec for key, spec in intervals.items()}
+        at_once = leave_one_out(self.parts, data, specs, problem["criterion"], search)
+        self.folds = []
+        if at_once is None:
+            self.folds = make_folds(estimator, data, configure, ROW_WEIGHTS in specs)
         self.space = Space(
             [self._variable(key, names[key], spec) for key, spec in intervals.items()]
         )
         self.translate = inner_problem(self.parts.last)
         configure(self.translate)
-        scorer = None
+        self.evaluator = self._evaluator(problem, at_once)
+        self.evaluator.on_row = self._report
+        self.converged, self.bounds = True, {}
+
+    def _evaluator(self, problem, at_once):
+        """Evaluate fold by fold, or all at once where one decomposition serves."""
+        search, scorers, scorer = self.search, problem["scorers"], None
+        if at_once is not None:
+            return LeaveOneOutEvaluator(*at_once, self.space, search.inner_tol)
         if search.scoring is not None:
             plain = hasattr(scorers, "_scorers") or hasattr(scorers, "_response_method")
             scorer = scorer_of_folds(
                 scorers,
-                hasattr(estimator, "predict_proba"),
+                hasattr(self.estimator, "predict_proba"),
                 None if plain else self._fitted_fold,
             )
-        self.evaluator = Evaluator(
+        return Evaluator(
             self.folds,
             self.space,
             problem["criterion"],
@@ -62,8 +77,6 @@ class Task:
             scorer=scorer,
             n_jobs=search.n_jobs,
         )
-        self.evaluator.on_row = self._report
-        self.converged, self.bounds = True, {}
 
     def _variable(self, key, name, spec):
         """Resolve sizes that only the data tell."""
@@ -71,17 +84,15 @@ class Task:
             return Variable(key, name, spec, None)
         if name == ROW_WEIGHTS:
             n = len(self.data.target.codes)
-        elif spec.per == "output":
-            y = self.data.target.codes
-            n = 1 if y.ndim == 1 else y.shape[1]
         else:
-            widths = {fold.problem.X.shape[1] for fold in self.folds}
-            if len(widths) > 1:
+            sizes = {fold.problem.size(name, spec.per) for fold in self.folds}
+            if len(sizes) > 1:
                 raise ValueError(
-                    f"{key!r} has a value per feature, but the last step sees "
-                    f"{sorted(widths)} features in different folds."
+                    f"{key!r} has a value per {spec.per}, but the last step sees "
+                    f"{sorted(sizes)} of them in different folds."
                 )
-            n = widths.pop()
+            n = sizes.pop()
+        shape, n = (n, int(np.prod(n))) if isinstance(n, tuple) else (None, n)
         codes = np.arange(n)
         if spec.per == "group":
             if np.shape(spec.groups) != (n,):
@@ -90,7 +101,7 @@ class Task:
                     f"{np.shape(spec.groups)}."
                 )
             codes = np.unique(np.asarray(spec.groups), return_inverse=True)[1]
-        return Variable(key, name, spec, codes)
+        return Variable(key, name, spec, codes, shape)
 
     # --- rows -------------------------------------------------------------------------
 
@@ -140,9 +151,12 @@ class Task:
         slope, found = self.slope_of(row), {}
         pairs = zip(self.space.variables, self.space.slices, strict=True)
         for variable, part in pairs:
-            found[variable.key] = (
-                float(slope[part][0]) if variable.codes is None else slope[part]
-            )
+            entries = slope[part]
+            if variable.codes is None:
+                entries = float(entries[0])
+            elif variable.shape is not None:
+                entries = entries.reshape(variable.shape)
+            found[variable.key] = entries
         return found
 
     def _fitted_fold(self, fold, values):
@@ -153,6 +167,10 @@ class Task:
             self.parts.prefix + name: value
             for name, value in self.translate.to_params(values).items()
         }
+        if not fold.problem.warm and hasattr(fold.problem.estimator, "random_state"):
+            # of many solutions, the one that the problem finds
+            seed = fold.problem.estimator.random_state
+            settings[self.parts.prefix + "random_state"] = seed
         model = clone(self.estimator).set_params(**settings)
         data, rows = self.data, fold.train
         fit_with_weights(
@@ -198,10 +216,8 @@ class Task:
             self._take(self._minimise(self.evaluator, space, None, rng))
             return
         start = self._tied_stage(rng)
-        if np.isinf(search.tie_strength):
-            return
         row = self.evaluator.row(start)
-        if not np.isfinite(row.value):
+        if np.isinf(search.tie_strength) or not np.isfinite(row.value):
             return
         self.bounds = {}
         self.evaluator.anchor = start, search.tie_strength * abs(row.value)
@@ -211,14 +227,14 @@ class Task:
         """Best common values; row weights stay where they start."""
         space = self.space
         start = space.start()
-        free = [v for v in space.variables if v.spec.per != "sample"]
+        free = [v for v in space.variables if v.name != ROW_WEIGHTS]
         if not free:
             return start
         tied = Space(free).tied()
         parts = [
             part
             for v, part in zip(space.variables, space.slices, strict=True)
-            if v.spec.per != "sample"
+            if v.name != ROW_WEIGHTS
         ]
 
         def spread(theta):
@@ -272,6 +288,11 @@ class Task:
             outcome = root(slope, low, high, n_scan=n_scan, upward=upward, **options)
             self._note_bounds(space, np.array([outcome.theta]), [outcome.bound])
             return outcome
+        if self._kinked(space.size, start):
+            scan = self._scan(space, 5 * (search.n_starts - 1))
+            best = quadratics(objective, scan, lower, upper, **options)
+            self._note_sides(objective, space, best.theta)
+            return best
         outcomes = []
         for theta in self._starts(objective, space, start, rng):
             if solver == "lbfgs":
@@ -286,25 +307,20 @@ class Task:
                 self.evaluator.row(visited)
             self.context = context
         best = min(outcomes, key=lambda o: objective(np.asarray(o.theta))[0])
-        _, gradient = objective(np.asarray(best.theta))
-        sides = np.where(
-            (best.theta <= lower) & (gradient > 0),
-            -1,
-            np.where((best.theta >= upper) & (gradient < 0), 1, 0),
-        )
-        self._note_bounds(space, best.theta, sides)
+        self._note_sides(objective, space, best.theta)
         return best
+
+    def _kinked(self, size, start):
+        """Whether kinks of the criterion would stop a descent all the time."""
+        automatic = self.search.solver == "auto" and start is None and size <= _FLAT
+        return automatic and any(fold.problem.kinked for fold in self.folds)
 
     def _starts(self, objective, space, start, rng):
         """Best points of a small scan, or the tied optimum and random points."""
         n = self.search.n_starts
         lower, upper = space.lower, space.upper
-        width = upper - lower
         if start is None:
-            centre = space.start()
-            size = min(_SCAN + 2 * (space.size - 1), max(self.search.max_iter // 2, 1))
-            points = qmc.Halton(space.size, scramble=False).random(size)[1:]
-            scan = [centre, *(lower + width * points)]
+            scan = self._scan(space)
             values = [objective(theta)[0] for theta in scan]
             order = np.argsort(values, kind="stable")
             return [scan[i] for i in order[:n]]
@@ -313,6 +329,24 @@ class Task:
             for _ in range(n - 1)
         ]
         return [start, *others]
+
+    def _scan(self, space, more=0):
+        """Points spread over the box, its start first."""
+        lower, upper = space.lower, space.upper
+        size = _SCAN + 2 * (space.size - 1) + more
+        size = min(size, max(self.search.max_iter // 2, 1))
+        points = qmc.Halton(space.size, scramble=False).random(size)[1:]
+        return [space.start(), *(lower + (upper - lower) * points)]
+
+    def _note_sides(self, objective, space, theta):
+        """Ends of the intervals that the criterion would go beyond."""
+        _, gradient = objective(np.asarray(theta))
+        sides = np.where(
+            (theta <= space.lower) & (gradient > 0),
+            -1,
+            np.where((theta >= space.upper) & (gradient < 0), 1, 0),
+        )
+        self._note_bounds(space, theta, sides)
 
     def _note_bounds(self, space, theta, sides):
         for variable, part in zip(space.variables, space.slices, strict=True):

@@ -16,20 +16,24 @@ from skdiff._sklearn import Interval, check_sample_weight, fit_context
 from skdiff._validation import refuse_dates
 from skdiff.model_selection._inner import inner_problem
 from skdiff.model_selection._inner_lasso import WeightedElasticNetProblem
-from skdiff.model_selection._inner_linear import LogisticProblem
+from skdiff.model_selection._inner_logistic import LogisticProblem
 from skdiff.model_selection._inner_squared import WeightedRidgeProblem
 
 
-def _check_vector(values, name, n_features, *, positive):
-    """A penalty for all features or one for each."""
+def _check_vector(values, name, n_features, *, positive, n_classes=None):
+    """A penalty for all features, for each, or for each in each of many classes."""
     try:
         values = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a number or an array of numbers.") from error
-    if values.shape not in ((), (n_features,)):
+    shapes, matrix = [(), (n_features,)], ""
+    if n_classes is not None and n_classes > 2:
+        shapes.append((n_classes, n_features))
+        matrix = f", or shape {shapes[-1]}, one a coefficient"
+    if values.shape not in shapes:
         raise ValueError(
             f"{name} must be a number or have shape ({n_features},), one entry a "
-            f"feature. Got shape {values.shape}."
+            f"feature{matrix}. Got shape {values.shape}."
         )
     fine = values > 0 if positive else (values >= 0) & np.isfinite(values)
     if not np.all(fine):  # NaN compares false
@@ -336,8 +340,10 @@ class WeightedLogisticRegression(ClassifierMixin, _Linear):
 
     Parameters
     ----------
-    C : float or array-like of shape (n_features,), default=1.0
-        Inverse of the penalty; ``inf`` leaves a feature unpenalised.
+    C : float or array-like of shape (n_features,) or (n_classes, n_features), \
+            default=1.0
+        Inverse of the penalty, of each feature or, for three classes and more, of each
+        coefficient; ``inf`` leaves it unpenalised.
     fit_intercept : bool, default=True
         Whether to fit an intercept, which is never penalised.
     class_weight : dict or "balanced", default=None
@@ -368,7 +374,8 @@ class WeightedLogisticRegression(ClassifierMixin, _Linear):
 
     Notes
     -----
-    Minimises the sum of log losses plus ``sum_j w_j^2 / (2 C_j)``; three classes and
+    Minimises the sum of log losses plus ``sum_j w_j^2 / (2 C_j)``, where the entries of
+    a matrix ``C`` belong to those of ``coef_``; three classes and
     more have logits of their own, as in scikit-learn. Classes that a line separates
     have no finite unpenalised solution: the last step is returned with a warning.
 
@@ -429,7 +436,7 @@ class WeightedLogisticRegression(ClassifierMixin, _Linear):
                 "WeightedLogisticRegression needs at least two classes; got one class: "
                 f"{classes[0]!r}."
             )
-        _check_vector(self.C, "C", X.shape[1], positive=True)
+        _check_vector(self.C, "C", X.shape[1], positive=True, n_classes=len(classes))
         problem = WeightedLogisticProblem(self)
         problem, w, n_iter = self._solve(problem, X, codes, weight, classes)
         if n_iter >= 100:
@@ -515,9 +522,12 @@ class WeightedLogisticRegression(ClassifierMixin, _Linear):
 
 
 class WeightedLogisticProblem(LogisticProblem):
-    """A penalty a feature."""
+    """A penalty a feature, or a coefficient."""
 
-    parameters = {"C": (None, "feature", "group"), "sample_weight": ("sample", "group")}
+    parameters = {
+        "C": (None, "feature", "group", "coefficient"),
+        "sample_weight": ("sample", "group"),
+    }
 
 
 inner_problem.register(WeightedRidge, WeightedRidgeProblem)

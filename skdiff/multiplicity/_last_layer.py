@@ -235,7 +235,7 @@ def _last_layer(network, n):
     if isinstance(network, BaseNeural):
         probe = np.zeros((1, network.n_features_in_))
         _, weight, bias = _torch_layers(network, probe)
-        alpha = float(network.alpha)
+        alpha = float(np.ravel(network.alpha)[-1])
         if is_classifier(network):
             if len(network.classes_) == 2 and len(weight) == 2:
                 # the least ||w0||^2 + ||w1||^2 of a difference is half its square

@@ -67,9 +67,10 @@ default="relu"
         Activation of the hidden layers.
     solver : {"adam", "sgd"}, default="adam"
         Optimiser.
-    alpha : float, default=1e-3
+    alpha : float or array-like of shape (n_layers,), default=1e-3
         L2 penalty: ``alpha / 2`` times the squared weights is added to the mean loss.
-        Without it, weights of separable data grow for ever.
+        Without it, weights of separable data grow for ever. An array holds one for
+        each weight matrix, from the input on: one more than there are hidden layers.
     batch_size : int or "auto", default="auto"
         Rows a step. ``"auto"`` is all rows: the exact gradient of the metric, in
         bounded memory. Smaller batches are stratified and use running rates.
@@ -376,7 +377,8 @@ default="relu"
         from skdiff._nn import _fit
 
         target, weight = data.y[:2]
-        goal = self._objective(net, target, weight, limits.one_epoch)
+        running = net.batch_size < len(target) or limits.one_epoch
+        goal = self._objective(net.n_out, target, weight, running, limits.one_epoch)
         net.objective = goal
         options = net.criterion_.batch_loss
         if self._changes_loss():
@@ -403,20 +405,34 @@ default="relu"
         self._measure(net, data, goal, limits.one_epoch)
         return run
 
-    def _objective(self, net, target, weight, one_epoch):
+    def _descends(self):
+        return True  # its steps are gradients of the one loss below
+
+    def _no_gradient(self):
+        if self.preset == "paper":
+            return 'preset="paper" trains without weight decay'
+        return super()._no_gradient()
+
+    def _fitted_loss(self, target, weight, n_out):
+        goal = self._objective(n_out, target, weight, False, False)
+        loss = self._with_options(goal.batch_loss, self._option_keywords(n_out))
+        # the slope of a metric counts as constant to autograd
+        return loss, goal.bce_weight == 1
+
+    def _objective(self, n_out, target, weight, running, one_epoch):
         """The loss, with the class totals of all rows seen so far."""
         import torch
 
         from skdiff.neural_network._anyloss_module import Metric, Objective
 
-        n_classes = max(net.n_out, 2)
+        n_classes = max(n_out, 2)
         counts = torch.ones_like(target, dtype=torch.float64)
         if weight is not None:
             counts = weight.double()
         masses = torch.zeros(n_classes, dtype=torch.float64, device=target.device)
         masses.index_add_(0, target, counts)
         # the metric of a group is its own: nothing to remember from batch to batch
-        running = (net.batch_size < len(target) or one_epoch) and not self.group_dro
+        running = running and not self.group_dro
         rates = None
         totals = getattr(self, "_totals", None)
         if totals is not None and one_epoch:

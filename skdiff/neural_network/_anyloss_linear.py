@@ -38,7 +38,8 @@ class LinearSteps:
         self.weighted = weight is not None
         self.optimizer = optimizer
         group = optimizer.param_groups[0]
-        self.lr, self.alpha = group["lr"], group["weight_decay"]
+        self.lr = group["lr"]
+        self.alpha = group["weight_decay"] * float(optimizer.penalised[0])
         self.betas, self.eps = group.get("betas"), group.get("eps")
         self.momentum = group.get("momentum", 0.0)
         self.flat = optimizer.flat.numpy()

@@ -20,6 +20,12 @@ class BaseLipschitz(BaseNeural):
         "activation": [StrOptions({"identity", "logistic", "tanh", "relu", "elu"})],
     }
 
+    # a layer is made of the direction of its free matrix, whose length decays to no end
+    _decays_by_layer = False
+
+    def _no_gradient(self):
+        return "its bound makes the fit independent of the size of its free parameters"
+
     def _module(self, n_in, n_out, generator):
         from skdiff.neural_network._lipschitz_module import LipschitzMLP
 

@@ -62,8 +62,9 @@ default="relu"
         Activation of the hidden layers.
     solver : {"adam", "sgd"}, default="adam"
         Optimiser.
-    alpha : float, default=0.0
-        L2 penalty of the means, on top of the prior.
+    alpha : float or array-like of shape (n_layers,), default=0.0
+        L2 penalty of the means, on top of the prior; an array holds one for each
+        weight matrix, from the input on: one more than there are hidden layers.
     batch_size : int or "auto", default=128
         Rows a step. ``"auto"`` is all rows of small tables, 256 of others.
     learning_rate_init : float, default=0.002

@@ -1,6 +1,8 @@
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.svm import SVC
 
 from skdiff.model_selection import Continuous, WeightedRidge
+from skdiff.neural_network import AnyLossClassifier
 
 QUICK = {
     "GradientSearchCV": [
@@ -19,6 +21,24 @@ QUICK = {
             "param_distributions": {"alpha": Continuous(1e-2, 1e3, per="feature")},
             "cv": 3,
             "max_iter": 15,
+        },
+        {  # no unique fits
+            "estimator": AnyLossClassifier(
+                bce_weight=1.0, warmup_iter=0, max_iter=6, random_state=0
+            ),
+            "param_distributions": {"alpha": Continuous(1e-3, 1.0)},
+            "cv": 2,
+            "max_iter": 3,
+            "tol": 0.5,
+        },
+        {
+            "estimator": SVC(random_state=0),
+            "param_distributions": {
+                "C": Continuous(1e-1, 1e2),
+                "gamma": Continuous(1e-3, 1),
+            },
+            "cv": 3,
+            "max_iter": 5,
         },
     ],
     "WeightedElasticNet": [{"alpha": 0.01}, {"alpha": 0.01, "l1_ratio": 0.5}],

@@ -479,8 +479,41 @@ def test_row_weights_find_flipped_labels(cancer):
     assert search.best_estimator_.score(X[test], y[test]) > 0.93
 
 
+def test_a_penalty_per_coefficient():
+    X, y = load_iris(return_X_y=True)
+    names = np.array(["a", "b", "c"])[y]
+    interval = {"C": Continuous(1e-2, 1e2, per="coefficient")}
+    search = GradientSearchCV(WeightedLogisticRegression(), interval, tie_strength=1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        tied = clone(search).set_params(tie_strength=np.inf).fit(X, names)
+        search.fit(X, names)
+    C = search.best_params_["C"]
+    assert C.shape == search.hypergradient_["C"].shape == (3, 4)
+    assert np.ptp(tied.best_params_["C"]) == 0.0
+    assert search.best_score_ > tied.best_score_
+    again = WeightedLogisticRegression(C)
+    index = search.best_index_
+    pasted = cross_val_score(again, X, names, scoring="neg_log_loss")
+    seen = [search.cv_results_[f"split{k}_test_score"][index] for k in range(5)]
+    np.testing.assert_allclose(pasted, seen, rtol=1e-4)
+
+
+def test_rows_of_equal_penalties_are_a_penalty_per_feature():
+    X, y = load_iris(return_X_y=True)
+    C = np.array([0.1, 1.0, 10.0, np.inf])
+    vector = WeightedLogisticRegression(C, tol=1e-9).fit(X, y)
+    matrix = WeightedLogisticRegression(np.tile(C, (3, 1)), tol=1e-9).fit(X, y)
+    np.testing.assert_allclose(matrix.coef_, vector.coef_, atol=1e-5)
+    with pytest.raises(ValueError, match=r"shape \(3, 4\), one a coefficient"):
+        WeightedLogisticRegression(np.ones((2, 4))).fit(X, y)
+    with pytest.raises(ValueError, match=r"have shape \(4,\), one entry a feature\."):
+        WeightedLogisticRegression(np.ones((2, 4))).fit(X[:100], y[:100])
+
+
 @pytest.mark.slow
-def test_a_penalty_per_pixel_lowers_both_losses():
+@pytest.mark.parametrize(("per", "tie"), [("feature", 0.3), ("coefficient", 1.0)])
+def test_a_penalty_per_pixel_lowers_both_losses(per, tie):
     folder = os.environ.get("SKDIFF_DATA")
     if folder is None:
         pytest.skip("SKDIFF_DATA does not name the folder of real tables")
@@ -496,10 +529,10 @@ def test_a_penalty_per_pixel_lowers_both_losses():
     X = X[:, X[train].std(axis=0) > 0.05]
     cv = PredefinedSplit(np.repeat([-1, 0], 1000))
     losses = []
-    for strength in (np.inf, 0.3):
+    for strength in (np.inf, tie):
         search = GradientSearchCV(
             WeightedLogisticRegression(),
-            {"C": Continuous(1e-4, 1e2, per="feature")},
+            {"C": Continuous(1e-4, 1e2, per=per)},
             cv=cv,
             tie_strength=strength,
             max_iter=15,
@@ -743,6 +776,20 @@ def test_the_display(diabetes):
     labels = [t.get_text() for t in display.ax_.get_yticklabels()]
     assert labels == list(X.columns)
     assert "alpha[9]" in display.frame().columns
+    matrix = GradientSearchCV(
+        WeightedLogisticRegression(),
+        {"C": Continuous(1e-2, 1e2, per="coefficient")},
+        max_iter=5,
+    )
+    X_iris, y_iris = load_iris(return_X_y=True, as_frame=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        picture = GradientSearchDisplay.from_estimator(matrix.fit(X_iris, y_iris))
+    picture.plot_values()
+    assert picture.line_.get_array().shape == (3, 4)
+    labels = [t.get_text() for t in picture.ax_.get_xticklabels()]
+    assert labels == list(X_iris.columns)
+    assert "C[2, 3]" in picture.frame().columns
     with pytest.raises(ValueError, match="no vector"):
         display.plot_values("gamma")
     plt.close("all")

@@ -194,6 +194,18 @@ PROBLEMS = {
         three,
         {},
     ),
+    "multinomial per coefficient": (
+        WeightedLogisticRegression(),
+        {"C": Continuous(1e-2, 1e2, per="coefficient")},
+        three,
+        {},
+    ),
+    "logistic per coefficient": (
+        WeightedLogisticRegression(),
+        {"C": Continuous(1e-2, 1e2, per="coefficient")},
+        classes,
+        {},
+    ),
     "logistic, row weights": (
         LogisticRegression(),
         {"sample_weight": SHARE},

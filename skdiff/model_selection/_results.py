@@ -1,0 +1,91 @@
+"""The table of a gradient search, and its best row."""
+
+from numbers import Real
+
+import numpy as np
+from scipy.stats import rankdata
+
+_ROUNDING = 8 * np.finfo(float).eps
+
+
+def tabulate(found, n_splits, inner_tol, error_score):
+    """Visited points of all combinations in the form of ``cv_results_``."""
+    pairs = [(task, row) for task in found for row in task.evaluator.rows.values()]
+    rows = [row for _, row in pairs]
+    params = [task.params_of(row) for task, row in pairs]
+    results = {f"param_{name}": _column(params, name) for name in params[0]}
+    results["params"] = params
+    for kind in ("fit", "score"):
+        times = np.array([getattr(row, f"{kind}_times") for row in rows])
+        results[f"mean_{kind}_time"] = times.mean(axis=1)
+        results[f"std_{kind}_time"] = times.std(axis=1)
+    results["fit_time"] = n_splits * results["mean_fit_time"]
+    results["criterion"] = np.array([_or_nan(row.value) for row in rows])
+    results["objective"] = np.array([_or_nan(row.objective) for row in rows])
+    results["hypergradient_norm"] = np.array(
+        [
+            np.linalg.norm(task.slope_of(row)) if row.error is None else np.nan
+            for task, row in pairs
+        ]
+    )
+    results["inner_tol"] = np.full(len(rows), float(inner_tol))
+    results["n_inner_iter"] = np.array([row.n_inner_iter for row in rows])
+    sample = next(row.scores[0] for row in rows if row.scores is not None)
+    error = np.nan if error_score == "raise" else error_score
+    for name in list(sample) if isinstance(sample, dict) else [None]:
+        table = np.full((len(rows), n_splits), error, dtype=float)
+        for i, row in enumerate(rows):
+            if row.scores is not None:
+                table[i] = [s if name is None else s[name] for s in row.scores]
+        failed = np.array([row.scores is None for row in rows])
+        results |= _scores(table, failed, "score" if name is None else name)
+    return results
+
+
+def _column(params, name):
+    values = [p[name] for p in params]
+    plain = all(np.ndim(v) == 0 and isinstance(v, Real) for v in values)
+    column = np.empty(len(values), dtype=float if plain else object)
+    for i, value in enumerate(values):
+        column[i] = value
+    return np.ma.MaskedArray(column, mask=np.zeros(len(values), dtype=bool))
+
+
+def _scores(table, failed, suffix):
+    """Scores by split, their mean, deviation and rank."""
+    mean = table.mean(axis=1)
+    found = {f"split{k}_test_{suffix}": column for k, column in enumerate(table.T)}
+    found[f"mean_test_{suffix}"] = mean
+    found[f"std_test_{suffix}"] = table.std(axis=1)
+    # a failed point ranks last, whatever its error score
+    failed = failed | np.isnan(mean)
+    worst = np.min(mean[~failed], initial=0.0) - 1
+    ranked = np.where(failed, worst, mean)
+    ranked = np.where(_lowest(-ranked), ranked.max(initial=worst), ranked)
+    ranks = rankdata(-ranked, method="min").astype(np.int32)
+    return {**found, f"rank_test_{suffix}": ranks}
+
+
+def best_row(results, metric):
+    """Row of the lowest objective, among those that rank first by ``metric``.
+
+    Without a metric the objective alone decides, as it must where vectors are tied:
+    the best score would undo the tie. A minimum is flat to rounding, its slope is not:
+    of points that rounding alone tells apart the one with the smallest slope is best.
+    """
+    objective = np.nan_to_num(results["objective"], nan=np.inf)
+    if metric is not None:
+        first = results[f"rank_test_{metric}"] == 1
+        objective = np.where(first, objective, np.inf)
+    slope = np.nan_to_num(results["hypergradient_norm"], nan=np.inf)
+    return int(np.argmin(np.where(_lowest(objective), slope, np.inf)))
+
+
+def _lowest(values):
+    """Whether each value is the lowest, up to rounding."""
+    lowest = np.min(values)
+    return values <= lowest + _ROUNDING * abs(lowest)
+
+
+def _or_nan(value):
+    return value if np.isfinite(value) else np.nan
