@@ -13,6 +13,8 @@ from skdiff._nn._estimators import BaseNeural
 from skdiff.model_selection._inner import InnerProblem, Point, inner_problem
 from skdiff.model_selection._smooth import pcg
 
+_DAMPING = 0.02  # share of the largest curvature
+
 
 def neumann(product, b, *, largest, n_terms):
     """``eta sum_i (I - eta H)^i b`` with ``eta = 1 / largest`` eigenvalue.
@@ -115,10 +117,24 @@ class NetworkProblem(InnerProblem):
         q, _ = pcg(product, rhs, lambda r: r, rtol, max_iter=2 * self.n_terms)
         left = np.linalg.norm(product(q) - rhs)
         if left > 1e-2 * np.linalg.norm(rhs):
-            largest = largest_eigenvalue(product, len(rhs))
-            q = neumann(product, rhs, largest=largest, n_terms=self.n_terms)
+            q = self._damped(product, rhs)
         slopes = -derivatives.by_layer(derivatives.weights * q)
         return {"alpha": slopes if np.ndim(alpha) else float(slopes.sum())}
+
+    def _damped(self, product, rhs):
+        """Neumann series of the Hessian plus a share of its largest curvature.
+
+        It lifts slightly negative curvatures, at which the series would grow; fifty
+        terms hardly tell one so small from zero.
+        """
+        largest = largest_eigenvalue(product, len(rhs))
+        damping = _DAMPING * largest
+        return neumann(
+            lambda v: product(v) + damping * v,
+            rhs,
+            largest=largest + damping,
+            n_terms=self.n_terms,
+        )
 
 
 class _Derivatives:

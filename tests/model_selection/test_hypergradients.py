@@ -1,5 +1,7 @@
 """Hypergradients of every inner problem against central differences."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -17,7 +19,11 @@ from skdiff.model_selection import (
     WeightedRidge,
     check_hypergradient,
 )
-from skdiff.model_selection._inner_network import largest_eigenvalue, neumann
+from skdiff.model_selection._inner_network import (
+    NetworkProblem,
+    largest_eigenvalue,
+    neumann,
+)
 from tests._nn._mlp import MLPClassifier, MLPRegressor
 
 SHARE = Continuous(0, 1, scale="logit", per="sample")
@@ -274,6 +280,14 @@ def test_weight_decay_of_a_network(network, make):
     )
     error = check_hypergradient(search, X / X.std(axis=0), y, eps=1e-3)
     assert error < 1e-3
+
+
+def test_damping_lifts_slightly_negative_curvature():
+    curvature = np.array([1.0, 0.3, -0.01])
+    network = SimpleNamespace(n_terms=5000)
+    q = NetworkProblem._damped(network, lambda v: curvature * v, np.ones(3))
+    lifted = curvature + 0.02 * 1.1  # of the largest, rounded up by a tenth
+    np.testing.assert_allclose(q, 1 / lifted, rtol=1e-3)
 
 
 def test_the_neumann_series_is_gradient_descent_unrolled():
