@@ -74,7 +74,9 @@ pipeline = make_pipeline(StandardScaler(), SVR())
 for per in (None, "feature"):
     gamma = {"svr__gamma": Continuous(1e-3, 1, per=per)}
     search = GradientSearchCV(pipeline, {**shared, **gamma}, cv=5).fit(X, y)
-    print(f"gamma per {per}: test R2 {search.best_estimator_.score(X_test, y_test):.3f}")
+    print(
+        f"gamma per {per}: test R2 {search.best_estimator_.score(X_test, y_test):.3f}"
+    )
 GradientSearchDisplay.from_estimator(search).plot_values()
 
 # %%

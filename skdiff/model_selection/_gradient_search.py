@@ -45,12 +45,12 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
 
     A drop-in for :class:`~sklearn.model_selection.GridSearchCV` where the last step of
     the estimator is a ridge, a lasso, a logistic regression, a support vector machine,
-    a kernel ridge or another model with an inner problem. The optimum of the K-fold criterion is found to many
-    digits at the price of a handful of fits, earlier steps are fitted within each
-    fold, and a penalty per feature or a weight per row is as easy as one number. It
-    does not help with discrete choices (a list of them is tried one by one) nor with
-    models whose fit is not differentiable in the parameter, such as trees: use
-    ``HyperbandSearchCV`` for those.
+    a kernel ridge or another model with an inner problem. The optimum of the K-fold
+    criterion is found to many digits at the price of a handful of fits, earlier steps
+    are fitted within each fold, and a penalty per feature or a weight per row is as
+    easy as one number. It does not help with discrete choices (a list of them is tried
+    one by one) nor with models whose fit is not differentiable in the parameter, such
+    as trees: use ``HyperbandSearchCV`` for those.
 
     Parameters
     ----------
