@@ -30,7 +30,7 @@ from skdiff.model_selection._support_vectors import (
 
 _SMOOTH_KERNELS = ("rbf", "poly", "sigmoid")
 _ROUGH, _TIGHT = 1e-3, 1e-7
-_PATIENCE = 50  # iterations a row before libsvm hands over
+_PATIENCE = 25  # iterations a row before libsvm hands over
 _STRETCHES = 20  # of a hundred steps each
 
 
@@ -250,7 +250,7 @@ class SupportVectorProblem(InnerProblem):
             found = polish(K, machine, start, max_rounds=8)
             if found is not None:
                 return found, found.n_iter
-        limit = max(_PATIENCE * len(K), 10_000)
+        limit = max(_PATIENCE * len(K), 5_000)
         alpha, used = self._libsvm(theta, K, target, upper, _ROUGH, limit)
         found = polish(K, machine, alpha)
         if found is None and not self.kernel.definite:
