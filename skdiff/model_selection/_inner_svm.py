@@ -30,7 +30,7 @@ from skdiff.model_selection._support_vectors import (
 
 _SMOOTH_KERNELS = ("rbf", "poly", "sigmoid")
 _ROUGH, _TIGHT = 1e-3, 1e-7
-_PATIENCE = 50  # iterations a row before libsvm hands over
+_PATIENCE = 25  # iterations a row before libsvm hands over
 _STRETCHES = 20  # of a hundred steps each
 
 
@@ -77,7 +77,15 @@ class Kernel:
         X = self.problem.X
         if callable(self.kind):
             return np.asarray(self.kind(Z, X), dtype=float)
-        if self.kind == "precomputed" or self.scaled:
+        if self.kind == "precomputed":
+            if Z.shape[1] != X.shape[0]:
+                raise ValueError(
+                    "A precomputed kernel has a column a training row, got "
+                    f"{Z.shape[1]} columns for {X.shape[0]} rows. Rows of no weight "
+                    "must be left out of it."
+                )
+            return np.asarray(Z, dtype=float)
+        if self.scaled:
             return np.asarray(Z, dtype=float)
         if self.kind == "rbf":
             return squared_distances(Z, X)
@@ -196,7 +204,7 @@ class SupportVectorProblem(InnerProblem):
             # scikit-learn counts rows here, whatever their weights
             self.factors = self.factors * class_factors(weight, classes, y, None)
         self.parts = self._parts()
-        self._last = (None, None)
+        self._last, self.warned = (None, None), False
         return self
 
     def _uppers(self, theta):
@@ -223,6 +231,15 @@ class SupportVectorProblem(InnerProblem):
             ends.append(machine.upper)
             intercepts.append(solution.intercept)
             n_iter += used
+        if not (self.warned or all(s.exact for s in solutions)):
+            self.warned = True
+            warnings.warn(
+                f"A support vector machine at {theta} is solved to libsvm's tolerance "
+                "only, and its derivative holds as far. The kernel is not positive "
+                "definite, or C too large for the precision of numbers.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         w = Fit(solutions, ends, beta, np.array(intercepts))
         self._last = (w, (K, K_val, theta))
         return w, n_iter
@@ -233,7 +250,7 @@ class SupportVectorProblem(InnerProblem):
             found = polish(K, machine, start, max_rounds=8)
             if found is not None:
                 return found, found.n_iter
-        limit = max(_PATIENCE * len(K), 10_000)
+        limit = max(_PATIENCE * len(K), 5_000)
         alpha, used = self._libsvm(theta, K, target, upper, _ROUGH, limit)
         found = polish(K, machine, alpha)
         if found is None and not self.kernel.definite:
@@ -343,14 +360,27 @@ def _moved(alpha, old, new):
     return np.where(alpha >= old, new, share * new)
 
 
-def _quiet(machine, K, target, upper):
-    """Fit libsvm on the rows that weigh; a limit of iterations is no news."""
+class _Quiet:
+    """Stopping early is a plan here; folds in threads share the warning filters."""
+
+    def _warn_from_fit_status(self):
+        pass
+
+
+class _QuietSVC(_Quiet, SVC):
+    pass
+
+
+class _QuietSVR(_Quiet, SVR):
+    pass
+
+
+def _coefficients(machine, K, target, upper):
+    """Fit libsvm on the rows that weigh."""
     kept = upper > 0
     beta = np.zeros(len(upper))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        K = np.ascontiguousarray(K[np.ix_(kept, kept)])
-        machine.fit(K, target[kept], sample_weight=upper[kept])
+    K = np.ascontiguousarray(K[np.ix_(kept, kept)])
+    machine.fit(K, target[kept], sample_weight=upper[kept])
     beta[np.flatnonzero(kept)[machine.support_]] = machine.dual_coef_[0]
     return beta, int(np.sum(machine.n_iter_))
 
@@ -388,10 +418,10 @@ class SVCProblem(SupportVectorProblem):
 
     def _libsvm(self, theta, K, target, upper, tol, max_iter):
         # seeded: it draws nothing, but would touch numpy's global generator
-        model = SVC(
+        model = _QuietSVC(
             C=1.0, kernel="precomputed", tol=tol, max_iter=max_iter, random_state=0
         )
-        beta, n_iter = _quiet(model, K, target, upper)
+        beta, n_iter = _coefficients(model, K, target, upper)
         return np.minimum(np.abs(beta), upper), n_iter
 
     def _shape(self, raw):
@@ -429,10 +459,10 @@ class SVRProblem(SupportVectorProblem):
 
     def _libsvm(self, theta, K, target, upper, tol, max_iter):
         epsilon = float(self.value(theta, "epsilon"))
-        model = SVR(
+        model = _QuietSVR(
             C=1.0, kernel="precomputed", epsilon=epsilon, tol=tol, max_iter=max_iter
         )
-        beta, n_iter = _quiet(model, K, target, upper)
+        beta, n_iter = _coefficients(model, K, target, upper)
         sides = np.concatenate([np.maximum(beta, 0.0), np.maximum(-beta, 0.0)])
         return np.minimum(sides, np.tile(upper, 2)), n_iter
 

@@ -11,8 +11,35 @@ from skdiff.model_selection._outer import Outcome
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Objective = Callable[[Array], tuple[float, Array]]
 _WIDE = 0.25  # first radius, as a share of the box
+_SHRINK, _GROW = 1.5, 2.0
 _SLOPES = 0.4  # weight of slopes beside values: kinks spoil them more
-_GAIN = 3e-2  # of tol: share of the criterion that is not worth a point
+_GAIN = 0.1  # of tol: share of the criterion that is not worth a point
+_FAR, _NEAR = 0.2, 0.1  # of the box: where another valley begins, and where it is none
+
+
+class _Points:
+    """All points so far, in units of the box."""
+
+    def __init__(self, objective: Objective, lower: Array, upper: Array) -> None:
+        self.objective, self.lower, self.width = objective, lower, upper - lower
+        self.x: list[Array] = []
+        self.values: list[float] = []
+        self.slopes: list[Array] = []
+        self.used = 0
+
+    def visit(self, x: Array) -> float:
+        """Evaluate a point; walls are remembered as nothing."""
+        value, slope = self.objective(self.lower + self.width * x)
+        self.used += 1
+        if np.isfinite(value):
+            self.x.append(x)
+            self.values.append(value)
+            self.slopes.append(slope * self.width)
+        return value
+
+    def far(self, x: Array) -> Array:
+        """Distances from a point."""
+        return np.asarray(np.abs(np.array(self.x) - x).max(axis=1), dtype=float)
 
 
 def quadratics(
@@ -28,46 +55,54 @@ def quadratics(
 
     A descent stops at the first kink, of which a criterion with support vectors has
     hundreds. Least squares over the points around the best see the valley instead. The
-    region in which a quadratic is trusted shrinks when its minimiser is no better.
+    region in which a quadratic is trusted shrinks when its minimiser is no better. From
+    the best point far from the one that was found it starts once more.
     """
-    width = np.asarray(upper - lower)
-    points: list[Array] = []
-    values: list[float] = []
-    slopes: list[Array] = []
-
-    def visit(x: Array) -> float:
-        value, slope = objective(lower + width * x)
-        if np.isfinite(value):
-            points.append(x)
-            values.append(value)
-            slopes.append(slope * width)
-        return value
-
+    points = _Points(objective, lower, upper)
     for theta in scan[:max_iter]:
-        visit((theta - lower) / width)
-    used, radius, quiet = min(len(scan), max_iter), _WIDE, 0
-    if not points:
-        return Outcome(scan[0], used, False)
-    while used < max_iter and radius > tol / 10 and quiet < 2:
-        best = int(np.argmin(values))
-        centre, lowest = points[best], values[best]
-        model = _fit(np.array(points) - centre, np.array(values), slopes, radius)
+        points.visit((theta - lower) / points.width)
+    if not points.x:
+        return Outcome(scan[0], points.used, False)
+    first = int(np.argmin(points.values))
+    found, converged = _valley(points, first, None, tol, max_iter)
+    away = np.where(points.far(points.x[found]) > _FAR, points.values, np.inf)
+    if converged and np.isfinite(away).any():
+        second = int(np.argmin(away))
+        _, converged = _valley(points, second, points.x[found], tol, max_iter)
+    best = int(np.argmin(points.values))
+    theta = lower + points.width * points.x[best]
+    return Outcome(theta, points.used, converged)
+
+
+def _valley(
+    points: _Points, start: int, known: Array | None, tol: float, max_iter: int
+) -> tuple[int, bool]:
+    """Go down from a point, unless to a minimum that is known."""
+    best, radius, quiet = start, _WIDE, 0
+    while points.used < max_iter:
+        centre, lowest = points.x[best], points.values[best]
+        if known is not None and np.abs(centre - known).max() < _NEAR:
+            return best, True
+        if radius <= tol / 10 or quiet == 2:
+            return best, True
+        D = np.array(points.x) - centre
+        model = _fit(D, np.array(points.values), points.slopes, radius)
         low = np.maximum(-radius, -centre)
         high = np.minimum(radius, 1.0 - centre)
         step, gain = _lowest(*model, low, high)
         if gain <= _GAIN * tol * abs(lowest):
             quiet, radius = quiet + 1, radius / 4
             continue
-        value = visit(np.clip(centre + step, 0.0, 1.0))
-        used += 1
+        value = points.visit(np.clip(centre + step, 0.0, 1.0))
+        if value < lowest:
+            best = len(points.values) - 1
         if value < lowest - gain / 10:
             quiet = 0
             if np.abs(step).max() > 0.9 * radius:
-                radius = min(2 * radius, 0.5)
+                radius = min(_GROW * radius, 0.5)
         else:
-            radius /= 2
-    best = int(np.argmin(values))
-    return Outcome(lower + width * points[best], used, used < max_iter)
+            radius /= _SHRINK
+    return best, False
 
 
 def _fit(

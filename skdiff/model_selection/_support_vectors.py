@@ -127,6 +127,7 @@ def polish(
     n, open_ = len(K), upper > 0
     bounded = open_ & (alpha >= upper)
     free = (alpha > 0) & ~bounded
+    changes: list[int] = []
     for n_iter in range(1, max_rounds + 1):
         alpha = np.where(bounded, upper, np.where(free, alpha, 0.0))
         if not free.any():
@@ -149,6 +150,9 @@ def polish(
                 return None
             found = _snapped(K, machine, alpha, free, bounded, n_iter)
             return found or Solution(alpha, b, free, (), system, True, n_iter)
+        changes.append(int((low | high | entering).sum()))
+        if len(changes) > 3 and changes[-1] > changes[-4] / 2:
+            return None  # round in circles, or so slowly that a descent is quicker
         free = (free & ~low & ~high) | entering
         bounded = (bounded & ~entering) | high
     return None

@@ -289,7 +289,7 @@ class Task:
             self._note_bounds(space, np.array([outcome.theta]), [outcome.bound])
             return outcome
         if self._kinked(space.size, start):
-            scan = self._scan(space, 5 * (search.n_starts - 1))
+            scan = self._scan(space, 2 + _SCAN * (search.n_starts - 1))
             best = quadratics(objective, scan, lower, upper, **options)
             self._note_sides(objective, space, best.theta)
             return best

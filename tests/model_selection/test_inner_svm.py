@@ -30,6 +30,7 @@ from sklearn.svm import SVC, SVR, NuSVC
 from skdiff.model_selection import (
     Continuous,
     GradientSearchCV,
+    _inner_svm,
     check_hypergradient,
     inner_problem,
 )
@@ -224,6 +225,29 @@ def conditions(K, machine, solution):
     return max(float(wrong.max()), box, abs(float(machine.sign @ alpha)))
 
 
+def test_a_tube_that_holds_every_row():
+    X, y = regression(0)
+    problem = bound(SVR(epsilon=20.0), X, y, X)
+    w, _ = problem.solve({}, None, 1e-6)
+    assert not w.beta.any()
+    np.testing.assert_allclose(w.intercepts, (y.min() + y.max()) / 2)
+    intervals = {"C": C, "epsilon": Continuous(5, 50)}
+    search = GradientSearchCV(SVR(), intervals, cv=3)
+    assert check_hypergradient(search, X, y / y.std()) == 0.0
+
+
+def test_a_machine_that_is_not_solved_says_so(monkeypatch):
+    monkeypatch.setattr(_inner_svm, "polish", lambda *args, **options: None)
+    monkeypatch.setattr(_inner_svm, "_STRETCHES", 1)
+    X, y = classes(0)
+    problem = bound(SVC(gamma=0.1, C=0.5), X, y, X)
+    with pytest.warns(ConvergenceWarning, match="libsvm's tolerance"):
+        w, _ = problem.solve({}, None, 1e-6)
+    model = SVC(gamma=0.1, C=0.5, tol=1e-8).fit(X, y)
+    expected = model.decision_function(X)
+    np.testing.assert_allclose(problem.predict(w, X), expected, atol=1e-2)
+
+
 def test_repeated_and_contradictory_rows():
     rng = np.random.default_rng(0)
     X = rng.integers(0, 3, size=(120, 2)).astype(float)
@@ -337,6 +361,18 @@ def test_labels_of_a_fold_are_those_of_the_estimator(broken):
             assert results[f"mean_test_{name}"][k] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("solver", ["lbfgs", "hoag", "maid"])
+def test_other_solvers(solver):
+    X, y = classes(0)
+    intervals = {"C": C, "gamma": GAMMA}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        search = GradientSearchCV(SVC(), intervals, cv=3, solver=solver, max_iter=15)
+        search.fit(X, y)
+    criterion = search.cv_results_["criterion"]
+    assert criterion.min() < criterion[0]
+
+
 def test_scores_of_pairs():
     X, y = classes(0, 4)
     model = SVC().fit(X, y)
@@ -427,6 +463,8 @@ def test_other_machines_and_rows_are_refused():
         GradientSearchCV(NuSVC(), {"nu": Continuous(0.1, 0.5)}).fit(X, y)
     with pytest.raises(TypeError, match="per feature needs dense"):
         GradientSearchCV(SVC(), {"gamma": EACH}).fit(*sparse_rows(0))
+    with pytest.raises(ValueError, match="a column a training row"):
+        bound(SVC(kernel="precomputed"), np.eye(9)[:5], [0, 1, 0, 1, 0], np.eye(9))
     with pytest.raises(ValueError, match="squared_hinge"):
         GradientSearchCV(SVC(), {"C": C}, criterion="log_loss").fit(*three(0))
 
