@@ -59,7 +59,25 @@ def test_scaled_distances_are_a_layer(seed, temperature):
     scale = max(temperature, 1.0)
     np.testing.assert_allclose(temperature * D, beta - X @ W.T - b, atol=1e-11 * scale)
     np.testing.assert_allclose(numbers.squared_distances(X, C), D, atol=1e-12)
-    np.testing.assert_array_equal(numbers.nearest(X, C), D.argmin(axis=1))
+    np.testing.assert_array_equal(numbers.nearest(X, C)[0], D.argmin(axis=1))
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_both_layouts_of_scores_find_the_nearest_centre(kind, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 4)).astype(kind)
+    C = rng.normal(size=(9, 4)).astype(kind)
+    X[5:50], C[6] = C[2], C[2]  # ties, of which the first centre counts
+    D = ((X[:, None].astype(np.float64) - C) ** 2).sum(axis=2)
+    atol = 1e-12 if kind == np.float64 else 1e-4
+    for few in (0, 32):
+        for size in (700, 8192):
+            monkeypatch.setattr(numbers, "FEW", few)
+            monkeypatch.setattr(numbers, "CHUNK", size)
+            monkeypatch.setattr(numbers, "WIDE_CHUNK", size)
+            labels, near = numbers.assign(X, C, numbers.row_norms(X))
+            np.testing.assert_array_equal(labels, D.argmin(axis=1))
+            np.testing.assert_allclose(near, D.min(axis=1), atol=atol)
 
 
 @pytest.mark.parametrize("given", [{}, {"normalize": False}, {"hidden_layer_sizes": 8}])
