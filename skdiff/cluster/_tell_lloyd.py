@@ -137,6 +137,8 @@ class Followed:
         self.reach = float(np.sqrt(norms.max(initial=0.0)))
         self.calm = CALM
         self.lead: Array | None = None
+        self.labels: Codes
+        self.centers: Array
 
     def nearest(self, centers: Array, moved: float) -> tuple[Codes, Array | None]:
         """Labels; scores as well where all rows were looked at.
