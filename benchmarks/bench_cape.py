@@ -131,6 +131,37 @@ def quality():
     print(frame.groupby("way", sort=False).mean(numeric_only=True).round(4).to_string())
 
 
+def options():
+    """Training options: error to the truth before and after the second stage."""
+    stages = {
+        "early": {"finetune_iter": 0},
+        "50 epochs": {},
+        "300 epochs": {"finetune_iter": 300},
+    }
+    lines = []
+    for name, settings in {
+        "none": {},
+        "sam_rho=.05": {"sam_rho": 0.05},
+        "spectral_decoupling=.03": {"spectral_decoupling": 0.03, "alpha": 0.0},
+        "spectral_decoupling=.3": {"spectral_decoupling": 0.3, "alpha": 0.0},
+    }.items():
+        for stage, more in stages.items():
+            errors = []
+            for seed in range(SEEDS):
+                X, y, _ = table("uniform", 1875, seed)
+                X_new, _, p_new = table("uniform", 4000, 10_000 + seed)
+                model = CalibratedProbabilityClassifier(
+                    (64,), random_state=seed, **settings, **more
+                )
+                p = model.fit(X, y).predict_proba(X_new)[:, 1]
+                errors.append(metrics.mse_p(p_new, p))
+            lines.append({"option": name, "stage": stage, "mse_p": np.mean(errors)})
+    frame = pd.DataFrame(lines).pivot(index="option", columns="stage", values="mse_p")
+    print(f"\nTraining options, 64 units, uniform risks, means over {SEEDS} seeds")
+    print(frame[list(stages)].round(4).to_string())
+
+
 if __name__ == "__main__":
     speed()
     quality()
+    options()

@@ -14,9 +14,10 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from skdiff._nn._decay import read_decay
+from skdiff._nn._inference import NeuralInference
 from skdiff._persistence import SaveMixin
 from skdiff._sklearn import (
     CallbackSupportMixin,
@@ -35,7 +36,7 @@ FULL_BATCH_ROWS, FULL_BATCH_CELLS, MINI_BATCH = 4096, 2_000_000, 256
 SMALLEST_HOLD_OUT = 10
 
 
-class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
+class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator):
     """Fit a torch module by skorch; keep arrays, rebuild the module when needed.
 
     Hooks, in the order in which a fit meets them:
@@ -529,92 +530,6 @@ class BaseNeural(SaveMixin, CallbackSupportMixin, BaseEstimator):
         return train_test_split(
             rows, test_size=n_held, stratify=codes, random_state=seed
         )
-
-    # --- inference ------------------------------------------------------------------
-
-    def _checked(self, X):
-        """Rows to answer for, in the dtype to compute in."""
-        X = validate_data(
-            self, X, dtype=[np.float64, np.float32], order="C", reset=False
-        )
-        return self._cast(X)
-
-    def _restore(self, module):
-        """Put the saved weights into a module built alike."""
-        from skdiff._nn import _fit
-
-        _fit.load_arrays(module, self._unpacked(self._state["arrays"], module))
-
-    def _output(self, X):
-        """Raw outputs of the network, in the dtype it computes in."""
-        check_is_fitted(self)
-        X = self._checked(X)
-        if self._state is None:
-            return np.zeros((len(X), self._n_outputs(vars(self))), dtype=X.dtype)
-        from skdiff._nn import _fit
-        from skdiff._nn._threads import threads_for
-
-        module = self._module_for_prediction()
-        compute = np.dtype(self._state["dtype"])
-        rows = min(len(X), _fit.PREDICT_ROWS)
-        with threads_for(_fit.work_per_batch(module, rows)):
-            return _fit.predict_chunks(
-                module, X.astype(compute, copy=False), self.device
-            )
-
-    def _module_for_prediction(self):
-        """The module, rebuilt from arrays at the first call after a fit or a load."""
-        live = self._live
-        if "net" in live:
-            return live["net"].module_
-        if "module" not in live:
-            import torch
-
-            from skdiff._nn import _fit
-
-            module = self._module(
-                self.n_features_in_, self._n_outputs(vars(self)), _fit.seeded(0)
-            )
-            module = module.to(getattr(torch, self._state["dtype"]))
-            self._restore(module)
-            module.eval()
-            live["module"] = module.to(self.device)
-        return live["module"]
-
-    @property
-    def net_(self):
-        """The network as an initialised ``skorch.NeuralNet``; None for a constant."""
-        check_is_fitted(self)
-        if self._state is None:
-            return None
-        if "net" not in self._live and "view" not in self._live:
-            from skdiff._nn import _fit
-
-            net = self._build(
-                self.n_features_in_,
-                vars(self),
-                _fit.seeded(self._state["seed"]),
-                self._state["dtype"],
-            )
-            self._restore(net.module_)
-            _fit.finish(net)
-            self._live["view"] = net
-        return self._live.get("net", self._live.get("view"))
-
-    def __sklearn_is_fitted__(self):
-        """Tell whether a fit has come to its end."""
-        return hasattr(self, "n_iter_")
-
-    def __getstate__(self):
-        """Leave out what is rebuilt: no torch object is pickled."""
-        state = super().__getstate__()
-        return {key: value for key, value in state.items() if key != "_live"}
-
-    def __setstate__(self, state):
-        """Take arrays; torch is imported by the first prediction."""
-        super().__setstate__(state)
-        if "_state" in state:
-            self._live = {}
 
 
 def _normalised(weight):

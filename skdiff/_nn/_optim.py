@@ -85,7 +85,7 @@ class FlatOptimizer(torch.optim.Optimizer):
         decay = self.param_groups[0]["weight_decay"]
         if not decay:
             return 0.0
-        return float(decay / 2 * (self.penalised * self.flat).dot(self.flat))
+        return decay / 2 * float((self.penalised * self.flat).dot(self.flat))
 
     def get_memory(self) -> dict[str, Any]:
         """What a continued fit needs, as arrays."""

@@ -84,13 +84,17 @@ class OptionLoss:
         else:
             loss = self._over_groups(output, target, weight, groups)
         if self.spectral_decoupling:
-            loss = loss + self.spectral_decoupling * self._spread(output)
+            loss = loss + self.spectral_decoupling * self._spread(output, weight)
         return loss
 
-    def _spread(self, output: Tensor) -> Tensor:
-        if self.spectral_targets is None:
-            return output.square().mean()
-        return (output - self.spectral_targets.to(output)).square().mean()
+    def _spread(self, output: Tensor, weight: Tensor | None) -> Tensor:
+        """Mean square of the logits; a row of weight two counts twice."""
+        if self.spectral_targets is not None:
+            output = output - self.spectral_targets.to(output)
+        squares = output.square()
+        if weight is None:
+            return squares.mean()
+        return (squares.mean(dim=1) * weight).mean()
 
     def _over_groups(
         self, output: Tensor, target: Nested, weight: Tensor | None, groups: Tensor

@@ -108,11 +108,13 @@ class TrainingOptions:
 
             from skdiff._nn._data import TensorData
 
-            codes = torch.from_numpy(table[3][1])
+            labels, codes = table[3]
+            codes = torch.from_numpy(codes)
             data = TensorData(data.X, (*data.y, codes))
             net.strata = codes
             keywords |= {
-                "group_sizes": torch.bincount(codes).double(),
+                # a group that is held out as a whole has no rows here
+                "group_sizes": torch.bincount(codes, minlength=len(labels)).double(),
                 "group_step_size": float(self.group_step_size),
                 "group_adjustment": float(self.group_adjustment),
             }

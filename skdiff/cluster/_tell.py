@@ -313,7 +313,10 @@ default="k-means++"
         """The best of several starts: clusters, the temperature, rows seen."""
         if given is not None:
             given = numbers.to_unit(given) if self.normalize else given
-        tol, best = self.tol * _spread(Z) if self.tol else 0.0, None
+        k_means = solver == "lloyd" and self.loss == "hard" and not self.normalize
+        tol, best = 0.0, None
+        if solver == "lloyd" and not k_means and self.tol:
+            tol = self.tol * numbers.spread(Z)
         for k in range(1 if given is not None else self.n_init):
             centers = self._first(Z, rng) if given is None else given.copy()
             temperature = self.temperature
@@ -322,7 +325,7 @@ default="k-means++"
                 temperature = numbers.default_temperature(near)
             how = {"loss": self.loss, "temperature": temperature or 1.0}
             how["unit"] = self.normalize
-            if solver == "lloyd" and self.loss == "hard" and not self.normalize:
+            if k_means:
                 run = self._k_means(Z, centers)
                 counts = np.bincount(run.labels, minlength=self.n_clusters) * 1.0
             elif solver == "lloyd":
@@ -438,7 +441,7 @@ default="k-means++"
             temperature=self.temperature or numbers.default_temperature(placed.near),
             unit=self.normalize,
             max_iter=self.max_iter,
-            tol=self.tol * _spread(Z),
+            tol=self.tol * numbers.spread(Z),
         )
 
     # --- what a fit leaves ----------------------------------------------------------
@@ -559,11 +562,3 @@ default="k-means++"
         """Clusters of rows under centres as they are."""
         labels, near = numbers.assign(Z, centers, numbers.row_norms(Z))
         return numbers.Clusters(centers, labels, near, float(near.sum()), 1)
-
-
-def _spread(Z):
-    """Mean variance of the columns, the unit of ``tol``."""
-    if sparse.issparse(Z):
-        mean = np.asarray(Z.mean(axis=0)).ravel()
-        return float(numbers.row_norms(Z).mean() / Z.shape[1] - (mean**2).mean())
-    return float(np.var(Z, axis=0).mean())

@@ -5,7 +5,6 @@ and ``beta = a |x|^2`` the scaled squared distance is ``a D = beta - W x - b``, 
 nearest centre is the largest output of a linear layer.
 """
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +13,13 @@ from scipy import sparse
 from scipy.special import logsumexp, softmax
 
 Array = NDArray[Any]  # of the precision of the table
-Codes = NDArray[np.intp]
+Codes = NDArray[np.int32]
 CHUNK = 4096  # scores of a chunk stay in the cache
+FEW = 32  # centres up to which scores are laid out with a line a centre
+FEW_MOVED = 0.2  # share of rows up to which sums are corrected, not made anew
+FEW_DOUBTS = 0.4  # share of rows up to which they are looked at alone
+CALM = 0.03  # share of rows that change, under which leads are worth noting
+WIDE_CHUNK = 8192  # shorter lines take numpy's buffered, slower loop
 
 
 def layer(centers: Array, temperature: float) -> tuple[Array, Array]:
@@ -31,6 +35,18 @@ def row_norms(X: Any) -> Array:
     return norms
 
 
+def spread(X: Any) -> float:
+    """Mean variance of the columns, the unit of ``tol``."""
+    mean = np.asarray(X.mean(axis=0)).ravel()
+    if sparse.issparse(X):
+        return float(row_norms(X).mean() / X.shape[1] - (mean**2).mean())
+    total = 0.0
+    for start in range(0, X.shape[0], CHUNK):
+        apart = X[start : start + CHUNK] - mean
+        total += float(np.vdot(apart, apart))
+    return total / X.size
+
+
 def squared_distances(X: Any, centers: Array) -> Array:
     """Squared distances of shape (n_rows, n_clusters)."""
     D: Array = row_norms(X)[:, None] - 2 * _product(X, centers)
@@ -42,44 +58,160 @@ def _product(X: Any, centers: Array) -> Array:
     return np.asarray(X @ centers.T)
 
 
-def _chunks(X: Any) -> Iterator[slice]:
-    for start in range(0, X.shape[0], CHUNK):
-        yield slice(start, start + CHUNK)
+def nearest(X: Any, centers: Array, lead: Array | None = None) -> tuple[Codes, Array]:
+    """The layer's largest output for each row, over ``2 a``: its number and its value.
 
-
-def nearest(X: Any, centers: Array) -> Codes:
-    """The number of each row's nearest centre: the layer's largest output."""
+    The number is that of the nearest centre; the value is ``c x - |c|^2 / 2``. How far
+    it is ahead of the second largest goes into ``lead``, for few centres alone.
+    """
+    labels = np.empty(X.shape[0], dtype=np.int32)
+    top = np.empty(X.shape[0], dtype=centers.dtype)
     half = (centers**2).sum(axis=1) / 2
-    labels = np.empty(X.shape[0], dtype=np.intp)
-    for rows in _chunks(X):
+    if _has_lines(X, centers):
+        _scan_centers(X, centers, half, labels, top, lead)
+    else:
+        _scan_rows(X, centers, half, labels, top)
+    return labels, top
+
+
+def _has_lines(X: Any, centers: Array) -> bool:
+    return not sparse.issparse(X) and len(centers) <= FEW
+
+
+def _scan_rows(X: Any, centers: Array, half: Array, labels: Codes, top: Array) -> None:
+    """Scores with a line a row, which pays when there are many centres."""
+    for start in range(0, X.shape[0], CHUNK):
+        rows = slice(start, start + CHUNK)
         scores = _product(X[rows], centers)
         scores -= half
-        scores.argmax(axis=1, out=labels[rows])
-    return labels
+        found = labels[rows] = scores.argmax(axis=1)
+        top[rows] = scores[np.arange(len(found)), found]
+
+
+def _scan_centers(
+    X: Array,
+    centers: Array,
+    half: Array,
+    labels: Codes,
+    top: Array,
+    lead: Array | None,
+) -> None:
+    """Scores with a line a centre: whole lines are compared at once.
+
+    A cell of ``best`` is true where the centre is the row's best, so that numbers of
+    centres times ``best`` add up to labels.
+    """
+    k, size = len(centers), max(1, min(WIDE_CHUNK, X.shape[0]))
+    scores, best = np.empty((k, size), centers.dtype), np.empty((k, size), bool)
+    numbers = np.arange(k, dtype=np.int8)[:, None]
+    for start in range(0, X.shape[0], size):
+        rows = slice(start, start + size)
+        m = len(X[rows])
+        if m < size:
+            scores, best = np.empty((k, m), centers.dtype), np.empty((k, m), bool)
+        np.matmul(centers, X[rows].T, out=scores)
+        scores -= half[:, None]
+        np.max(scores, axis=0, out=top[rows])
+        np.equal(scores, top[rows], out=best)
+        if np.count_nonzero(best) > m:  # ties: the first counts
+            best[:] = np.arange(k)[:, None] == scores.argmax(axis=0)
+        if lead is not None:
+            np.putmask(scores, best, -np.inf)
+            np.subtract(top[rows], scores.max(axis=0), out=lead[rows])
+        coded = best.view(np.int8)
+        coded *= numbers
+        labels[rows] = coded.sum(axis=0, dtype=np.int8)
+
+
+class Followed:
+    """Nearest centres of rows of about one length, while the centres move.
+
+    The lead of a row's centre over the runner-up shrinks by no more than the centres
+    have moved, times the length of the row; only rows whose lead is used up are looked
+    at again (the bound of Hamerly, 2010, on scores). Leads cost a third of a pass: they
+    are noted once few rows change from step to step, and fewer still if that failed.
+    """
+
+    def __init__(self, X: Any, norms: Array) -> None:
+        self.X = X
+        self.reach = float(np.sqrt(norms.max(initial=0.0)))
+        self.calm = CALM
+        self.lead: Array | None = None
+        self.labels: Codes
+        self.centers: Array
+
+    def nearest(self, centers: Array, moved: float) -> tuple[Codes, Array | None]:
+        """Labels; scores as well where all rows were looked at.
+
+        ``moved`` is the share of rows that the last step gave another centre.
+        """
+        n = self.X.shape[0]
+        if self.lead is not None:
+            doubt = self._in_doubt(centers)
+            if len(doubt) <= FEW_DOUBTS * n:
+                lead = np.empty(len(doubt), centers.dtype)
+                labels = self.labels.copy()
+                labels[doubt], _ = nearest(self.X.take(doubt, axis=0), centers, lead)
+                self.lead[doubt] = lead
+                self.centers, self.labels = centers, labels
+                return labels, None
+            self.calm = moved / 2
+        notes = moved <= self.calm and _has_lines(self.X, centers)
+        self.lead = np.empty(n, centers.dtype) if notes else None
+        self.labels, top = nearest(self.X, centers, self.lead)
+        self.centers = centers
+        return self.labels, top
+
+    def _in_doubt(self, centers: Array) -> Array:
+        """Rows whose centre may no longer be the nearest; leads shrink."""
+        assert self.lead is not None
+        length = np.sqrt(row_norms(centers))
+        drift = self.reach * np.sqrt(row_norms(centers - self.centers))
+        drift += np.abs(row_norms(centers) - row_norms(self.centers)) / 2
+        self.lead -= (drift + drift.max())[self.labels]
+        # rounding of scores, and of what was taken off before
+        margin = 1e4 * np.finfo(centers.dtype).eps * self.reach * length.max()
+        return np.flatnonzero(self.lead <= margin)
+
+
+def distances_below(norms: Array, top: Array) -> Array:
+    """Squared distances to the nearest centre, from what :func:`nearest` found."""
+    near = norms - 2 * top
+    return np.maximum(near, 0, out=near)
 
 
 def assign(X: Any, centers: Array, norms: Array) -> tuple[Codes, Array]:
     """Each row's nearest centre and the squared distance to it."""
-    half = (centers**2).sum(axis=1) / 2
-    labels = np.empty(X.shape[0], dtype=np.intp)
-    near = norms.copy()
-    for rows in _chunks(X):
-        scores = _product(X[rows], centers)
-        scores -= half
-        scores.argmax(axis=1, out=labels[rows])
-        near[rows] -= 2 * scores.max(axis=1)
-    return labels, np.maximum(near, 0, out=near)
+    labels, top = nearest(X, centers)
+    return labels, distances_below(norms, top)
 
 
 def cluster_sums(X: Any, labels: Codes, k: int) -> tuple[Array, Array]:
     """Sums and numbers of the rows of each cluster."""
     n = X.shape[0]
-    pick = sparse.csr_array(
-        (np.ones(n, dtype=X.dtype), labels, np.arange(n + 1)), shape=(n, k)
+    pick = sparse.csc_array(
+        (np.ones(n, dtype=X.dtype), labels, np.arange(n + 1, dtype=labels.dtype)),
+        shape=(k, n),
     )
-    sums = pick.T @ X
+    sums = pick @ X
     sums = sums.toarray() if sparse.issparse(sums) else np.asarray(sums)
     return sums, np.bincount(labels, minlength=k).astype(np.float64)
+
+
+def moved_sums(
+    X: Any, labels: Codes, new_labels: Codes, sums: Array, counts: Array
+) -> tuple[Array, Array]:
+    """Sums and numbers of clusters from those before some rows changed theirs.
+
+    For rows of about one length: a large row would leave its rounding behind.
+    """
+    rows, k = np.flatnonzero(new_labels != labels), len(sums)
+    if len(rows) > FEW_MOVED * len(labels):
+        return cluster_sums(X, new_labels, k)
+    moved = X[rows]
+    came, n_came = cluster_sums(moved, new_labels[rows], k)
+    went, n_went = cluster_sums(moved, labels[rows], k)
+    return sums + (came - went), counts + (n_came - n_went)
 
 
 # --- soft assignments ---------------------------------------------------------------
@@ -159,14 +291,23 @@ def lloyd(
     from its centre, as in scikit-learn's k-means, whose path this is for hard
     assignments.
     """
-    labels, norms = np.full(X.shape[0], -1), row_norms(X)
-    n_iter = 0
+    labels, norms = np.full(X.shape[0], -1, dtype=np.int32), row_norms(X)
+    top, known, n_iter, still, moved = None, None, 0, False, 1.0
+    follow = Followed(X, norms)
     while n_iter < max_iter:
         n_iter += 1
         if loss == "hard":
-            new_labels = nearest(X, centers)
-            sums, counts = cluster_sums(X, new_labels, len(centers))
+            if unit:
+                new_labels, top = follow.nearest(centers, moved)
+            else:
+                new_labels, top = nearest(X, centers)
+            if known is not None and unit:
+                known = moved_sums(X, labels, new_labels, *known)
+            else:
+                known = cluster_sums(X, new_labels, len(centers))
+            sums, counts = known
             if (counts == 0).any():
+                sums, counts = sums.copy(), counts.copy()
                 _relocate(X, centers, new_labels, sums, counts)
         else:
             D = squared_distances(X, centers)
@@ -176,12 +317,16 @@ def lloyd(
         filled = np.where(counts > 0, counts, 1)[:, None].astype(centers.dtype)
         new = np.where(counts[:, None] > 0, sums / filled, centers)
         new = to_unit(new) if unit else new
-        shift = float(((new - centers) ** 2).sum())
-        settled = loss == "hard" and np.array_equal(new_labels, labels)
+        shift, still = float(((new - centers) ** 2).sum()), np.array_equal(new, centers)
+        moved = np.count_nonzero(new_labels != labels) / len(labels)
+        settled = loss == "hard" and moved == 0
         centers, labels = new, new_labels
         if settled or shift <= tol:
             break
-    labels, near = assign(X, centers, norms)
+    if top is not None and still:  # the rows have seen these very centres
+        near = distances_below(norms, top)
+    else:
+        labels, near = assign(X, centers, norms)
     value = float(near.sum(dtype=np.float64))
     if loss != "hard":
         value = loss_of(squared_distances(X, centers), temperature, loss)

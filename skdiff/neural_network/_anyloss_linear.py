@@ -22,9 +22,10 @@ class LinearSteps:
         # positives first: the two class costs become two slices
         order = np.argsort(1 - y, kind="stable")
         n, d = X.shape
-        self.halves = np.empty((n, d + 1), dtype=X.dtype)
-        np.multiply(X[order], 0.5, out=self.halves[:, :d])
-        self.halves[:, d] = 0.5
+        # a line a column: both products then run along long lines
+        self.halves = np.empty((d + 1, n), dtype=X.dtype)
+        np.multiply(X[order].T, 0.5, out=self.halves[:d])
+        self.halves[d] = 0.5
         self.s = np.ones(n, dtype=X.dtype) if weight is None else weight[order]
         self.n1 = n1 = int(y.sum())
         self.P, self.N = float(self.s[:n1].sum()), float(self.s[n1:].sum())
@@ -51,9 +52,9 @@ class LinearSteps:
 
     def step(self, warm):
         """Take one step and return the loss before it."""
-        np.dot(self.halves, self.flat, out=self.t)
+        np.dot(self.flat, self.halves, out=self.t)
         loss = self._entropy() if warm else self._metric()
-        np.dot(self.u, self.halves, out=self.gradient)
+        np.dot(self.halves, self.u, out=self.gradient)
         if self.alpha:
             self.g_w += self.alpha * self.w
         self._update()
@@ -85,10 +86,19 @@ class LinearSteps:
         n1, u = self.n1, self.u
         scales = (self.P, self.N)
         shares = [0.5 / m if self.balanced else 1 / (self.P + self.N) for m in scales]
-        z = 2 * self.t
-        z[:n1] *= -1.0
-        losses = np.logaddexp(0.0, z) * self.s
         np.tanh(self.t, out=u)
+        # log(1 + e^z) = max(z, 0) - log((1 + tanh |z / 2|) / 2), z away from the label
+        losses = np.abs(u)
+        losses += 1.0
+        losses *= 0.5
+        np.log(losses, out=losses)
+        z = self.t
+        z[:n1] *= -1.0
+        np.maximum(z, 0.0, out=z)
+        z *= 2.0
+        np.subtract(z, losses, out=losses)
+        if self.weighted:
+            losses *= self.s
         u[:n1] -= 1.0
         u[n1:] += 1.0
         if self.weighted:
@@ -106,7 +116,8 @@ class LinearSteps:
                 direction = self.memory["velocity"]
                 direction *= self.momentum
                 direction += g
-            self.flat -= self.lr * direction
+            np.multiply(direction, self.lr, out=g)
+            self.flat -= g
             return
         self.n_steps += 1
         beta1, beta2 = self.betas

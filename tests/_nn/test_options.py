@@ -108,6 +108,18 @@ def test_the_penalty_is_the_mean_square_of_the_logits():
     assert loss(z, y, None).item() == pytest.approx(expected)
 
 
+def test_the_penalty_of_weights_is_that_of_repeated_rows():
+    X, y, _ = table(60)
+    weight = np.random.default_rng(1).integers(0, 4, len(y))
+    keywords = {**PLAIN, "spectral_decoupling": 0.5, "max_iter": 40}
+    for sizes in ((), (6,)):
+        model = AnyLossClassifier(hidden_layer_sizes=sizes, **keywords)
+        heavy = model.fit(X, y, sample_weight=weight).decision_function(X)
+        rows = np.repeat(np.arange(len(y)), weight)
+        again = model.fit(X[rows], y[rows]).decision_function(X)
+        np.testing.assert_allclose(heavy, again, atol=1e-8)
+
+
 def shortcut(n, margin, seed):
     """Two moons with a gap in the second feature that points at the class."""
     X, y = make_moons(n, noise=0.1, random_state=seed)

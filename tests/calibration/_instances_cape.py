@@ -14,6 +14,8 @@ QUICK = {
             "target_source": "train",
             "method": "kernel",
             "final_platt": True,
+            "sam_rho": 0.05,
+            "spectral_decoupling": 0.01,
         },
     ],
 }

@@ -231,6 +231,101 @@ def test_networks_that_do_not_fit(table, start):
         model(estimator=constant).fit(X, y)
 
 
+# --- training options ---------------------------------------------------------------
+
+
+def test_a_vanishing_radius_is_the_plain_fit(table):
+    X, y, _ = table
+    plain, tiny = model().fit(X, y), model(sam_rho=1e-9).fit(X, y)
+    wide = model(sam_rho=0.5).fit(X, y)
+    np.testing.assert_allclose(
+        tiny.predict_proba(X), plain.predict_proba(X), rtol=1e-5, atol=1e-6
+    )
+    assert np.abs(wide.predict_proba(X) - plain.predict_proba(X)).max() > 0.01
+
+
+def test_the_second_stage_draws_decoupled_probabilities_back(table):
+    X, y, p = table
+    settings = {"spectral_decoupling": 3.0, "alpha": 0.0}
+    plain = model(finetune_iter=0).fit(X, y).decision_function(X)
+    early = model(finetune_iter=0, **settings).fit(X, y)
+    assert early.decision_function(X).std() < 0.5 * plain.std()
+    late = model(finetune_iter=100, finetune_learning_rate=0.003, **settings).fit(X, y)
+    before, after = (mse_p(p, m.predict_proba(X)[:, 1]) for m in (early, late))
+    assert after < 0.7 * before
+    # labels without the penalty: a plain cross-entropy, as of the rows themselves
+    assert late.stage_history_["train_loss"][-1] < early.loss_
+    aims = model(finetune_iter=0, spectral_targets=[0.0, 2.0], **settings).fit(X, y)
+    assert aims.predict_proba(X)[:, 1].mean() > 0.7
+    with pytest.raises(ValueError, match="spectral_targets must hold"):
+        model(spectral_targets=[1.0], **settings).fit(X, y)
+
+
+def contrary(n, seed):
+    """The first feature points the wrong way in a tenth of the rows."""
+    rng = np.random.default_rng(seed)
+    y, groups = rng.integers(2, size=n), (rng.random(n) < 0.1).astype(int)
+    side = 2 * y - 1
+    first = np.where(groups == 0, side, -side) * 2 + rng.normal(size=n)
+    return np.column_stack([first, side + rng.normal(size=n)]), y, groups
+
+
+def test_the_worse_group_gains_by_group_dro():
+    X, y, groups = contrary(800, 0)
+    settings = {"hidden_layer_sizes": (), "alpha": 0.1, "learning_rate_init": 0.05}
+    dro = {"group_dro": True, "group_step_size": 0.1}
+    names = np.array(["most", "few"])[groups]
+    plain = model(**settings).fit(X, y, groups=names)
+    robust = model(**settings, **dro).fit(X, y, groups=names)
+    np.testing.assert_array_equal(robust.groups_, ["few", "most"])
+    assert plain.group_weights_ is None and robust.group_weights_.sum() == (
+        pytest.approx(1)
+    )
+    assert robust.worst_group_score_ > plain.worst_group_score_ + 0.1
+    assert robust.group_losses_.max() < plain.group_losses_.max()
+    # rows of weight zero are absent, and so are their groups
+    weight = (np.arange(len(y)) >= 100).astype(float)
+    zero = model(**settings, **dro).fit(X, y, sample_weight=weight, groups=names)
+    absent = model(**settings, **dro).fit(X[100:], y[100:], groups=names[100:])
+    np.testing.assert_array_equal(zero.predict_proba(X), absent.predict_proba(X))
+    one = model(**settings, **dro).fit(X, y, groups=np.zeros(len(y)))
+    np.testing.assert_allclose(one.predict_proba(X), plain.predict_proba(X), rtol=1e-6)
+    assert model(**settings).fit(X, y).groups_ is None
+
+
+def test_a_group_that_is_held_out_has_no_say():
+    X, y, groups = contrary(300, 1)
+    dro = model(group_dro=True, group_adjustment=1.0).fit(X, y, groups=groups)
+    held = np.setdiff1d(np.arange(len(X)), dro.train_indices_)
+    groups[held[0]] = 2
+    again = model(group_dro=True, group_adjustment=1.0).fit(X, y, groups=groups)
+    assert np.isnan(again.group_losses_[2])
+    assert np.isfinite(again.group_losses_[:2]).all()
+    assert again.group_weights_.shape == (3,)
+    assert np.isfinite(again.group_weights_).all()
+    assert np.isfinite(again.predict_proba(X)).all()
+
+
+def test_groups_reach_networks_that_are_fitted_inside():
+    X, y, groups = contrary(300, 2)
+    network = AnyLossClassifier(
+        bce_weight=1.0, warmup_iter=0, max_iter=60, group_dro=True, random_state=0
+    )
+    given = model(estimator=network, target_source="cross_fit", n_folds=3)
+    assert np.isfinite(given.fit(X, y, groups=groups).empirical_targets_).all()
+    own = model(group_dro=True, target_source="cross_fit", n_folds=3)
+    assert np.isfinite(own.fit(X, y, groups=groups).empirical_targets_).all()
+    with pytest.raises(ValueError, match="requires groups"):
+        given.fit(X, y)
+    with pytest.raises(ValueError, match="requires groups"):
+        own.fit(X, y)
+    with pytest.raises(ValueError, match="partial_fit has not"):
+        own.partial_fit(X, y)
+    for settings in ({"group_dro": True}, {"spectral_decoupling": 0.1}):
+        with pytest.raises(ValueError, match="set it on the estimator"):
+            model(estimator=network, **settings).fit(X, y, groups=groups)
+
+
 # --- faults and edges ---------------------------------------------------------------
 
 

@@ -59,7 +59,25 @@ def test_scaled_distances_are_a_layer(seed, temperature):
     scale = max(temperature, 1.0)
     np.testing.assert_allclose(temperature * D, beta - X @ W.T - b, atol=1e-11 * scale)
     np.testing.assert_allclose(numbers.squared_distances(X, C), D, atol=1e-12)
-    np.testing.assert_array_equal(numbers.nearest(X, C), D.argmin(axis=1))
+    np.testing.assert_array_equal(numbers.nearest(X, C)[0], D.argmin(axis=1))
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_both_layouts_of_scores_find_the_nearest_centre(kind, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 4)).astype(kind)
+    C = rng.normal(size=(9, 4)).astype(kind)
+    X[5:50], C[6] = C[2], C[2]  # ties, of which the first centre counts
+    D = ((X[:, None].astype(np.float64) - C) ** 2).sum(axis=2)
+    atol = 1e-12 if kind == np.float64 else 1e-4
+    for few in (0, 32):
+        for size in (700, 8192):
+            monkeypatch.setattr(numbers, "FEW", few)
+            monkeypatch.setattr(numbers, "CHUNK", size)
+            monkeypatch.setattr(numbers, "WIDE_CHUNK", size)
+            labels, near = numbers.assign(X, C, numbers.row_norms(X))
+            np.testing.assert_array_equal(labels, D.argmin(axis=1))
+            np.testing.assert_allclose(near, D.min(axis=1), atol=atol)
 
 
 @pytest.mark.parametrize("given", [{}, {"normalize": False}, {"hidden_layer_sizes": 8}])
@@ -180,6 +198,63 @@ def test_only_directions_count_with_normalize(table, seed):
     np.testing.assert_array_equal(plain.labels_, scaled.labels_)
     np.testing.assert_allclose(plain.cluster_centers_, scaled.cluster_centers_)
     np.testing.assert_allclose(np.linalg.norm(plain.cluster_centers_, axis=1), 1)
+
+
+def plain_spherical_k_means(X, centers):
+    """Every row against every centre in each step, sums made anew."""
+    labels = None
+    for step in range(1, 301):
+        new = ((X[:, None] - centers) ** 2).sum(axis=2).argmin(axis=1)
+        sums = np.stack([X[new == j].sum(axis=0) for j in range(len(centers))])
+        centers = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+        if labels is not None and np.array_equal(new, labels):
+            return new, centers, step
+        labels = new
+
+
+@settings(derandomize=True, max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 9), st.booleans())
+def test_rows_looked_at_again_are_enough(seed, k, thin):
+    rng = np.random.default_rng(seed)
+    X = numbers.to_unit(rng.normal(size=(600, 5)) + 2 * rng.normal(size=5))
+    labels, centers, steps = plain_spherical_k_means(X, X[:k])
+    run = numbers.lloyd(
+        sparse.csr_array(X) if thin else X,
+        X[:k],
+        loss="hard",
+        temperature=1.0,
+        unit=True,
+        max_iter=300,
+        tol=-1.0,
+    )
+    assert run.n_iter == steps
+    np.testing.assert_array_equal(run.labels, labels)
+    np.testing.assert_allclose(run.centers, centers, atol=1e-12)
+    near = ((X - centers[labels]) ** 2).sum(axis=1)
+    np.testing.assert_allclose(run.near, near, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_only_rows_in_doubt_are_looked_at_again(kind, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = numbers.to_unit(rng.normal(size=(2000, 5)).astype(kind))
+    X[:3] = 0  # no direction: always in doubt
+    C = numbers.to_unit(rng.normal(size=(6, 5)).astype(kind))
+    follow, looked = numbers.Followed(X, numbers.row_norms(X)), []
+    nearest = numbers.nearest
+
+    def spy(X, *given):
+        looked.append(len(X))
+        return nearest(X, *given)
+
+    monkeypatch.setattr(numbers, "nearest", spy)
+    for scale in (0.0, 0.01, 0.01, 0.5, 0.001, 0.001):
+        C = numbers.to_unit((C + scale * rng.normal(size=C.shape)).astype(kind))
+        labels, _ = follow.nearest(C, moved=0.0)
+        plain, _ = nearest(X, C)
+        np.testing.assert_array_equal(labels, plain)
+    assert looked[0] == looked[3] == 2000  # the first, and the long step
+    assert max(looked[1], looked[2], looked[4], looked[5]) < 800
 
 
 def test_rows_of_zeros_warn_exactly_once(table):

@@ -1,0 +1,92 @@
+"""What a fitted network answers, and how it travels: arrays, the module on demand."""
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+
+class NeuralInference:
+    """Outputs, the module rebuilt from arrays, pickles; the shell does the fitting."""
+
+    def _checked(self, X):
+        """Rows to answer for, in the dtype to compute in."""
+        X = validate_data(
+            self, X, dtype=[np.float64, np.float32], order="C", reset=False
+        )
+        return self._cast(X)
+
+    def _restore(self, module):
+        """Put the saved weights into a module built alike."""
+        from skdiff._nn import _fit
+
+        _fit.load_arrays(module, self._unpacked(self._state["arrays"], module))
+
+    def _output(self, X):
+        """Raw outputs of the network, in the dtype it computes in."""
+        check_is_fitted(self)
+        X = self._checked(X)
+        if self._state is None:
+            return np.zeros((len(X), self._n_outputs(vars(self))), dtype=X.dtype)
+        from skdiff._nn import _fit
+        from skdiff._nn._threads import threads_for
+
+        module = self._module_for_prediction()
+        compute = np.dtype(self._state["dtype"])
+        rows = min(len(X), _fit.PREDICT_ROWS)
+        with threads_for(_fit.work_per_batch(module, rows)):
+            return _fit.predict_chunks(
+                module, X.astype(compute, copy=False), self.device
+            )
+
+    def _module_for_prediction(self):
+        """The module, rebuilt from arrays at the first call after a fit or a load."""
+        live = self._live
+        if "net" in live:
+            return live["net"].module_
+        if "module" not in live:
+            import torch
+
+            from skdiff._nn import _fit
+
+            module = self._module(
+                self.n_features_in_, self._n_outputs(vars(self)), _fit.seeded(0)
+            )
+            module = module.to(getattr(torch, self._state["dtype"]))
+            self._restore(module)
+            module.eval()
+            live["module"] = module.to(self.device)
+        return live["module"]
+
+    @property
+    def net_(self):
+        """The network as an initialised ``skorch.NeuralNet``; None for a constant."""
+        check_is_fitted(self)
+        if self._state is None:
+            return None
+        if "net" not in self._live and "view" not in self._live:
+            from skdiff._nn import _fit
+
+            net = self._build(
+                self.n_features_in_,
+                vars(self),
+                _fit.seeded(self._state["seed"]),
+                self._state["dtype"],
+            )
+            self._restore(net.module_)
+            _fit.finish(net)
+            self._live["view"] = net
+        return self._live.get("net", self._live.get("view"))
+
+    def __sklearn_is_fitted__(self):
+        """Tell whether a fit has come to its end."""
+        return hasattr(self, "n_iter_")
+
+    def __getstate__(self):
+        """Leave out what is rebuilt: no torch object is pickled."""
+        state = super().__getstate__()
+        return {key: value for key, value in state.items() if key != "_live"}
+
+    def __setstate__(self, state):
+        """Take arrays; torch is imported by the first prediction."""
+        super().__setstate__(state)
+        if "_state" in state:
+            self._live = {}
