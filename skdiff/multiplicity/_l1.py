@@ -118,15 +118,19 @@ class L1Maximiser(Maximiser):
         return parts[0], parts[1]
 
     def corners(self, V: Array) -> Extremes:
-        """Follow the piecewise linear paths of a squared loss.
+        """Follow the piecewise linear paths of a squared loss."""
+        U, mu = self.data.follow(V, np.array([self.tau**2 / 2]))
+        return self.accepted(V, U[0], mu[0])
+
+    def accepted(self, V: Array, U: Array, mu: Array) -> Extremes:
+        """Take points of followed paths; look for those that were lost.
 
         No search comes nearer than their rounding, where supports are singular.
         """
         result = Extremes.empty(*V.shape)
-        U, mu = self.data.follow(V, np.array([self.tau**2 / 2]))
-        state = self.state(V, U[0], mu[0], self.tau)
+        state = self.state(V, U, mu, self.tau)
         done = state.size <= max(self.tol, ROUNDING)
-        result.put(done, self.finish(state, V, U[0], mu[0], done, 1))
+        result.put(done, self.finish(state, V, U, mu, done, 1))
         if not done.all():
             result.put(~done, self.continuation(V[~done]))
         return result

@@ -3,11 +3,11 @@
 The extremes of ``v'u`` at all budgets lie on one path, the minimisers of ``F(u) - mu
 v'u`` for growing ``mu``. While support and signs stay, a quadratic smooth part makes it
 a straight line, ``H_AA du_A = v_A dmu``, along which the gap is ``d gap = mu v'du``. A
-piece ends where a coefficient reaches zero and leaves the support, or where the gradient
-of a zero coefficient reaches the strength of its penalty and it joins. So the path is
-followed from corner to corner, without a search for ``mu``: what an iterative method
-cannot find where supports are singular, because ``mu`` all but stands still there while
-the model moves.
+piece ends where a coefficient reaches zero and leaves the support, or where the
+gradient of a zero coefficient reaches the strength of its penalty and it joins. So the
+path is followed from corner to corner, without a search for ``mu``: what an iterative
+method cannot find where supports are singular, because ``mu`` all but stands still
+there while the model moves.
 """
 
 import numpy as np
@@ -26,9 +26,10 @@ def follow(
 ) -> tuple[Array, Array]:
     """Follow the paths of directions V (m, r) through ascending budgets.
 
-    ``H`` and ``gradient`` are of the smooth part at ``center``, the minimiser of it plus
-    ``lasso @ abs(u)``. Returned are displacements (n_budgets, m, r) from the centre and
-    multipliers (n_budgets, m), NaN where corners lie so close that the path was lost.
+    ``H`` and ``gradient`` are of the smooth part at ``center``, the minimiser of it
+    plus ``lasso @ abs(u)``. Returned are displacements (n_budgets, m, r) from the
+    centre and multipliers (n_budgets, m), NaN where corners lie so close that the path
+    was lost.
     """
     m, r = V.shape
     moved = np.full((len(budgets), m, r), np.nan)
@@ -38,36 +39,42 @@ def follow(
     sign = np.sign(W) * (lasso > 0)
     alive = (sign != 0) | (lasso == 0)
     mu, gap = np.zeros(m), np.zeros(m)
-    for _ in range(200 + 20 * r + len(budgets)):
+    for _ in range(200 + 20 * r):
         D = _directions(H, alive, V)
         dG = D @ H
         bend = np.einsum("ij,ij->i", V, D)
         t, corner = _next_corner(W, sign, alive, lasso, D, G - mu[:, None] * V, dG - V)
-        # the gap at mu + t is gap + bend ((mu + t)^2 - mu^2) / 2
-        missing = np.maximum(budgets[level] - gap, 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            need = 2 * missing / bend
-            until = need / (np.sqrt(mu**2 + need) + mu)
-        until[~(bend > 0)] = np.inf
-        reached = until <= t
-        t = np.where(reached, until, t)
-        W += t[:, None] * D
-        G += t[:, None] * dG
-        gap = np.where(reached, budgets[level], gap + t * bend * (mu + t / 2))
-        mu = mu + t
-        moved[level[reached], rows[reached]] = W[reached] - center
-        multiplier[level[reached], rows[reached]] = mu[reached]
-        turned = np.flatnonzero(~reached)
-        _turn(W, sign, alive, G - mu[:, None] * V, turned, corner[turned])
-        level = level + reached
+        open_ = np.arange(len(rows))
+        while len(open_):
+            until = _way(budgets[level[open_]] - gap[open_], bend[open_], mu[open_])
+            reached = until <= t[open_]
+            open_, until = open_[reached], until[reached]
+            here = level[open_], rows[open_]
+            moved[here] = W[open_] - center + until[:, None] * D[open_]
+            multiplier[here] = mu[open_] + until
+            level[open_] += 1
+            open_ = open_[level[open_] < len(budgets)]
         go = (level < len(budgets)) & np.isfinite(t)
         if not go.any():
             break
-        if not go.all():
-            rows, level, mu, gap = rows[go], level[go], mu[go], gap[go]
-            W, G, V = W[go], G[go], V[go]
-            sign, alive = sign[go], alive[go]
+        rows, level, t, corner = rows[go], level[go], t[go], corner[go]
+        V, sign, alive = V[go], sign[go], alive[go]
+        W, G = W[go] + t[:, None] * D[go], G[go] + t[:, None] * dG[go]
+        gap = gap[go] + t * bend[go] * (mu[go] + t / 2)
+        mu = mu[go] + t
+        _turn(W, sign, alive, G - mu[:, None] * V, corner)
     return moved, multiplier
+
+
+def _way(missing: Array, bend: Array, mu: Array) -> Array:
+    """How far ``mu`` grows until the gap has grown by what is missing.
+
+    The gap at ``mu + t`` is larger by ``bend ((mu + t)^2 - mu^2) / 2``.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        need = 2 * np.maximum(missing, 0.0) / bend
+        way = need / (np.sqrt(mu**2 + need) + mu)
+    return np.where(bend > 0, way, np.inf)
 
 
 def _directions(H: Array, alive: Array, V: Array) -> Array:
@@ -105,11 +112,10 @@ def _next_corner(
     return t[np.arange(len(t)), corner], corner
 
 
-def _turn(
-    W: Array, sign: Array, alive: Array, R: Array, rows: Array, corner: Array
-) -> None:
+def _turn(W: Array, sign: Array, alive: Array, R: Array, corner: Array) -> None:
     """Let the coefficient at each row's corner leave or join, in place."""
-    stays = ~alive[rows, corner]
+    rows = np.arange(len(W))
+    joins = ~alive[rows, corner]
     W[rows, corner] = 0.0
-    sign[rows, corner] = np.where(stays, -np.sign(R[rows, corner]), 0.0)
-    alive[rows, corner] = stays
+    sign[rows, corner] = np.where(joins, -np.sign(R[rows, corner]), 0.0)
+    alive[rows, corner] = joins
