@@ -10,6 +10,8 @@ method cannot find where supports are singular, because ``mu`` all but stands st
 there while the model moves.
 """
 
+from typing import Any
+
 import numpy as np
 
 from skdiff._convex._batched import solve_systems
@@ -77,7 +79,7 @@ def _way(missing: Array, bend: Array, mu: Array) -> Array:
     return np.where(bend > 0, way, np.inf)
 
 
-def _directions(H: Array, alive: Array, V: Array) -> Array:
+def _directions(H: Array, alive: Any, V: Array) -> Array:
     """Solutions of ``H_AA d_A = v_A`` (m, r), zero off the supports."""
     D = np.zeros_like(V)
     size = int(alive.sum(axis=1).max(initial=0))
