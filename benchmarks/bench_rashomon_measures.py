@@ -7,10 +7,9 @@
 - Pairwise feasibility and the discrepancy, against cvxpy.
 - The sweep of ``ToleranceProfileDisplay`` over many tolerances, against single calls;
   ``CoefficientRangeDisplay`` draws the coefficient ranges timed here.
-- 2000 rows asked of 20 000 generated ones, and 500 of a census table of 48 000 rows with
-  categorical columns, where ``SKDIFF_DATA`` names a folder that holds ``adult.csv.gz``,
-  with the memory that takes. Ranges cost the same for every row; ``--large`` runs these
-  alone.
+- 2000 rows asked of 20 000 generated ones, and 500 of a census table of 48 000 rows
+  with categorical columns, where ``SKDIFF_DATA`` names a folder that holds
+  ``adult.csv.gz``, with the memory that takes. ``--large`` runs these alone.
 - ``last_layer_features`` and ``last_layer_multiplicity`` of a network, and
   ``ModelListMultiplicity`` of refits, beside what they cover.
 """
