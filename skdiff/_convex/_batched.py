@@ -22,7 +22,12 @@ class Hessians:
         self.tabulated = d <= PAIRS_UP_TO
         if self.tabulated:
             rows, columns = np.tril_indices(d)
-            self.Z = X[:, rows] * self.weighted[:, columns]
+            self.Z = np.empty((len(X), len(rows)), np.result_type(X, self.weighted))
+            for k in range(d):  # no temporary of the table's size
+                pairs = slice(k * (k + 1) // 2, (k + 1) * (k + 2) // 2)
+                np.multiply(
+                    X[:, k : k + 1], self.weighted[:, : k + 1], self.Z[:, pairs]
+                )
             # where each entry of the full matrix stands among the pairs
             self.place = np.empty((d, d), dtype=np.intp)
             self.place[rows, columns] = np.arange(len(rows))

@@ -10,11 +10,8 @@ from skdiff.multiplicity._last_layer import (
     last_layer_multiplicity,
 )
 from skdiff.multiplicity._model_list import ModelListMultiplicity
-from skdiff.multiplicity._rashomon import (
-    RashomonClassifier,
-    RashomonRegressor,
-    multiplicity_report,
-)
+from skdiff.multiplicity._rashomon import RashomonClassifier, multiplicity_report
+from skdiff.multiplicity._rashomon_regressor import RashomonRegressor
 
 __all__ = [
     "RashomonClassifier",

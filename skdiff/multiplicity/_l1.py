@@ -18,6 +18,7 @@ import numpy as np
 from skdiff._convex._batched import solve_systems
 from skdiff._convex._losses import Array
 from skdiff._convex._prox_newton import Penalised, prox_newton
+from skdiff.multiplicity._l1_path import follow
 from skdiff.multiplicity._level_set import (
     Extremes,
     LevelSet,
@@ -30,6 +31,7 @@ from skdiff.multiplicity._level_set import (
 
 # the residual is in the metric of the diagonal, which collinear columns loosen
 STRICTER, FINEST = 1e-3, 1e-10
+ROUNDING = 1e-8  # residual of paths of a squared loss near interpolation, at most
 SECANTS, SWEEPS = 100, 100
 
 
@@ -85,6 +87,12 @@ class Diagonal(Whitened):
         gap += (np.abs(U + self.center) * self.lasso - self.at_center).sum(axis=1)
         return gap, gradient, second
 
+    def follow(self, V: Array, budgets: Array) -> tuple[Array, Array]:
+        """Points and multipliers of the paths of V at ascending budgets."""
+        _, gradient, second = self.evaluate(np.zeros((1, V.shape[1])))
+        H = self.hessian(second)[0]
+        return follow(H, gradient[0], self.center, self.lasso, V, budgets)
+
 
 class L1Maximiser(Maximiser):
     """Maximise unit directions over a level set with kinks at zero coefficients."""
@@ -93,8 +101,9 @@ class L1Maximiser(Maximiser):
 
     def both(self, V: Array) -> tuple[Extremes, Extremes]:
         """Maxima of ``-V`` and of ``V``."""
-        V2 = np.concatenate([-V, V])
-        found, m = self.continuation(V2), len(V)
+        V2, m = np.concatenate([-V, V]), len(V)
+        quadratic = self.data.loss.quadratic
+        found = self.corners(V2) if quadratic else self.continuation(V2)
         halves = (slice(0, m), slice(m, None))
         parts = [
             Extremes(
@@ -107,6 +116,24 @@ class L1Maximiser(Maximiser):
             for h in halves
         ]
         return parts[0], parts[1]
+
+    def corners(self, V: Array) -> Extremes:
+        """Follow the piecewise linear paths of a squared loss."""
+        U, mu = self.data.follow(V, np.array([self.tau**2 / 2]))
+        return self.accepted(V, U[0], mu[0])
+
+    def accepted(self, V: Array, U: Array, mu: Array) -> Extremes:
+        """Take points of followed paths; look for those that were lost.
+
+        No search comes nearer than their rounding, where supports are singular.
+        """
+        result = Extremes.empty(*V.shape)
+        state = self.state(V, U, mu, self.tau)
+        done = state.size <= max(self.tol, ROUNDING)
+        result.put(done, self.finish(state, V, U, mu, done, 1))
+        if not done.all():
+            result.put(~done, self.continuation(V[~done]))
+        return result
 
     def first_multipliers(self, V: Array) -> Array:
         """At most what the quadratic model would ask for, were there no kinks.

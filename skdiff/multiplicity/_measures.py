@@ -297,14 +297,17 @@ class MeasuresMixin:
         if epsilons.ndim != 1 or not np.all(epsilons > 0):
             raise ValueError(f"epsilons must be positive, got {epsilons}.")
         budgets = np.array([self._budget_of(e) for e in epsilons])
-        # a sweep is for smooth sets; the others are asked at one tolerance at a time
-        smooth = type(self._level_set()) is LevelSet
-        if self.solver == "cvxpy" or len(budgets) == 1 or not smooth:
+        # paths are followed in smooth sets, and from corner to corner under squared
+        # loss; other sets are asked at one tolerance at a time
+        level_set = self._level_set()
+        squared = level_set.problem.loss.quadratic and not self._wide
+        followed = type(level_set) is LevelSet or squared
+        if self.solver == "cvxpy" or len(budgets) == 1 or not followed:
             return np.array([self._range(V, budget) for budget in budgets])
         rising, place = np.unique(budgets, return_inverse=True)
         unique, back = np.unique(V, axis=0, return_inverse=True)
         bounds = sweep(
-            self._level_set(),
+            level_set,
             unique,
             rising,
             tol=self.tol,

@@ -1,13 +1,13 @@
-"""Estimators over the set of nearly optimal linear models."""
+"""The classifier over the set of nearly optimal linear models, and the report."""
 
 from numbers import Real
 
 import numpy as np
 from scipy.special import expit, logit
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.base import ClassifierMixin
+from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
@@ -22,6 +22,7 @@ from skdiff.multiplicity._multiclass import (
     functional_ranges,
     one_vs_rest,
 )
+from skdiff.multiplicity._rashomon_regressor import RashomonRegressor
 
 
 def _has_probabilities(self):
@@ -513,216 +514,6 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
             return names
         many = [f"{name}_{label}" for label in self.classes_ for name in names]
         return np.array(many, dtype=object)
-
-
-class RashomonRegressor(RegressorMixin, BaseRashomon):
-    """Tell which predictions are arbitrary among equally good linear regressions.
-
-    The same audit as :class:`RashomonClassifier` for regressions. Under squared loss
-    and an L2 penalty the level set is an ellipsoid and every range has a closed form;
-    Poisson, gamma and Huber losses and L1 penalties are solved by Newton's method,
-    quantile regression by linear programs.
-
-    Parameters
-    ----------
-    estimator : estimator, default=None
-        ``Ridge``, ``RidgeCV``, ``LinearRegression``, ``Lasso``, ``LassoCV``,
-        ``ElasticNet``, ``ElasticNetCV``, ``PoissonRegressor``, ``GammaRegressor``,
-        ``HuberRegressor`` (at its fitted scale), ``QuantileRegressor``, ``LinearSVR``
-        or ``SGDRegressor`` (by its loss), or a pipeline that ends in one;
-        ``FrozenEstimator`` for a model already fitted. None is ``Ridge()``.
-    epsilon : float, default=0.01
-        Size of the set.
-    epsilon_type : {"relative", "absolute", "lr", "profile", "cv"}, default="relative"
-        What ``epsilon`` means, as in :class:`RashomonClassifier`. Likelihood ratios
-        are those of Gaussian noise of unknown variance, of counts, or of gamma
-        variables of estimated dispersion; other losses have none.
-    level : {"objective", "loss"}, default="objective"
-        Whether the set is one of the penalised objective or of the loss alone.
-    solver : {"auto", "direct", "cvxpy"}, default="auto"
-        ``"cvxpy"`` solves a convex program a row and side; the others are the formula
-        or the batched Newton method.
-    tol : float, default=1e-4
-        Residual of the optimality conditions at which a row is done, where there is
-        no formula.
-    max_iter : int, default=60
-        Newton steps before a row takes the slow and sure way.
-    n_jobs : int or None, default=None
-        Threads over blocks of rows.
-    random_state : int, RandomState instance or None, default=None
-        Splits the rows when ``epsilon_type="cv"``.
-
-    Attributes
-    ----------
-    estimator_ : estimator
-        The fitted estimator.
-    coef_ : ndarray of shape (n_features,)
-        Coefficients of the baseline.
-    intercept_ : float
-        Its intercept.
-    objective_ : float
-        The best objective: half the mean squared error (half the mean deviance, the
-        mean loss) plus penalty.
-    epsilon_ : float
-        How far above ``objective_`` the set reaches.
-    hessian_ : ndarray of shape (n_parameters, n_parameters) or None
-        Second derivatives of the smooth part of the objective, intercept last. None
-        for sparse tables of more than 2000 columns.
-    n_iter_ : int
-        Newton steps of the polish.
-    n_features_in_ : int
-        Number of features seen in ``fit``.
-    feature_names_in_ : ndarray of str of shape (n_features,)
-        Names of the features, when X had them.
-
-    See Also
-    --------
-    RashomonClassifier : The same for logistic regression, with decisions.
-    multiplicity_report : A report in one call.
-
-    Notes
-    -----
-    With Hessian ``H`` and squared loss the half-width of ``v'w`` is ``sqrt(2 eps v'
-    H^-1 v)``. Poisson and gamma regressions have a logarithmic link: ranges of the
-    linear predictor are exponentiated.
-
-    References
-    ----------
-    J. Watson-Daniels, D. C. Parkes and B. Ustun, "Predictive Multiplicity in
-    Probabilistic Classification", AAAI 2023, arXiv 2206.01131.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> from skdiff.multiplicity import RashomonRegressor
-    >>> X, y = load_diabetes(return_X_y=True)
-    >>> model = RashomonRegressor(epsilon=0.05).fit(X, y)
-    >>> model.predict_range(X[:2]).round(1)
-    array([[155.4, 210. ],
-           [ 61.9, 120.1]])
-    """
-
-    _numeric = True
-
-    def __init__(
-        self,
-        estimator=None,
-        *,
-        epsilon=0.01,
-        epsilon_type="relative",
-        level="objective",
-        solver="auto",
-        tol=1e-4,
-        max_iter=60,
-        n_jobs=None,
-        random_state=None,
-    ):
-        self.estimator = estimator
-        self.epsilon = epsilon
-        self.epsilon_type = epsilon_type
-        self.level = level
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-
-    @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None):
-        """Fit the estimator, polish it, and prepare its level set.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training rows.
-        y : array-like of shape (n_samples,)
-            Target values.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-        """
-        return self._fit(X, y, sample_weight, "regressor", Ridge)
-
-    def _encode(self, y):
-        y = np.asarray(y)
-        if y.dtype.kind not in "biuf":
-            y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-        return y.astype(np.float64), None
-
-    def _response(self, f):
-        log_link = self._loss_name in ("Poisson", "Gamma")
-        return np.exp(f) if log_link else f * self._unit
-
-    def _shares(self, bounds):
-        return {}
-
-    def _check_delta(self, delta):
-        if not isinstance(delta, Real) or not delta > 0:
-            raise ValueError(f"delta must be > 0, got {delta!r}.")
-        return delta
-
-    def _row_loss_of(self, f, y):
-        y = np.asarray(y, dtype=np.float64) / self._unit
-        loss = self._level_set().problem.loss
-        return loss.evaluate(f, y)[0] * self._loss_unit
-
-    def _prediction_and_range(self, X):
-        V = self._query(X)
-        return self._response(V @ self._baseline), self._response(self._range(V))
-
-    def predict(self, X):
-        """Predict by the baseline.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Values.
-        """
-        return self._response(self._query(X) @ self._baseline)
-
-    def predict_range(self, X):
-        """Return the range of each prediction over the set.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        bounds : ndarray of shape (n_samples, 2)
-            Smallest and largest prediction.
-        """
-        return self._response(self._range(self._query(X)))
-
-    def ambiguity(self, X, delta):
-        """Return the share of rows whose prediction can move by at least ``delta``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-        delta : float
-            Change of the prediction that counts, in its units.
-
-        Returns
-        -------
-        share : float
-            Between 0 and 1.
-        """
-        self._check_delta(delta)
-        middle, bounds = self._prediction_and_range(X)
-        reach = np.maximum(bounds[:, 1] - middle, middle - bounds[:, 0])
-        return float((reach >= delta).mean())
 
 
 def multiplicity_report(

@@ -13,7 +13,7 @@ from scipy.special import expit, gammaln, logit
 from sklearn.datasets import load_breast_cancer, load_diabetes, make_classification
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -398,6 +398,26 @@ def test_a_sweep_of_regressions_is_the_root_of_the_tolerance():
     widths = model.profile(X[:9], [0.01, 0.04])
     np.testing.assert_allclose(widths[1], 2 * widths[0], rtol=1e-12)
     np.testing.assert_allclose(widths[0], np.diff(model.predict_range(X[:9]))[:, 0])
+
+
+@pytest.mark.parametrize("epsilons", [np.geomspace(1e-4, 0.8, 9), [1e-8, 1e-3, 5.0]])
+def test_levels_between_solved_ones_are_solved_too(cancer, epsilons):
+    X, y = cancer
+    model = RashomonClassifier(epsilon=0.01).fit(X, y)
+    for epsilon, width in zip(epsilons, model.profile(X[:9], epsilons), strict=True):
+        single = RashomonClassifier(epsilon=epsilon).fit(X, y)
+        want = np.diff(single.predict_proba_range(X[:9]))[:, 0]
+        np.testing.assert_allclose(width, want, rtol=1e-6, atol=1e-12)
+
+
+def test_one_path_under_an_l1_penalty_passes_all_tolerances():
+    X, y = load_diabetes(return_X_y=True)
+    model = RashomonRegressor(Lasso(0.5)).fit(X, y)
+    epsilons = [0.2, 1e-4, 0.01, 0.01]
+    for epsilon, width in zip(epsilons, model.profile(X[:9], epsilons), strict=True):
+        single = RashomonRegressor(Lasso(0.5), epsilon=epsilon).fit(X, y)
+        want = np.diff(single.predict_range(X[:9]))[:, 0]
+        np.testing.assert_allclose(width, want, rtol=1e-9)
 
 
 def test_rows_without_a_direction_and_the_referee_sweep_too():

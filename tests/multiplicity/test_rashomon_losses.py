@@ -39,6 +39,7 @@ from skdiff.multiplicity import (
     RashomonRangeDisplay,
     RashomonRegressor,
     _base,
+    _l1,
 )
 from skdiff.multiplicity._l1 import L1Maximiser
 from skdiff.multiplicity._multinomial import largest_probabilities
@@ -429,6 +430,42 @@ def test_the_slow_way_under_an_l1_penalty_gives_the_same_answer():
         np.testing.assert_allclose(
             solver.one_by_one(U).value, solver.continuation(U).value, rtol=1e-7
         )
+
+
+@pytest.mark.parametrize("alpha", [0.03, 1e-3])
+@pytest.mark.parametrize("kind", [Lasso, ElasticNet])
+def test_all_but_interpolating_models_agree_with_cvxpy(alpha, kind):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20, 40))
+    y = X[:, :5].sum(axis=1) + 0.5 * rng.normal(size=20)
+    estimator = kind(alpha=alpha, max_iter=100_000, tol=1e-8)
+    model = RashomonRegressor(estimator, epsilon=0.05).fit(X, y)
+    rows = np.vstack([X[:2], rng.normal(size=(2, 40))])
+    bounds = model.decision_range(rows)
+    referee = RashomonRegressor(estimator, epsilon=0.05, solver="cvxpy").fit(X, y)
+    width = np.diff(bounds).min()
+    np.testing.assert_allclose(
+        bounds, referee.decision_range(rows), rtol=0, atol=1e-5 * width
+    )
+    # the two models of a row attain its ends within the set
+    coef, intercept = model.boundary_models(rows)
+    ends = np.einsum("mkj,mj->mk", coef, rows) + intercept
+    np.testing.assert_allclose(ends, bounds, rtol=0, atol=1e-6 * width)
+
+
+def test_lost_paths_under_an_l1_penalty_are_looked_for(monkeypatch):
+    X, y = diabetes()
+    model = RashomonRegressor(Lasso(2.0), epsilon=0.05).fit(X, y)
+    bounds = model.decision_range(X[:6])
+    follow = _l1.follow
+
+    def lose(*arguments):
+        U, mu = follow(*arguments)
+        U[:, ::2] = np.nan
+        return U, mu
+
+    monkeypatch.setattr(_l1, "follow", lose)
+    np.testing.assert_allclose(model.decision_range(X[:6]), bounds, rtol=1e-9)
 
 
 def test_proven_errors_under_an_l1_penalty():
