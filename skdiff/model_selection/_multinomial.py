@@ -295,6 +295,10 @@ def newton_multinomial(
         else:
             return W, curvature, n_iter
         W, Z, total, P = W + t * step, Z + t * dZ, trial, found[1]
+        if free:  # rounding drifts along the shift that changes nothing
+            shift = W[:, -1].mean()
+            W[:, -1] -= shift
+            Z -= shift
         curvature = Curvature(rows, s, P, lam, free)
         if last:
             return W, curvature, n_iter

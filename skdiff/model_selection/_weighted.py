@@ -348,7 +348,7 @@ class WeightedLogisticRegression(ClassifierMixin, _Linear):
         Whether to fit an intercept, which is never penalised.
     class_weight : dict or "balanced", default=None
         Weights of the classes.
-    tol : float, default=1e-6
+    tol : float, default=1e-8
         Newton steps stop when the decrease still to be had is below ``tol**2`` of the
         objective.
 
@@ -403,7 +403,7 @@ class WeightedLogisticRegression(ClassifierMixin, _Linear):
         "tol": [Interval(Real, 0, 1, closed="neither")],
     }
 
-    def __init__(self, C=1.0, *, fit_intercept=True, class_weight=None, tol=1e-6):
+    def __init__(self, C=1.0, *, fit_intercept=True, class_weight=None, tol=1e-8):
         self.C = C
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
