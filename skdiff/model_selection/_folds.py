@@ -126,7 +126,7 @@ def make_folds(
     pipelines, last, _ = take_apart(estimator)
     pairwise = get_tags(estimator).input_tags.pairwise
     X, plain = data.X, not any(len(pipeline.steps) > 1 for pipeline in pipelines)
-    if plain:  # nothing comes between the table and the last step: check it once
+    if plain and pipelines:  # nothing comes before the last step: check it once
         X = check_rows(X)
     same = X is data.X
     folds: list[Fold] = []

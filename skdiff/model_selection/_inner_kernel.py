@@ -28,6 +28,21 @@ def squared_distances(X, Z):
     return D
 
 
+def pull_scales(N, Z, X):
+    """Minus ``sum_vt N_vt (z_vj - x_tj)^2`` of each feature j."""
+    moments = N.sum(axis=1) @ Z**2 + N.sum(axis=0) @ X**2
+    return 2 * np.einsum("vj,vj->j", Z, N @ X) - moments
+
+
+def as_kernel(theta):
+    """Parameters of the estimator: a gamma per feature becomes an RBF kernel."""
+    params = dict(theta)
+    if np.ndim(params.get("gamma", 0.0)):
+        gamma = params.pop("gamma")
+        params["kernel"] = RBF(length_scale=1 / np.sqrt(2 * gamma))
+    return params
+
+
 class KernelRidgeProblem(InnerProblem):
     """``(K + alpha I) a = y``; targets are not centred, as scikit-learn does not.
 
@@ -203,16 +218,11 @@ class KernelRidgeProblem(InnerProblem):
         N = M * K
         if not self.scaled:
             return -float(np.sum(N * getattr(self, distances)))
-        moments = N.sum(axis=1) @ rows**2 + N.sum(axis=0) @ self.X**2
-        return -(moments - 2 * np.einsum("vj,vj->j", rows, N @ self.X))
+        return pull_scales(N, rows, self.X)
 
     def to_params(self, theta):
         """Return length scales as the kernel that has them."""
-        params = dict(theta)
-        if np.ndim(params.get("gamma", 0.0)):
-            gamma = params.pop("gamma")
-            params["kernel"] = RBF(length_scale=1 / np.sqrt(2 * gamma))
-        return params
+        return as_kernel(theta)
 
 
 inner_problem.register(KernelRidge, KernelRidgeProblem)

@@ -12,12 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process.kernels import RBF
 from sklearn.svm import SVC, SVR
 
 from skdiff.model_selection._criteria import square_pairs
 from skdiff.model_selection._inner import InnerProblem, inner_problem
-from skdiff.model_selection._inner_kernel import squared_distances
+from skdiff.model_selection._inner_kernel import (
+    as_kernel,
+    pull_scales,
+    squared_distances,
+)
 from skdiff.model_selection._inner_linear import class_factors
 from skdiff.model_selection._support_vectors import (
     Machine,
@@ -129,9 +132,7 @@ class Kernel:
         N, K = left[rows] @ right[columns].T, K[np.ix_(rows, columns)]
         M = self.between_val if validation else self.between
         if self.scaled:
-            N, Z, X = N * K, M[rows], self.problem.X[columns]
-            moments = N.sum(axis=1) @ Z**2 + N.sum(axis=0) @ X**2
-            return {"gamma": 2 * np.einsum("vj,vj->j", Z, N @ X) - moments}
+            return {"gamma": pull_scales(N * K, M[rows], self.problem.X[columns])}
         M = M[np.ix_(rows, columns)]
         if self.kind == "rbf":
             return {"gamma": -float(np.sum(N * K * M))}
@@ -347,11 +348,7 @@ class SupportVectorProblem(InnerProblem):
 
     def to_params(self, theta):
         """Return length scales as the kernel that has them."""
-        params = dict(theta)
-        if np.ndim(params.get("gamma", 0.0)):
-            gamma = params.pop("gamma")
-            params["kernel"] = RBF(length_scale=1 / np.sqrt(2 * gamma))
-        return params
+        return as_kernel(theta)
 
 
 def _moved(alpha, old, new):

@@ -261,7 +261,7 @@ def newton_multinomial(
     total = float(s @ value + np.sum(lam * W**2) / 2)
     columns = np.arange(len(y))
     small = max(tol, 2 * np.sqrt(np.finfo(float).eps))
-    fresh, accuracy, before = False, _LOOSE, np.inf
+    fresh, before = False, 0.0
     decrement, t = np.inf, 1.0
     curvature = Curvature(rows, s, P, lam, free)
     for n_iter in range(1, max_iter + 1):
@@ -273,9 +273,7 @@ def newton_multinomial(
         if size == 0.0:
             return W, curvature, n_iter
         # the residual that quadratic convergence is going to leave anyway
-        accuracy = (
-            min(_LOOSE, max(_TIGHT, (size / before) ** 2)) if n_iter > 1 else _LOOSE
-        )
+        accuracy = min(_LOOSE, max(_TIGHT, (size / (before or size)) ** 2))
         before = size
         inverse, dtype = preconditioner.inverse(curvature, fresh)
         step, used = newton_step(curvature, -gradient, inverse, dtype, accuracy)
