@@ -14,7 +14,7 @@ from pkgutil import iter_modules
 
 __version__ = "0.1.0.dev0"
 
-_FUNCTIONS = {"load": "skdiff._persistence", "save": "skdiff._persistence"}
+_FUNCTIONS = {"load": "skdiff._base.persistence", "save": "skdiff._base.persistence"}
 _FAMILIES = sorted(m.name for m in iter_modules(__path__) if not m.name.startswith("_"))
 
 __all__ = [*_FAMILIES, "load", "save"]

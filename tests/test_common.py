@@ -28,7 +28,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.parallel import Parallel, delayed
 
 import skdiff
-from skdiff._sklearn import has_callbacks
+from skdiff._base.compat import has_callbacks
 from tests._discovery import all_estimators, default_instance, quick_instances
 from tests._instances import EXPECTED_FAILURES
 from tests._versions import own_weighted_scorer

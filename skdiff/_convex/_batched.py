@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 
 # Beyond this many columns the table of products outgrows the gain of one big product.
 PAIRS_UP_TO = 120

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from skdiff._base.typing import Array
 
 
 class Loss(Protocol):

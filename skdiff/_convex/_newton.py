@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 from skdiff._convex._solve import Solution
 
 Oracle = Callable[[Array], tuple[float, Array, Array]]

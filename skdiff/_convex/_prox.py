@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 
 
 def soft_threshold(X: Array, strength: Any) -> Array:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from skdiff._convex._losses import Array, Loss
+from skdiff._base.typing import Array
+from skdiff._convex._losses import Loss
 from skdiff._convex._newton import spd_solve
 from skdiff._convex._solve import Solution
 

@@ -16,10 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
-from skdiff._nn._decay import read_decay
-from skdiff._nn._inference import NeuralInference
-from skdiff._persistence import SaveMixin
-from skdiff._sklearn import (
+from skdiff._base.compat import (
     CallbackSupportMixin,
     Interval,
     StrOptions,
@@ -27,7 +24,10 @@ from skdiff._sklearn import (
     fit_context,
     has_callbacks,
 )
-from skdiff._validation import refuse_dates
+from skdiff._base.persistence import SaveMixin
+from skdiff._base.validation import refuse_dates
+from skdiff._nn._decay import read_decay
+from skdiff._nn._inference import NeuralInference
 
 # Sums of squares of anything larger overflow somewhere between X and the loss.
 LARGEST = 1e30

@@ -10,7 +10,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from skdiff._sklearn import fit_context
+from skdiff._base.compat import fit_context
 
 
 class NeuralClassifierMixin(ClassifierMixin):

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from skdiff._sklearn import Interval, check_sample_weight, fit_context
+from skdiff._base.compat import Interval, check_sample_weight, fit_context
 
 REGMIX_ALPHA = 2.0
 REGMIX_HOLD_OUT = 0.2

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.calibration import calibration_curve
 from sklearn.frozen import FrozenEstimator
 
+from skdiff._base.compat import Interval, StrOptions
 from skdiff._nn._estimators import BaseNeural
-from skdiff._sklearn import Interval, StrOptions
 from skdiff.calibration._cape_base import BaseCape
 from skdiff.calibration._maps import MAPS
 

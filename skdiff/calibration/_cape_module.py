@@ -16,13 +16,13 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 from torch.nn import functional as F
 
+from skdiff._base.typing import Array
 from skdiff._nn._data import TensorData, as_tensor
 from skdiff._nn._fit import Best, Limits, Run, predict_chunks, run_epochs
 from skdiff._nn._net import Net
 from skdiff._nn._optim import FlatOptimizer
 from skdiff.metrics._calibration import bin_means, quantile_bins
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 BINS = 15
 MEASURES = ("train_loss", "validation_loss", "validation_ece", "validation_brier")

@@ -19,9 +19,15 @@ from sklearn.utils import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skdiff._persistence import SaveMixin
-from skdiff._sklearn import HasMethods, Interval, RealNotInt, StrOptions, fit_context
-from skdiff._validation import check_levels, refuse_dates
+from skdiff._base.compat import (
+    HasMethods,
+    Interval,
+    RealNotInt,
+    StrOptions,
+    fit_context,
+)
+from skdiff._base.persistence import SaveMixin
+from skdiff._base.validation import check_levels, refuse_dates
 from skdiff.calibration import _residuals as residuals
 
 # a predicted scale below this share of the mean absolute residual is noise

@@ -12,9 +12,9 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
+from skdiff._base.typing import Array
 from skdiff.metrics._calibration import bin_means, quantile_bins
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
 SMALLEST = 1e-3  # of a target of one class among several, before they are normalised

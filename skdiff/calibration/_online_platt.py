@@ -14,9 +14,9 @@ from sklearn.utils import (
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skdiff._persistence import SaveMixin
-from skdiff._sklearn import HasMethods, Interval, StrOptions, fit_context
-from skdiff._validation import refuse_dates
+from skdiff._base.compat import HasMethods, Interval, StrOptions, fit_context
+from skdiff._base.persistence import SaveMixin
+from skdiff._base.validation import refuse_dates
 from skdiff.calibration import _online_steps as steps
 
 

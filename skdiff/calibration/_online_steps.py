@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-Array = NDArray[np.float64]
+from skdiff._base.typing import Array
 
 
 def features(f: Array, method: str, clip: float) -> Array:

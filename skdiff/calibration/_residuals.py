@@ -5,9 +5,8 @@ Avati, 2020). A forecast is the discrete distribution ``mean + scale * z_i``.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from skdiff._base.typing import Array
 
 
 def quantiles(z: Array, levels: Array, finite_sample: bool) -> Array:

@@ -11,8 +11,8 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 
-from skdiff._persistence import SaveMixin
-from skdiff._sklearn import Interval, StrOptions, check_sample_weight, fit_context
+from skdiff._base.compat import Interval, StrOptions, check_sample_weight, fit_context
+from skdiff._base.persistence import SaveMixin
 from skdiff.cluster import _tell_lloyd as numbers
 from skdiff.cluster._tell_layer import ClusterLayer
 

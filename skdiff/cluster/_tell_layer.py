@@ -12,7 +12,7 @@ from sklearn.base import (
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skdiff._validation import refuse_dates
+from skdiff._base.validation import refuse_dates
 from skdiff.cluster import _tell_lloyd as numbers
 
 # squares of anything larger overflow, alone or in sums

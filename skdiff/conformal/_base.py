@@ -12,9 +12,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, column_or_1d, get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skdiff._persistence import SaveMixin
-from skdiff._sklearn import HasMethods, Interval, RealNotInt, StrOptions
-from skdiff._validation import check_levels, refuse_dates
+from skdiff._base.compat import HasMethods, Interval, RealNotInt, StrOptions
+from skdiff._base.persistence import SaveMixin
+from skdiff._base.validation import check_levels, refuse_dates
 from skdiff.conformal._optcs import optimized_selection, plain_selection
 from skdiff.conformal._p_values import adjusted_p_values, tie_draws
 from skdiff.conformal._scores import SCORES, Goal, no_score

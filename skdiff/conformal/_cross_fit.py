@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit
 from sklearn.utils import check_random_state
 
-from skdiff._sklearn import (
+from skdiff._base.compat import (
     HasMethods,
     Interval,
     StrOptions,

@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import has_fit_parameter
 
-from skdiff._sklearn import safe_indexing
+from skdiff._base.compat import safe_indexing
 
 
 def balanced_weight(z):

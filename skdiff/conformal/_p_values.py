@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
-from skdiff._validation import check_levels
+from skdiff._base.validation import check_levels
 
 # A level times a rank over a count is compared with a p-value that is itself a ratio of
 # small integers; equality must survive the rounding of either side.

@@ -14,7 +14,7 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
-from skdiff._sklearn import (
+from skdiff._base.compat import (
     HasMethods,
     check_method_params,
     fit_context,

@@ -7,16 +7,16 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skdiff._persistence import SaveMixin
-from skdiff._plotting import require_pandas
-from skdiff._sklearn import (
+from skdiff._base.compat import (
     Interval,
     StrOptions,
     check_feature_names_in,
     check_sample_weight,
 )
-from skdiff._tabular import split_columns
-from skdiff._validation import refuse_dates
+from skdiff._base.persistence import SaveMixin
+from skdiff._base.plotting import require_pandas
+from skdiff._base.tables import split_columns
+from skdiff._base.validation import refuse_dates
 from skdiff.density._coding import (
     MISSING,
     Coding,

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skdiff._plotting import COLORS, get_axes, require_pandas
+from skdiff._base.plotting import COLORS, get_axes, require_pandas
 
 
 class InteractionGraphDisplay:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 from skdiff.density._coding import MISSING
 from skdiff.density._features import Layout, features, log_softmax, softmax
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 from skdiff.density._features import Energy, Layout, Terms, to_contrasts
 
 

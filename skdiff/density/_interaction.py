@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
 
-from skdiff._sklearn import Interval, StrOptions, fit_context
+from skdiff._base.compat import Interval, StrOptions, fit_context
 from skdiff.density._coding import MISSING
 from skdiff.density._features import layout
 from skdiff.density._gibbs import cell_log_likelihood, expected_features

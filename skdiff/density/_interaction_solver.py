@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 from skdiff._convex._prox_newton import Composite, prox_newton
 from skdiff._convex._solve import Solution
 from skdiff.density._features import Layout, Terms, softmax

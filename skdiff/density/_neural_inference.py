@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import erf, expit
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 from skdiff.density._features import Layout
 
 Shapes = Sequence[tuple[int, ...]]

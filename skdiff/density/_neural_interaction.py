@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skdiff._sklearn import Interval, StrOptions, check_sample_weight, fit_context
+from skdiff._base.compat import Interval, StrOptions, check_sample_weight, fit_context
 from skdiff.density._base import BaseInteractions
 from skdiff.density._coding import MISSING, histogram
 from skdiff.density._features import features, layout

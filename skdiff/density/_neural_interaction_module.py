@@ -13,7 +13,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 from skdiff._nn._modules import ACTIVATIONS
 from skdiff._nn._optim import FlatAdam
 from skdiff.density._features import Layout, features

@@ -10,8 +10,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
+from skdiff._base.compat import Interval, StrOptions
 from skdiff._convex._solve import warn_unless_converged
-from skdiff._sklearn import Interval, StrOptions
 from skdiff.density._base import BaseInteractions
 from skdiff.density._coding import MISSING, histogram
 from skdiff.density._features import (

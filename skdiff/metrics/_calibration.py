@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-from skdiff._sklearn import check_sample_weight
+from skdiff._base.compat import check_sample_weight
+from skdiff._base.typing import Array
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.intp]
 STRATEGIES = ("quantile", "uniform")
 

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skdiff._sklearn import Interval
-from skdiff._validation import check_levels
+from skdiff._base.compat import Interval
+from skdiff._base.validation import check_levels
 from skdiff.model_selection._quantile_surrogate import (
     QuantileSurrogate,
     SettingEncoder,

@@ -13,7 +13,7 @@ from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
-from skdiff._sklearn import (
+from skdiff._base.compat import (
     check_method_params,
     check_sample_weight,
     routing_enabled,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skdiff._plotting import COLORS, get_axes, require_pandas
+from skdiff._base.plotting import COLORS, get_axes, require_pandas
 
 
 class GradientSearchDisplay:

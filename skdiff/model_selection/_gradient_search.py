@@ -10,8 +10,7 @@ from sklearn.metrics import get_scorer
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state, get_tags, indexable
 
-from skdiff._persistence import SaveMixin
-from skdiff._sklearn import (
+from skdiff._base.compat import (
     BaseSearchCV,
     CallbackSupportMixin,
     HasMethods,
@@ -22,7 +21,8 @@ from skdiff._sklearn import (
     has_callbacks,
     routing_enabled,
 )
-from skdiff._validation import refuse_dates
+from skdiff._base.persistence import SaveMixin
+from skdiff._base.validation import refuse_dates
 from skdiff.model_selection import _criteria
 from skdiff.model_selection._evaluate import StopSearch
 from skdiff.model_selection._folds import (

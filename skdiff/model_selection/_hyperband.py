@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.multiclass import type_of_target
 
-from skdiff._sklearn import Interval, StrOptions, routing_enabled
+from skdiff._base.compat import Interval, StrOptions, routing_enabled
 from skdiff.model_selection._deepening import deepened, digest
 from skdiff.model_selection._quantile_surrogate import (
     QuantileSurrogate,

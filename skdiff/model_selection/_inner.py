@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-Array = np.ndarray
+from skdiff._base.typing import Array
 
 
 class Point(NamedTuple):

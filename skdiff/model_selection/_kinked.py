@@ -1,14 +1,13 @@
 """An outer solver for few variables and a criterion with many small kinks."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 
+from skdiff._base.typing import Array
 from skdiff.model_selection._outer import Outcome
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Objective = Callable[[Array], tuple[float, Array]]
 _WIDE = 0.25  # first radius, as a share of the box
 _SHRINK, _GROW = 1.5, 2.0

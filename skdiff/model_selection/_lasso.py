@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.linear_model import enet_path
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 from skdiff.model_selection._smooth import cholesky_solver
 
 _SETTLE, _GROW = 12, 50

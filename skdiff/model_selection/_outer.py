@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from skdiff._base.typing import Array
+
 Slope = Callable[[float], tuple[float, float]]
 Objective = Callable[[Array], tuple[float, Array]]
 # slopes this small a share of tol * C are zero: of one variable, and of a vector

@@ -13,8 +13,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import assert_all_finite, column_or_1d, get_tags, indexable
 from sklearn.utils.parallel import Parallel, delayed
 
-from skdiff._persistence import SaveMixin
-from skdiff._sklearn import (
+from skdiff._base.compat import (
     BaseSearchCV,
     CallbackSupportMixin,
     HasMethods,
@@ -25,7 +24,8 @@ from skdiff._sklearn import (
     insert_error_scores,
     report_failed_fits,
 )
-from skdiff._validation import refuse_dates
+from skdiff._base.persistence import SaveMixin
+from skdiff._base.validation import refuse_dates
 from skdiff.model_selection._training import Training, train_and_score
 
 

@@ -14,7 +14,8 @@ from scipy.linalg import eigvalsh
 from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from skdiff._convex._losses import Array, Loss
+from skdiff._base.typing import Array
+from skdiff._convex._losses import Loss
 from skdiff._convex._newton import spd_solve
 
 DIRECT = 2000

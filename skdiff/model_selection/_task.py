@@ -7,7 +7,7 @@ from scipy.stats import qmc
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from skdiff._sklearn import check_method_params, safe_indexing
+from skdiff._base.compat import check_method_params, safe_indexing
 from skdiff.model_selection._bilevel import hoag, maid
 from skdiff.model_selection._evaluate import (
     Evaluator,

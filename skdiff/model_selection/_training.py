@@ -12,7 +12,7 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 
-from skdiff._sklearn import check_method_params, safe_split, score_fitted
+from skdiff._base.compat import check_method_params, safe_split, score_fitted
 
 # libraries in which a warm start runs this many iterations *more*; ensembles that grow
 # to the number given are the exception

@@ -11,9 +11,9 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skdiff._persistence import SaveMixin
-from skdiff._sklearn import Interval, check_sample_weight, fit_context
-from skdiff._validation import refuse_dates
+from skdiff._base.compat import Interval, check_sample_weight, fit_context
+from skdiff._base.persistence import SaveMixin
+from skdiff._base.validation import refuse_dates
 from skdiff.model_selection._inner import inner_problem
 from skdiff.model_selection._inner_lasso import WeightedElasticNetProblem
 from skdiff.model_selection._inner_logistic import LogisticProblem

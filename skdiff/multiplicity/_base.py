@@ -15,10 +15,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skdiff._persistence import SaveMixin
-from skdiff._plotting import require_pandas
-from skdiff._sklearn import HasMethods, Interval, StrOptions, check_sample_weight
-from skdiff._validation import refuse_dates
+from skdiff._base.compat import HasMethods, Interval, StrOptions, check_sample_weight
+from skdiff._base.persistence import SaveMixin
+from skdiff._base.plotting import require_pandas
+from skdiff._base.validation import refuse_dates
 from skdiff.multiplicity import _linear_models as linear
 from skdiff.multiplicity._fit import (
     LARGEST_DENSE,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 from skdiff.multiplicity._feasible import (
     NO,
     SPARE,

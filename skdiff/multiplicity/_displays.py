@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 from sklearn.base import is_classifier
 
-from skdiff._plotting import COLORS, get_axes, require_pandas
+from skdiff._base.plotting import COLORS, get_axes, require_pandas
 
 # Up to this many rows each has an interval of its own; beyond the second number a
 # screen has fewer pixels than rows, and neighbours are summed up in bins.

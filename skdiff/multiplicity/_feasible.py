@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, solve_triangular
 from scipy.optimize import nnls
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 from skdiff.multiplicity._level_set import Extremes, LevelSet, Maximiser
 
 YES, NO, UNKNOWN = 1, -1, 0

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from skdiff._base.typing import Array
 from skdiff._convex._batched import solve_systems
-from skdiff._convex._losses import Array
 
 # Curvature added to every coordinate, whose own is one. On a singular support it turns
 # the piece on which mu stands still into one on which it moves by this much.

@@ -13,8 +13,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skdiff._base.compat import check_sample_weight
 from skdiff._nn._estimators import BaseNeural
-from skdiff._sklearn import check_sample_weight
 from skdiff.multiplicity._rashomon import RashomonClassifier
 from skdiff.multiplicity._rashomon_regressor import RashomonRegressor
 

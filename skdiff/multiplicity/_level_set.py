@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
+from skdiff._base.typing import Array
 from skdiff._convex._batched import Hessians, solve_systems
-from skdiff._convex._losses import Array, Logistic, Loss, Softplus
+from skdiff._convex._losses import Logistic, Loss, Softplus
 from skdiff._convex._newton import newton
 
 # Temporaries of (rows of a chunk) x (training rows) stay in the second-level cache.

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from skdiff._plotting import require_pandas
+from skdiff._base.plotting import require_pandas
 from skdiff.multiplicity import _sampling as sampling
 from skdiff.multiplicity._discrepancy import discrepancy_bracket
 from skdiff.multiplicity._level_set import LevelSet

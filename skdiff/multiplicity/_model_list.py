@@ -7,7 +7,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_array
 
-from skdiff._plotting import require_pandas
+from skdiff._base.plotting import require_pandas
 
 
 class ModelListMultiplicity:

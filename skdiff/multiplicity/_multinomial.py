@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from skdiff._base.typing import Array
 from skdiff._convex._batched import Hessians
-from skdiff._convex._losses import Array, Multinomial
+from skdiff._convex._losses import Multinomial
 from skdiff.multiplicity._level_set import (
     Extremes,
     LevelSet,

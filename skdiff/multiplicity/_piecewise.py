@@ -14,7 +14,8 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import linprog
 
-from skdiff._convex._losses import Array, EpsilonInsensitive, Hinge, Loss, Pinball
+from skdiff._base.typing import Array
+from skdiff._convex._losses import EpsilonInsensitive, Hinge, Loss, Pinball
 from skdiff.multiplicity._l1 import L1LevelSet
 from skdiff.multiplicity._level_set import Extremes, Problem, UnboundedError
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 from skdiff.multiplicity._level_set import Extremes, LevelSet, Maximiser
 
 # Where the tangent leaves more than this residual, the start from the centre is tried.

@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from skdiff._sklearn import Interval, fit_context
+from skdiff._base.compat import Interval, fit_context
 from skdiff.multiplicity import _linear_models as linear
 from skdiff.multiplicity._base import BaseRashomon
 from skdiff.multiplicity._measures import AbstentionMixin

@@ -7,7 +7,7 @@ from sklearn.base import RegressorMixin
 from sklearn.linear_model import Ridge
 from sklearn.utils import check_array
 
-from skdiff._sklearn import fit_context
+from skdiff._base.compat import fit_context
 from skdiff.multiplicity._base import BaseRashomon
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 from skdiff.multiplicity._level_set import LevelSet
 
 _NEWTON, _CELLS = 60, 200_000

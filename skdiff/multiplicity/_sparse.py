@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import diags_array, issparse
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 from skdiff.multiplicity._level_set import Extremes, Problem, UnboundedError
 
 CELLS = 2_000_000  # numbers of a block of directions, in rows or in columns

@@ -12,9 +12,15 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skdiff._persistence import SaveMixin
-from skdiff._sklearn import HasMethods, Interval, RealNotInt, StrOptions, fit_context
-from skdiff._validation import refuse_dates
+from skdiff._base.compat import (
+    HasMethods,
+    Interval,
+    RealNotInt,
+    StrOptions,
+    fit_context,
+)
+from skdiff._base.persistence import SaveMixin
+from skdiff._base.validation import refuse_dates
 from skdiff.neural_network._grbf import GRBFClassifier, GRBFRegressor
 from skdiff.neural_network._rows import Columns
 

@@ -5,9 +5,9 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skdiff._base.compat import Interval, StrOptions
 from skdiff._nn._estimators import BaseNeural
 from skdiff._nn._options import ClassifierOptions
-from skdiff._sklearn import Interval, StrOptions
 from skdiff.neural_network._anyloss_base import BaseAnyLoss
 from skdiff.neural_network._anyloss_metrics import NAMES
 

@@ -6,7 +6,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.multiclass import check_classification_targets
 
-from skdiff._sklearn import fit_context
+from skdiff._base.compat import fit_context
 from skdiff.neural_network import _gbnn_solver as solver
 from skdiff.neural_network._gbnn_base import BaseGBNN
 from skdiff.neural_network._rows import (

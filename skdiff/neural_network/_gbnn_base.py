@@ -11,8 +11,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skdiff._persistence import SaveMixin
-from skdiff._sklearn import Interval
+from skdiff._base.compat import Interval
+from skdiff._base.persistence import SaveMixin
 from skdiff.neural_network import _gbnn_solver as solver
 from skdiff.neural_network._rows import column_statistics
 

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, softmax
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 from skdiff._convex._newton import spd_solve
 
 SMALL_SAMPLE = 50  # a sample of fewer rows does not determine a block: all are used

@@ -5,7 +5,7 @@ from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 
-from skdiff._sklearn import StrOptions, fit_context
+from skdiff._base.compat import StrOptions, fit_context
 from skdiff.neural_network._grbf_base import BaseGRBF
 from skdiff.neural_network._grbf_solver import CrossEntropy, Squares
 from skdiff.neural_network._rows import (

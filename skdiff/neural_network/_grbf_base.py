@@ -15,8 +15,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skdiff._persistence import SaveMixin
-from skdiff._sklearn import Interval, StrOptions
+from skdiff._base.compat import Interval, StrOptions
+from skdiff._base.persistence import SaveMixin
 from skdiff.neural_network import _grbf_solver as solver
 from skdiff.neural_network._rows import Columns, column_statistics, merge_rows
 

@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, softmax
 from sklearn.cluster import kmeans_plusplus
 
-from skdiff._convex._losses import Array
+from skdiff._base.typing import Array
 from skdiff._convex._newton import spd_solve
 
 MEMORY = 20  # pairs of vectors L-BFGS keeps

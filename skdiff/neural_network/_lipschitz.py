@@ -5,10 +5,10 @@ from numbers import Real
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skdiff._base.compat import Interval, StrOptions
 from skdiff._nn._estimators import BaseNeural
 from skdiff._nn._mixins import NeuralClassifierMixin, NeuralRegressorMixin
 from skdiff._nn._options import ClassifierOptions, RegressorOptions
-from skdiff._sklearn import Interval, StrOptions
 
 
 class BaseLipschitz(BaseNeural):

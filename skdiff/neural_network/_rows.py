@@ -7,9 +7,9 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import validate_data
 
-from skdiff._convex._losses import Array
-from skdiff._sklearn import check_sample_weight
-from skdiff._validation import refuse_dates
+from skdiff._base.compat import check_sample_weight
+from skdiff._base.typing import Array
+from skdiff._base.validation import refuse_dates
 
 LARGEST = 1e100  # standardised values are cut here, so that their squares are finite
 

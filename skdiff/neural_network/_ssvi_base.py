@@ -7,8 +7,8 @@ from scipy import sparse
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
+from skdiff._base.compat import Interval, StrOptions
 from skdiff._nn._estimators import BaseNeural
-from skdiff._sklearn import Interval, StrOptions
 
 CRITERIA = {"snr_abs", "mean_abs", "abs_mean", "snr", "exp_abs", "snr_exp"}
 

@@ -4,9 +4,9 @@ import numpy as np
 from scipy.special import log_softmax, softmax, xlogy
 from sklearn.utils.validation import check_is_fitted
 
+from skdiff._base.compat import StrOptions
 from skdiff._nn._mixins import NeuralClassifierMixin
 from skdiff._nn._options import ClassifierOptions
-from skdiff._sklearn import StrOptions
 from skdiff.neural_network._ssvi_base import BaseSparseBayesian, count
 
 

@@ -7,9 +7,9 @@ from scipy.special import ndtr
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
+from skdiff._base.compat import Interval, StrOptions
 from skdiff._nn._mixins import NeuralRegressorMixin
 from skdiff._nn._options import RegressorOptions
-from skdiff._sklearn import Interval, StrOptions
 from skdiff.neural_network._ssvi_base import BaseSparseBayesian, count
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from skdiff._tabular import FIRST, MISSING, UNKNOWN, TableEncoder, split_columns
+from skdiff._base.tables import FIRST, MISSING, UNKNOWN, TableEncoder, split_columns
 
 
 def frame():
@@ -159,7 +159,7 @@ class NoPandas:
             raise ImportError(name)
 
 sys.meta_path.insert(0, NoPandas())
-from skdiff._tabular import TableEncoder, split_columns
+from skdiff._base.tables import TableEncoder, split_columns
 X = np.array([["a", 1.0], ["b", 2.0]], dtype=object)
 print(TableEncoder(split_columns(X, [0])).fit(X).transform(X)[1].tolist())
 """

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skdiff._validation import refuse_dates
+from skdiff._base.validation import refuse_dates
 from skdiff.model_selection import WeightedRidge
 
 DAYS = pd.Series(pd.date_range("2020-01-01", periods=5))

@@ -201,7 +201,7 @@ def test_two_hundred_mutations_are_refused_or_harmless(saved, model, table):
         "sklearn.linear_model.nothing",
         "sklearn.tests.test_base.MyEstimator",
         "sklearn.utils._mocking.CheckingClassifier",
-        "skdiff._persistence.SaveMixin",
+        "skdiff._base.persistence.SaveMixin",
         "",
     ],
 )

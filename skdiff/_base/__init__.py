@@ -1,0 +1,1 @@
+"""The ground that every family and both engines stand on."""
