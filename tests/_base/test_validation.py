@@ -1,10 +1,18 @@
-"""Dates are refused by the same words in whatever container they come."""
+"""What comes in is refused by the same words in whatever container it comes."""
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator
 
-from skdiff._base.validation import refuse_dates
+from skdiff._base.validation import (
+    binary_codes,
+    check_X,
+    check_X_y,
+    refuse_dates,
+    require_y,
+    split_validation,
+)
 from skdiff.model_selection import WeightedRidge
 
 DAYS = pd.Series(pd.date_range("2020-01-01", periods=5))
@@ -46,3 +54,97 @@ def test_an_estimator_says_what_is_wrong_with_a_series():
         WeightedRidge().fit(DAYS, y)
     with pytest.raises(ValueError, match="2-dimensional"):
         WeightedRidge().fit(pd.Series(y), y)
+
+
+class Plain(BaseEstimator):
+    """An estimator with nothing but a name."""
+
+
+FRAME = pd.DataFrame({"a": [1.0, 2, 3], "b": ["x", "y", "x"]})
+
+
+def test_a_missing_target_is_refused_in_scikit_learns_words():
+    words = "This Plain estimator requires y to be passed, but the target y is None."
+    for refused in (
+        lambda: require_y(Plain(), None),
+        lambda: check_X_y(Plain(), [[1.0]], None),
+        lambda: check_X_y(Plain(), FRAME, None, skip_check_array=True),
+    ):
+        with pytest.raises(ValueError, match=words):
+            refused()
+    assert require_y(Plain(), [0]) is None
+
+
+def test_numbers_come_back_as_arrays():
+    model = Plain()
+    X, y = check_X_y(model, [[1, 2], [3, 4]], [1, 0], dtype=np.float64)
+    assert X.dtype == np.float64 and y.tolist() == [1, 0]
+    assert model.n_features_in_ == 2
+    with pytest.raises(ValueError, match="expecting 2 features"):
+        check_X(model, [[1.0]], reset=False)
+
+
+@pytest.mark.parametrize("kind", ["frame", "polars"])
+def test_a_table_for_a_pipeline_stays_what_it_is(kind):
+    table = FRAME
+    if kind == "polars":
+        table = pytest.importorskip("polars").DataFrame(FRAME.to_dict("list"))
+    model = Plain()
+    X, y = check_X_y(model, table, [1, 0, 1], skip_check_array=True)
+    assert X is table and y.tolist() == [1, 0, 1]
+    assert list(model.feature_names_in_) == ["a", "b"]
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[3, 2\]"):
+        check_X_y(model, table, [1, 0], skip_check_array=True)
+    with pytest.raises(ValueError, match="feature names"):
+        check_X(model, table[["b", "a"]], reset=False, skip_check_array=True)
+
+
+def test_lists_for_a_pipeline_become_arrays():
+    X = check_X(Plain(), [[1, "x"], [2, "y"]], reset=True, skip_check_array=True)
+    assert isinstance(X, np.ndarray) and X.shape == (2, 2)
+
+
+def test_dates_of_polars_are_refused():
+    polars = pytest.importorskip("polars")
+    with pytest.raises(TypeError, match="dates or time spans"):
+        refuse_dates(polars.DataFrame({"a": [1, 2], "day": DAYS[:2].to_list()}))
+    assert refuse_dates(polars.DataFrame({"a": [1, 2], "b": ["x", "y"]})) is None
+
+
+def test_two_classes_have_codes():
+    codes, classes = binary_codes(["yes", "no", "yes"])
+    assert codes.tolist() == [1, 0, 1] and classes.tolist() == ["no", "yes"]
+
+
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        ([0, 1, 2], "Only binary classification is supported.*multiclass"),
+        (["a", "a"], "treatment has one class only, 'a'; two are needed"),
+        ([0.5, 1.5], "Unknown label type"),
+        ([0.0, np.nan], "Input treatment contains NaN"),
+    ],
+)
+def test_other_targets_have_none(y, words):
+    with pytest.raises(ValueError, match=words):
+        binary_codes(y, "treatment")
+
+
+def test_a_validation_set_is_stratified_where_it_can_be():
+    strata = np.repeat([0, 1], [90, 10])
+    train, held = split_validation(100, 0.2, 0, strata=strata)
+    assert np.bincount(strata[held]).tolist() == [18, 2]
+    assert sorted([*train, *held]) == list(range(100))
+    again = split_validation(100, 0.2, 0, strata=strata)
+    np.testing.assert_array_equal(held, again[1])
+
+
+@pytest.mark.parametrize("strata", [np.arange(20), np.repeat([0, 1], [19, 1])])
+def test_a_rare_stratum_does_not_forbid_a_validation_set(strata):
+    train, held = split_validation(20, 0.25, 0, strata=strata)
+    assert len(train) == 15 and len(held) == 5
+
+
+@pytest.mark.parametrize(("n", "fraction"), [(10, 0.05), (10, 0.9), (1, 0.5)])
+def test_too_few_rows_have_no_validation_set(n, fraction):
+    assert split_validation(n, fraction, 0) is None
