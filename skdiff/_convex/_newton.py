@@ -91,37 +91,6 @@ def spd_solve(H: Array, b: Array) -> Array:
     return (solve(S + np.eye(len(S)), rhs, assume_a="sym").T / scale).T
 
 
-def conjugate_gradient(
-    product: Callable[[Array], Array],
-    b: Array,
-    *,
-    x: Array | None = None,
-    tol: float = 1e-10,
-    max_iter: int | None = None,
-) -> Solution:
-    """Solve ``H x = b`` from products with a positive definite ``H`` alone.
-
-    ``gap`` is the norm of the residual relative to that of ``b``.
-    """
-    x = np.zeros_like(b) if x is None else x.copy()
-    r = b - product(x)
-    p = r.copy()
-    rr = float(r @ r)
-    size = max(float(np.linalg.norm(b)), 1e-300)
-    limit = 10 * len(b) if max_iter is None else max_iter
-    n_iter = 0
-    while np.sqrt(rr) > tol * size and n_iter < limit:
-        Hp = product(p)
-        t = rr / float(p @ Hp)
-        x += t * p
-        r -= t * Hp
-        previous, rr = rr, float(r @ r)
-        p = r + (rr / previous) * p
-        n_iter += 1
-    gap = float(np.sqrt(rr)) / size
-    return Solution(x, float(x @ (b + r)) / -2.0, gap, n_iter, gap <= tol)
-
-
 def _null_space(A: Array) -> Array:
     _, s, Vt = np.linalg.svd(A, full_matrices=True)
     rank = int(np.sum(s > s.max(initial=0.0) * max(A.shape) * np.finfo(float).eps))

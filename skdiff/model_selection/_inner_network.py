@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
+from skdiff._convex._krylov import pcg
 from skdiff._nn._estimators import BaseNeural
 from skdiff.model_selection._inner import InnerProblem, Point, inner_problem
-from skdiff.model_selection._smooth import pcg
 
 _DAMPING = 0.02  # share of the largest curvature
 
@@ -114,7 +114,7 @@ class NetworkProblem(InnerProblem):
             return derivatives.hessian_product(v) + decay * v
 
         rtol = min(1e-4, 100 * tol)
-        q, _ = pcg(product, rhs, lambda r: r, rtol, max_iter=2 * self.n_terms)
+        q = pcg(product, rhs, tol=rtol, max_iter=2 * self.n_terms).x
         left = np.linalg.norm(product(q) - rhs)
         if left > 1e-2 * np.linalg.norm(rhs):
             q = self._damped(product, rhs)

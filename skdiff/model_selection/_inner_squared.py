@@ -5,9 +5,10 @@ from scipy import sparse
 from scipy.linalg import eigh, svd
 from sklearn.linear_model import Ridge
 
+from skdiff._convex._krylov import pcg
 from skdiff.model_selection._inner import InnerProblem, Point, inner_problem
 from skdiff.model_selection._inner_linear import SquaredRows
-from skdiff.model_selection._smooth import cholesky_solver, pcg
+from skdiff.model_selection._smooth import cholesky_solver
 
 # below this share of the largest eigenvalue a Gram matrix has lost too many digits
 GRAM_DIGITS = 1e-7
@@ -214,14 +215,14 @@ class SparseRidge(CentredRows):
         relative = tol * scale / max(float(np.linalg.norm(residual)), 1e-300)
         if relative >= 1:
             return start if start is not None else np.zeros_like(b), 0
-        x, n_iter = pcg(
+        found = pcg(
             lambda V: self._product(lam, V),
             residual,
             lambda R: R / diagonal,
-            relative,
+            tol=relative,
             max_iter=10_000,
         )
-        return (x if start is None else start + x), n_iter
+        return (found.x if start is None else start + found.x), found.n_iter
 
     kind = "squared"
 

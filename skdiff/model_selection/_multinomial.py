@@ -18,13 +18,13 @@ from scipy.linalg import eigvalsh
 from scipy.linalg.blas import strsv
 from scipy.linalg.lapack import spotrf
 
+from skdiff._convex._krylov import pcg
 from skdiff.model_selection._smooth import (
     ARMIJO,
     DIRECT,
     HALVINGS,
     cholesky_solver,
     lanczos_smallest,
-    pcg,
 )
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -209,11 +209,14 @@ def newton_step(
     if dtype == np.float32:
         size = float(np.linalg.norm(b)) or 1.0
         unit = (b / size).astype(np.float32)
-        found, n_iter = pcg(curvature.single.product, unit, inverse, tol, _MANY * 4)
-        if np.isfinite(found).all():
-            return size * found.astype(float), n_iter
+        found = pcg(
+            curvature.single.product, unit, inverse, tol=tol, max_iter=_MANY * 4
+        )
+        if np.isfinite(found.x).all():
+            return size * found.x.astype(float), found.n_iter
         inverse = curvature.jacobi()
-    return pcg(curvature.product, b, inverse, tol)
+    found = pcg(curvature.product, b, inverse, tol=tol)
+    return found.x, found.n_iter
 
 
 def solve_exactly(
@@ -221,7 +224,7 @@ def solve_exactly(
 ) -> Array:
     """Solve to any accuracy: rounds in single precision, residuals in double."""
     if dtype != np.float32:
-        return pcg(curvature.product, b, inverse, tol)[0]
+        return pcg(curvature.product, b, inverse, tol=tol).x
     x, r = np.zeros_like(b), b
     size = left = float(np.linalg.norm(b))
     for _ in range(_ROUNDS):
@@ -238,7 +241,8 @@ def solve_exactly(
     start = x if np.isfinite(left) and left < size else np.zeros_like(b)
     r = b - curvature.product(start)
     left = max(float(np.linalg.norm(r)), 1e-300)
-    return start + pcg(curvature.product, r, inverse, min(tol * size / left, 1.0))[0]
+    rtol = min(tol * size / left, 1.0)
+    return start + pcg(curvature.product, r, inverse, tol=rtol).x
 
 
 def newton_multinomial(

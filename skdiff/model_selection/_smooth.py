@@ -15,6 +15,7 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from skdiff._base.typing import Array
+from skdiff._convex._krylov import pcg
 from skdiff._convex._losses import Loss
 from skdiff._convex._newton import spd_solve
 
@@ -36,36 +37,6 @@ class EpsilonInsensitive:
         r = f - y
         over = np.maximum(np.abs(r) - self.epsilon, 0.0)
         return (over**2, 2.0 * np.sign(r) * over, 2.0 * (over > 0))[: order + 1]
-
-
-def pcg(
-    product: Callable[[Any], Any],
-    b: Any,
-    precondition: Callable[[Any], Any],
-    tol: float,
-    max_iter: int = 1000,
-) -> tuple[Any, int]:
-    """Preconditioned conjugate gradients to a relative residual of ``tol``."""
-    x = np.zeros_like(b)
-    r = b.copy()
-    z = precondition(r)
-    p = z.copy()
-    rz = float(np.vdot(r, z))
-    size = float(np.linalg.norm(b))
-    n_iter = 0
-    while n_iter < max_iter and np.linalg.norm(r) > tol * size and rz > 0:
-        Hp = product(p)
-        bend = float(np.vdot(p, Hp))
-        if bend <= 0:
-            break
-        step = rz / bend
-        x += step * p
-        r -= step * Hp
-        z = precondition(r)
-        previous, rz = rz, float(np.vdot(r, z))
-        p = z + (rz / previous) * p
-        n_iter += 1
-    return x, n_iter
 
 
 def cholesky_solver(H: Array) -> Callable[[Array], Array]:
@@ -109,7 +80,7 @@ class Curvature:
                 self._solver = cholesky_solver(self.matrix())
             else:
                 diagonal = self._diagonal()
-                return pcg(self.product, b, lambda r: r / diagonal, tol)[0]
+                return pcg(self.product, b, lambda r: r / diagonal, tol=tol).x
         return self._solver(b)
 
 

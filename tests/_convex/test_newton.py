@@ -9,7 +9,6 @@ from sklearn.linear_model import LogisticRegression
 from skdiff._convex._batched import Hessians, solve_systems
 from skdiff._convex._losses import Logistic
 from skdiff._convex._newton import (
-    conjugate_gradient,
     newton,
     newton_equality,
     spd_solve,
@@ -82,17 +81,6 @@ def test_a_singular_system_gets_a_finite_answer():
     H = np.array([[1.0, 1.0], [1.0, 1.0]])
     x = spd_solve(H, np.array([2.0, 2.0]))
     np.testing.assert_allclose(H @ x, [2, 2], rtol=1e-6)
-
-
-def test_conjugate_gradient_is_the_direct_solution():
-    rng = np.random.default_rng(1)
-    M = rng.normal(size=(20, 20))
-    H, b = M @ M.T + np.eye(20), rng.normal(size=20)
-    found = conjugate_gradient(lambda v: H @ v, b)
-    np.testing.assert_allclose(found.x, np.linalg.solve(H, b), rtol=1e-7)
-    assert found.converged
-    np.testing.assert_allclose(found.objective, -b @ found.x / 2, rtol=1e-9)
-    assert not conjugate_gradient(lambda v: H @ v, b, max_iter=2).converged
 
 
 @pytest.mark.parametrize("d", [3, 130])  # tabulated pairs, and row by row
