@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from skdiff.multiplicity import RashomonClassifier, RashomonRegressor
-from skdiff.multiplicity._rashomon_problem import state_problem
+from skdiff.multiplicity._sets._statement import state_problem
 
 CVXPY_ROWS, PEER_ROWS = 10, 20
 

@@ -42,7 +42,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 
 from skdiff.multiplicity import RashomonClassifier, RashomonRegressor
-from skdiff.multiplicity._rashomon_problem import state_problem
+from skdiff.multiplicity._sets._statement import state_problem
 
 CVXPY_ROWS = 4
 SAGA = {"solver": "saga", "max_iter": 5000}

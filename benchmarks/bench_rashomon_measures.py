@@ -42,8 +42,8 @@ from skdiff.multiplicity import (
     last_layer_features,
     last_layer_multiplicity,
 )
-from skdiff.multiplicity import _sampling as sampling
-from skdiff.multiplicity._rashomon_problem import state_problem
+from skdiff.multiplicity._sets import _sampling as sampling
+from skdiff.multiplicity._sets._statement import state_problem
 
 
 def chain_size(draws):

@@ -1,17 +1,20 @@
 """How far equally good models disagree."""
 
-from skdiff.multiplicity._displays import (
-    CoefficientRangeDisplay,
-    RashomonRangeDisplay,
-    ToleranceProfileDisplay,
-)
 from skdiff.multiplicity._last_layer import (
     last_layer_features,
     last_layer_multiplicity,
 )
 from skdiff.multiplicity._model_list import ModelListMultiplicity
-from skdiff.multiplicity._rashomon import RashomonClassifier, multiplicity_report
-from skdiff.multiplicity._rashomon_regressor import RashomonRegressor
+from skdiff.multiplicity._rashomon._display import (
+    CoefficientRangeDisplay,
+    RashomonRangeDisplay,
+    ToleranceProfileDisplay,
+)
+from skdiff.multiplicity._rashomon._estimator import (
+    RashomonClassifier,
+    multiplicity_report,
+)
+from skdiff.multiplicity._rashomon._regressor import RashomonRegressor
 
 __all__ = [
     "RashomonClassifier",

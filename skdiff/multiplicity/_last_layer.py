@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skdiff._base.compat import check_sample_weight
 from skdiff._nn._estimators import BaseNeural
-from skdiff.multiplicity._rashomon import RashomonClassifier
-from skdiff.multiplicity._rashomon_regressor import RashomonRegressor
+from skdiff.multiplicity._rashomon._estimator import RashomonClassifier
+from skdiff.multiplicity._rashomon._regressor import RashomonRegressor
 
 _ACTIVATIONS = {
     "identity": lambda z: z,

@@ -18,10 +18,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skdiff.multiplicity import RashomonClassifier, RashomonRegressor
-from skdiff.multiplicity import _discrepancy as numbers
-from skdiff.multiplicity import _sampling as sampling
-from skdiff.multiplicity._feasible import NO, YES, Feasibility
-from skdiff.multiplicity._rashomon_problem import state_problem
+from skdiff.multiplicity._sets import _discrepancy as numbers
+from skdiff.multiplicity._sets import _sampling as sampling
+from skdiff.multiplicity._sets._feasible import NO, YES, Feasibility
+from skdiff.multiplicity._sets._statement import state_problem
 from tests._versions import logistic_regression
 
 

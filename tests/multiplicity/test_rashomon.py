@@ -36,8 +36,8 @@ from skdiff.multiplicity import (
     RashomonRegressor,
     multiplicity_report,
 )
-from skdiff.multiplicity._level_set import LevelSet, Maximiser, Problem
-from skdiff.multiplicity._rashomon_problem import state_problem
+from skdiff.multiplicity._sets._level_set import LevelSet, Maximiser, Problem
+from skdiff.multiplicity._sets._statement import state_problem
 from tests._versions import logistic_regression_cv
 
 NO_PENALTY = {"C": np.inf}

@@ -38,12 +38,12 @@ from skdiff.multiplicity import (
     RashomonClassifier,
     RashomonRangeDisplay,
     RashomonRegressor,
-    _base,
-    _l1,
 )
-from skdiff.multiplicity._l1 import L1Maximiser
-from skdiff.multiplicity._multinomial import largest_probabilities
-from skdiff.multiplicity._rashomon_problem import state_objective, state_problem
+from skdiff.multiplicity._rashomon import _base
+from skdiff.multiplicity._sets import _l1
+from skdiff.multiplicity._sets._l1 import L1Maximiser
+from skdiff.multiplicity._sets._multinomial import largest_probabilities
+from skdiff.multiplicity._sets._statement import state_objective, state_problem
 from tests._versions import logistic_regression, logistic_regression_cv
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 from sklearn.utils import check_array
 
 from skdiff._base.compat import fit_context
-from skdiff.multiplicity._base import BaseRashomon
+from skdiff.multiplicity._rashomon._base import BaseRashomon
 
 
 class RashomonRegressor(RegressorMixin, BaseRashomon):

@@ -1,9 +1,9 @@
 """Whether one model of a level set can meet several half-space demands at once.
 
 A demand is ``a'u >= c`` with a unit vector ``a``, in the whitened coordinates of
-:mod:`skdiff.multiplicity._level_set`. A set of demands can be met within the budget
-exactly when the least gap under them is at most the budget. Every "no" given here is
-proven by convexity, every "yes" by a model; what is neither is called unknown.
+``_level_set``. A set of demands can be met within the budget exactly when the least gap
+under them is at most the budget. Every "no" given here is proven by convexity, every
+"yes" by a model; what is neither is called unknown.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from scipy.linalg import LinAlgError, cho_factor, solve_triangular
 from scipy.optimize import nnls
 
 from skdiff._base.typing import Array
-from skdiff.multiplicity._level_set import Extremes, LevelSet, Maximiser
+from skdiff.multiplicity._sets._level_set import Extremes, LevelSet, Maximiser
 
 YES, NO, UNKNOWN = 1, -1, 0
 

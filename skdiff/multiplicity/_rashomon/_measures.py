@@ -11,10 +11,10 @@ from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.plotting import require_pandas
-from skdiff.multiplicity import _sampling as sampling
-from skdiff.multiplicity._discrepancy import discrepancy_bracket
-from skdiff.multiplicity._level_set import LevelSet
-from skdiff.multiplicity._profile import sweep
+from skdiff.multiplicity._sets import _sampling as sampling
+from skdiff.multiplicity._sets._discrepancy import discrepancy_bracket
+from skdiff.multiplicity._sets._level_set import LevelSet
+from skdiff.multiplicity._sets._profile import sweep
 
 # Below this share of the draws the weights say too little: hit-and-run mixes them.
 SMALLEST_SHARE = 0.1

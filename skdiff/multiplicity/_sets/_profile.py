@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
 from skdiff._base.typing import Array
-from skdiff.multiplicity._level_set import Extremes, LevelSet, Maximiser
+from skdiff.multiplicity._sets._level_set import Extremes, LevelSet, Maximiser
 
 # Where the tangent leaves more than this residual, the start from the centre is tried.
 _FAR = 0.2

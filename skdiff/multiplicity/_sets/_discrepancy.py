@@ -1,11 +1,11 @@
 """Bounds on how many decisions a single model of a level set can change at once.
 
 Every row may be changed in at most two ways, by ``v'w >= above`` or ``v'w <= below``;
-each way that some model reaches is a *demand* (see
-:mod:`skdiff.multiplicity._feasible`). The discrepancy is the largest weight of demands
-that one model meets. From below: models that meet many. From above: a concave
-relaxation, and cliques in the graph of the pairs that go together. Exactly: a search
-for the largest clique in which every set that is entered is asked for a model.
+each way that some model reaches is a *demand* (see ``_feasible``). The discrepancy is
+the largest weight of demands that one model meets. From below: models that meet many.
+From above: a concave relaxation, and cliques in the graph of the pairs that go
+together. Exactly: a search for the largest clique in which every set that is entered is
+asked for a model.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skdiff._base.typing import Array
-from skdiff.multiplicity._feasible import (
+from skdiff.multiplicity._sets._feasible import (
     NO,
     SPARE,
     UNKNOWN,
@@ -24,8 +24,8 @@ from skdiff.multiplicity._feasible import (
     shrunk,
     upper_ends,
 )
-from skdiff.multiplicity._level_set import LevelSet
-from skdiff.multiplicity._sampling import draw_rays
+from skdiff.multiplicity._sets._level_set import LevelSet
+from skdiff.multiplicity._sets._sampling import draw_rays
 
 # Beyond this many demands the pairs are too many; the relaxation bounds alone.
 LARGEST_GRAPH = 300

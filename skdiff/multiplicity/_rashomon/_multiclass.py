@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array
 
-from skdiff.multiplicity import _linear_models as linear
-from skdiff.multiplicity._multinomial import (
+from skdiff.multiplicity._sets import _linear_models as linear
+from skdiff.multiplicity._sets._multinomial import (
     largest_probabilities,
     small_probabilities,
 )

@@ -18,8 +18,8 @@ import numpy as np
 from skdiff._base.typing import Array
 from skdiff._convex._batched import solve_systems
 from skdiff._convex._prox_newton import Penalised, prox_newton
-from skdiff.multiplicity._l1_path import follow
-from skdiff.multiplicity._level_set import (
+from skdiff.multiplicity._sets._l1_path import follow
+from skdiff.multiplicity._sets._level_set import (
     Extremes,
     LevelSet,
     Maximiser,

@@ -12,12 +12,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from skdiff._convex import _losses
-from skdiff.multiplicity import _linear_models as linear
-from skdiff.multiplicity._l1 import L1LevelSet, L1Problem
-from skdiff.multiplicity._level_set import LevelSet, Problem, UnboundedError
-from skdiff.multiplicity._multinomial import MultinomialProblem
-from skdiff.multiplicity._piecewise import PiecewiseLevelSet
-from skdiff.multiplicity._sparse import SparseLevelSet, SparseProblem
+from skdiff.multiplicity._sets import _linear_models as linear
+from skdiff.multiplicity._sets._l1 import L1LevelSet, L1Problem
+from skdiff.multiplicity._sets._level_set import LevelSet, Problem, UnboundedError
+from skdiff.multiplicity._sets._multinomial import MultinomialProblem
+from skdiff.multiplicity._sets._piecewise import PiecewiseLevelSet
+from skdiff.multiplicity._sets._sparse import SparseLevelSet, SparseProblem
 
 LARGEST_DENSE = 2000  # columns up to which sparse input is made dense
 #: losses of a label's sign times the predictor

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from skdiff._base.typing import Array
-from skdiff.multiplicity._level_set import LevelSet
+from skdiff.multiplicity._sets._level_set import LevelSet
 
 _NEWTON, _CELLS = 60, 200_000
 

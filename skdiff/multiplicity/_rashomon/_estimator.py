@@ -13,16 +13,16 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import Interval, fit_context
-from skdiff.multiplicity import _linear_models as linear
-from skdiff.multiplicity._base import BaseRashomon
-from skdiff.multiplicity._measures import AbstentionMixin
-from skdiff.multiplicity._multiclass import (
+from skdiff.multiplicity._rashomon._base import BaseRashomon
+from skdiff.multiplicity._rashomon._measures import AbstentionMixin
+from skdiff.multiplicity._rashomon._multiclass import (
     MulticlassRanges,
     coefficient_ranges,
     functional_ranges,
     one_vs_rest,
 )
-from skdiff.multiplicity._rashomon_regressor import RashomonRegressor
+from skdiff.multiplicity._rashomon._regressor import RashomonRegressor
+from skdiff.multiplicity._sets import _linear_models as linear
 
 
 def _has_probabilities(self):

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import diags_array, issparse
 
 from skdiff._base.typing import Array
-from skdiff.multiplicity._level_set import Extremes, Problem, UnboundedError
+from skdiff.multiplicity._sets._level_set import Extremes, Problem, UnboundedError
 
 CELLS = 2_000_000  # numbers of a block of directions, in rows or in columns
 MODELS_UP_TO = 60_000_000  # numbers of boundary models that are kept

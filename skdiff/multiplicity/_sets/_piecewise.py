@@ -16,8 +16,8 @@ from scipy.optimize import linprog
 
 from skdiff._base.typing import Array
 from skdiff._convex._losses import EpsilonInsensitive, Hinge, Loss, Pinball
-from skdiff.multiplicity._l1 import L1LevelSet
-from skdiff.multiplicity._level_set import Extremes, Problem, UnboundedError
+from skdiff.multiplicity._sets._l1 import L1LevelSet
+from skdiff.multiplicity._sets._level_set import Extremes, Problem, UnboundedError
 
 #: a given model this close to the optimum is one of the optima
 TIE = 1e-9
@@ -168,7 +168,7 @@ class PiecewiseLevelSet(L1LevelSet):
     ) -> "PiecewiseLevelSet":
         """Find the minimum; keep the given model where it is one of the optima."""
         if problem.penalty.any():
-            from skdiff.multiplicity._rashomon_problem import minimiser
+            from skdiff.multiplicity._sets._statement import minimiser
 
             found = minimiser(problem)
             center, n_iter = found.x, found.n_iter
@@ -210,7 +210,7 @@ class PiecewiseLevelSet(L1LevelSet):
         U, norms = self.whitened_directions(V)
         ends = [Extremes.empty(len(V), V.shape[1]) for _ in range(2)]
         if self.problem.penalty.any():
-            from skdiff.multiplicity._rashomon_problem import extremes
+            from skdiff.multiplicity._sets._statement import extremes
 
             models = extremes(self, U, budget)[1]
         else:

@@ -14,7 +14,7 @@ import numpy as np
 from skdiff._base.typing import Array
 from skdiff._convex._batched import Hessians
 from skdiff._convex._losses import Multinomial
-from skdiff.multiplicity._level_set import (
+from skdiff.multiplicity._sets._level_set import (
     Extremes,
     LevelSet,
     Maximiser,

@@ -19,15 +19,15 @@ from skdiff._base.compat import HasMethods, Interval, StrOptions, check_sample_w
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.plotting import require_pandas
 from skdiff._base.validation import refuse_dates
-from skdiff.multiplicity import _linear_models as linear
-from skdiff.multiplicity._fit import (
+from skdiff.multiplicity._rashomon._measures import MeasuresMixin
+from skdiff.multiplicity._sets import _linear_models as linear
+from skdiff.multiplicity._sets._fit import (
     LARGEST_DENSE,
     fit_level_set,
     level_set_class,
     likelihood_budget,
     make_problem,
 )
-from skdiff.multiplicity._measures import MeasuresMixin
 
 
 class BaseRashomon(
@@ -216,7 +216,7 @@ class BaseRashomon(
         else:
             unique, back = np.unique(V, axis=0, return_inverse=True)
         if self.solver == "cvxpy":
-            from skdiff.multiplicity._rashomon_problem import extremes
+            from skdiff.multiplicity._sets._statement import extremes
 
             return extremes(level_set, unique, budget)[0][back.ravel()]
         norms, low, high = level_set.maxima(

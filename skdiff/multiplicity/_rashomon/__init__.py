@@ -1,0 +1,1 @@
+"""Estimators over the set of nearly optimal linear models."""

@@ -1,0 +1,1 @@
+"""Sets of nearly optimal linear models: the numbers, without estimators."""
