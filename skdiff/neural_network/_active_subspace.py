@@ -20,9 +20,9 @@ from skdiff._base.compat import (
     fit_context,
 )
 from skdiff._base.persistence import SaveMixin
+from skdiff._base.rows import Columns
 from skdiff._base.validation import refuse_dates
 from skdiff.neural_network._grbf import GRBFClassifier, GRBFRegressor
-from skdiff.neural_network._rows import Columns
 
 
 class ActiveSubspaceTransformer(

@@ -7,13 +7,13 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils.multiclass import check_classification_targets
 
 from skdiff._base.compat import fit_context
-from skdiff.neural_network import _gbnn_solver as solver
-from skdiff.neural_network._gbnn_base import BaseGBNN
-from skdiff.neural_network._rows import (
+from skdiff._base.rows import (
     checked_table,
     column_statistics,
     merge_rows,
 )
+from skdiff.neural_network import _gbnn_solver as solver
+from skdiff.neural_network._gbnn_base import BaseGBNN
 
 
 class GBNNRegressor(RegressorMixin, BaseGBNN):

@@ -6,13 +6,13 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from skdiff._base.compat import StrOptions, fit_context
-from skdiff.neural_network._grbf_base import BaseGRBF
-from skdiff.neural_network._grbf_solver import CrossEntropy, Squares
-from skdiff.neural_network._rows import (
+from skdiff._base.rows import (
     checked_table,
     class_weighted,
     column_statistics,
 )
+from skdiff.neural_network._grbf_base import BaseGRBF
+from skdiff.neural_network._grbf_solver import CrossEntropy, Squares
 
 
 class GRBFRegressor(RegressorMixin, BaseGRBF):

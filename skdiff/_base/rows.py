@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.validation import validate_data
 
 from skdiff._base.compat import check_sample_weight
-from skdiff._base.typing import Array
-from skdiff._base.validation import refuse_dates
+from skdiff._base.typing import Array, IntArray
+from skdiff._base.validation import check_X_y
 
 LARGEST = 1e100  # standardised values are cut here, so that their squares are finite
 
@@ -35,25 +34,66 @@ class Columns(NamedTuple):
         return Z
 
 
+class DistinctRows(NamedTuple):
+    """Where the distinct rows of a table stand, in the order of their first one.
+
+    ``X[first]`` are the distinct rows, ``X[first][place]`` is the table again.
+    """
+
+    first: IntArray
+    place: IntArray
+
+    def gathered(self, weight: Array | None = None) -> Array:
+        """Weights (or counts) that gather on each distinct row."""
+        gathered = np.bincount(self.place, weights=weight, minlength=len(self.first))
+        return gathered.astype(np.float64)
+
+
+def distinct_rows(X: Array) -> DistinctRows:
+    """Find equal rows of a dense table; 0.0 and -0.0 are equal.
+
+    Rows are compared as strings of bytes, about three times as fast as by numbers.
+    """
+    if not X.shape[1]:
+        return DistinctRows(np.arange(min(len(X), 1)), np.zeros(len(X), dtype=np.int64))
+    table = np.ascontiguousarray(X + 0.0)  # the sum turns -0.0 into 0.0
+    bytes_of_row = np.dtype((np.void, table.dtype.itemsize * table.shape[1]))
+    _, first, place = np.unique(
+        table.view(bytes_of_row).ravel(), return_index=True, return_inverse=True
+    )
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return DistinctRows(first[order], rank[place.ravel()])
+
+
 def merge_rows(X: Array, Y: Array, weight: Array | None) -> tuple[Array, Array, Array]:
     """Drop rows of weight zero, merge equal ones, and sort; weights sum to one.
 
     What is fitted to the result cannot depend on the order of the rows, and a row of
     weight two is, to the last bit, the same row twice.
     """
-    if weight is None:
-        weight = np.ones(len(X))
-    kept = weight > 0
-    # the sum with zero turns -0.0 into 0.0
-    table = np.column_stack([X[kept], Y[kept]]) + 0.0
-    rows, place = np.unique(table, axis=0, return_inverse=True)
-    merged = np.bincount(place.ravel(), weights=weight[kept], minlength=len(rows))
+    table = np.column_stack([X, Y]) + 0.0
+    if weight is not None:
+        table, weight = table[weight > 0], weight[weight > 0]
+    found = distinct_rows(table)
+    rows, merged = table[found.first], found.gathered(weight)
+    order = _rising(rows)
+    rows, merged = rows[order], merged[order]
     d = X.shape[1]
     return (
         np.ascontiguousarray(rows[:, :d]),
         np.ascontiguousarray(rows[:, d:]),
         merged / merged.sum(),
     )
+
+
+def _rising(rows: Array) -> IntArray:
+    """Order by the first column, then the second, and so on."""
+    order = np.argsort(rows[:, 0], kind="stable")
+    first = rows[order, 0]
+    tied = np.any(first[1:] == first[:-1])
+    return np.lexsort(rows.T[::-1]) if tied else order
 
 
 def column_statistics(X: Array, weight: Array) -> Columns:
@@ -70,6 +110,12 @@ def column_statistics(X: Array, weight: Array) -> Columns:
     return Columns(mean * unit, np.where(constant, 0.0, spread * unit))
 
 
+def without_zeros(X: Array, y: Any, weight: Array) -> tuple[Array, Any, Array]:
+    """The table without its rows of weight zero."""
+    kept = weight > 0
+    return (X, y, weight) if kept.all() else (X[kept], y[kept], weight[kept])
+
+
 def checked_table(
     estimator: Any, X: Any, y: Any, sample_weight: Any, **checks: Any
 ) -> tuple[Array, Any, Array | None]:
@@ -77,18 +123,12 @@ def checked_table(
 
     Rows of weight zero are gone.
     """
-    if y is None:
-        raise ValueError(
-            f"This {type(estimator).__name__} estimator requires y to be passed, but "
-            "the target y is None."
-        )
-    refuse_dates(X)
-    X, y = validate_data(estimator, X, y, dtype=np.float64, order="C", **checks)
+    X, y = check_X_y(estimator, X, y, dtype=np.float64, order="C", **checks)
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     if sample_weight is None:
         return X, y, None
-    return _without_zeros(X, y, check_sample_weight(sample_weight, X))
+    return without_zeros(X, y, check_sample_weight(sample_weight, X))
 
 
 def class_weighted(
@@ -105,9 +145,4 @@ def class_weighted(
     else:
         factors = compute_sample_weight(class_weight, y)
     weight = factors if weight is None else weight * factors
-    return _without_zeros(X, y, check_sample_weight(weight, X))
-
-
-def _without_zeros(X: Array, y: Any, weight: Array) -> tuple[Array, Any, Array]:
-    kept = weight > 0
-    return (X, y, weight) if kept.all() else (X[kept], y[kept], weight[kept])
+    return without_zeros(X, y, check_sample_weight(weight, X))
