@@ -6,7 +6,6 @@ overrides what differs; each hook's docstring says what it gets and owes.
 """
 
 import warnings
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,12 @@ from sklearn.utils.validation import validate_data
 
 from skdiff._base.compat import (
     CallbackSupportMixin,
-    Interval,
     StrOptions,
     check_sample_weight,
     fit_context,
     has_callbacks,
 )
+from skdiff._base.parameters import NETWORK, constraints
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.validation import refuse_dates
 from skdiff._nn._decay import read_decay
@@ -52,34 +51,12 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
     #: whether each weight matrix may have a decay of its own
     _decays_by_layer = True
 
+    _shared_parameters = NETWORK
     _parameter_constraints: dict[str, list[Any]] = {
-        "hidden_layer_sizes": [
-            "array-like",
-            Interval(Integral, 1, None, closed="left"),
-        ],
+        **constraints(NETWORK),
         "activation": [
             StrOptions({"identity", "logistic", "tanh", "relu", "gelu", "silu", "elu"})
         ],
-        "solver": [StrOptions({"adam", "sgd"})],
-        "alpha": [Interval(Real, 0, None, closed="left"), "array-like"],
-        "batch_size": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "momentum": [Interval(Real, 0, 1, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "time_limit": [None, Interval(Real, 0, None, closed="neither")],
-        "warm_start": ["boolean"],
-        "dtype": [StrOptions({"auto", "float32", "float64"})],
-        "device": [str],
-        "net_params": [dict, None],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
     }
 
     # --- hooks ----------------------------------------------------------------------

@@ -5,14 +5,20 @@ A classifier or regressor that offers them derives from :class:`ClassifierOption
 attributes they leave behind in its docstring. torch is imported by the fit.
 """
 
+from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from skdiff._base.compat import Interval, check_sample_weight, fit_context
+from skdiff._base.compat import check_sample_weight, fit_context
+from skdiff._base.parameters import (
+    CLASSIFIER_OPTIONS,
+    TRAINING_OPTIONS,
+    Parameter,
+    constraints,
+)
 
 REGMIX_ALPHA = 2.0
 REGMIX_HOLD_OUT = 0.2
@@ -21,12 +27,8 @@ REGMIX_HOLD_OUT = 0.2
 class TrainingOptions:
     """Sharpness-aware steps and group DRO, for classifiers and regressors alike."""
 
-    _option_constraints: dict[str, list[Any]] = {
-        "sam_rho": [Interval(Real, 0, None, closed="left")],
-        "group_dro": ["boolean"],
-        "group_step_size": [Interval(Real, 0, None, closed="neither")],
-        "group_adjustment": [Interval(Real, 0, None, closed="left")],
-    }
+    _shared_parameters: Mapping[str, Parameter] = TRAINING_OPTIONS
+    _option_constraints = constraints(TRAINING_OPTIONS)
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, groups=None):
@@ -167,10 +169,10 @@ class TrainingOptions:
 class ClassifierOptions(TrainingOptions):
     """Adds spectral decoupling of the logits."""
 
+    _shared_parameters = CLASSIFIER_OPTIONS
     _option_constraints = {
         **TrainingOptions._option_constraints,
-        "spectral_decoupling": [Interval(Real, 0, None, closed="left")],
-        "spectral_targets": ["array-like", None],
+        **constraints(CLASSIFIER_OPTIONS),
     }
 
     def _changes_loss(self):

@@ -25,7 +25,7 @@ class CalibratedProbabilityClassifier(BaseCape):
     Parameters
     ----------
     hidden_layer_sizes : array-like of int, default=(64, 64)
-        Units of each hidden layer. Empty is a linear model.
+        Number of units in each hidden layer. Empty is a linear model.
     method : {"bin", "kernel"}, default="bin"
         How targets are made of the training rows' own forecasts, with
         ``target_source="train"``: frequencies of bins of equal weight, or a Gaussian
@@ -65,61 +65,67 @@ class CalibratedProbabilityClassifier(BaseCape):
         ``group_dro`` are its own to set.
     activation : {"identity", "logistic", "tanh", "relu", "gelu", "silu", "elu"}, \
 default="relu"
-        Activation of the hidden layers.
+        Activation function of the hidden layers.
     solver : {"adam", "sgd"}, default="adam"
-        Optimiser of both stages.
+        Optimiser. Both stages use it.
     alpha : float or array-like of shape (n_layers,), default=1e-4
-        L2 penalty: ``alpha / 2`` times the squared weights is added to the mean loss.
-        An array holds one for each weight matrix, from the input on: one more than
-        there are hidden layers.
+        L2 penalty: ``alpha / 2`` times the sum of squared weights is added to the mean
+        loss. An array holds one value per weight matrix, from the input on: one more
+        than there are hidden layers.
     batch_size : int or "auto", default="auto"
-        Rows a step. ``"auto"`` is all rows of small tables and 256 of large ones.
+        Number of rows per gradient step. ``"auto"`` is all rows of small data sets and
+        256 of large ones.
     learning_rate_init : float, default=1e-3
-        Step size of the first stage.
+        Step size of the optimiser. It applies to the first stage.
     momentum : float, default=0.9
         Momentum of ``solver="sgd"``.
     max_iter : int, default=300
-        Epochs of the first stage.
+        Maximum number of iterations. One iteration is an epoch of the first stage.
     tol : float, default=1e-4
-        Gain in held-out cross-entropy that counts as progress.
+        Tolerance of the stopping rule. A smaller gain in cross-entropy on the
+        validation set is no progress.
     n_iter_no_change : int, default=20
-        Epochs without progress after which the first stage stops.
+        Number of iterations without progress before training stops. It applies to the
+        first stage.
     validation_fraction : float, default=0.2
-        Share of rows held out, to choose the epoch and to make targets. When it is
-        fewer than ten rows nothing is held out, and the network is trained on the
-        labels alone.
+        Fraction of the rows in the validation set. The set chooses the epoch and makes
+        the targets. With fewer than ten rows there is none, and the network is trained
+        on the labels alone.
     time_limit : float, default=None
-        Seconds after which training stops with the best state.
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     warm_start : bool, default=False
-        Continue from the last fit.
+        Whether ``fit`` continues from the result of the previous call.
     sam_rho : float, default=0.0
-        Radius of sharpness-aware steps (Foret et al., 2021) in both stages; 0.05 is
-        usual, each step costs two gradients.
+        Radius of sharpness-aware steps (Foret et al., 2021); 0.05 is usual. Each step
+        costs two gradients. They apply to both stages.
     spectral_decoupling : float, default=0.0
-        Strength of a penalty on the squared logits (Pezeshki et al., 2021) in the
-        first stage, which keeps one easy feature from hiding the others; set
-        ``alpha=0`` with it. It draws probabilities to the middle; a second stage of
-        some hundred epochs draws them back.
+        Penalty on the squared logits (Pezeshki et al., 2021), which keeps one easy
+        feature from hiding the others. It applies to the first stage; set ``alpha=0``
+        with it. Probabilities move towards the middle; a second stage of some hundred
+        epochs moves them back.
     spectral_targets : array-like of shape (n_classes,), default=None
-        Logits that ``spectral_decoupling`` pulls to, one a class; zeros by default.
+        Logits towards which ``spectral_decoupling`` pulls; zeros by default. There is
+        one per class.
     group_dro : bool, default=False
-        Minimise the loss of the worst of the ``groups`` given to ``fit`` (Sagawa et
-        al., 2020) in the first stage. The second weighs rows alike, or frequencies
-        would be those of other groups.
+        Whether to minimise the loss of the worst of the ``groups`` given to ``fit``
+        (Sagawa et al., 2020). It applies to the first stage. The second weights all
+        rows equally, as frequencies must.
     group_step_size : float, default=0.01
-        How fast the weights of the groups move.
+        Step size of the group weights.
     group_adjustment : float, default=0.0
-        ``C`` of the adjustment ``C / sqrt(n_group)`` of each group's loss.
+        ``C`` in the adjustment ``C / sqrt(n_group)`` of each group's loss.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Precision. ``"auto"`` is that of X; ``"float32"`` is faster.
     device : str, default="cpu"
-        Where torch computes.
+        Device on which torch computes, such as ``"cpu"`` or ``"cuda"``.
     net_params : dict, default=None
         Further arguments of ``skorch.NeuralNet``, such as ``callbacks``.
     verbose : bool, default=False
-        Print the loss of every epoch.
+        Verbosity level; 0 or False prints nothing. Otherwise the loss of every epoch is
+        printed.
     random_state : int, RandomState instance or None, default=None
-        Start of the weights, order of the batches, held-out rows.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the initial weights, the order of the batches and the validation set.
 
     Attributes
     ----------

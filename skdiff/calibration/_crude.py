@@ -72,7 +72,8 @@ class EmpiricalResidualCalibrator(
         exchangeable row with at least the probability asked for. Otherwise quantiles
         are interpolated.
     random_state : int, RandomState instance or None, default=None
-        The split, and the draws of :meth:`sample`.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the split and the values of :meth:`sample`.
 
     Attributes
     ----------

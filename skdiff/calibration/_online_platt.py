@@ -61,7 +61,8 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
         features. It is not refitted; wrap it in
         :class:`~sklearn.frozen.FrozenEstimator` where the calibrator is cloned.
     random_state : int, RandomState instance or None, default=None
-        Draws of hedging.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the random bins of hedging.
 
     Attributes
     ----------

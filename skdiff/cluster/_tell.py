@@ -44,8 +44,8 @@ class TELLClustering(SaveMixin, ClusterMixin, ClusterLayer):
         Inertia; its expectation under the soft assignment, which pushes rows away from
         far centres; or the log-sum-exp bound, of which soft means are the optimum.
     hidden_layer_sizes : array-like of int, default=None
-        Units of the encoder's hidden layers; the decoder mirrors them. No network if
-        None.
+        Number of units in each hidden layer. It describes the encoder, which the
+        decoder mirrors. No network if None.
     latent_dim : int, default=10
         Length of the code.
     clustering_weight : float, default=0.05
@@ -65,27 +65,31 @@ default="k-means++"
         ``loss="expected"``, which has no closed form. The network is always trained by
         Adam, and then ``"sgd"`` takes one step of the centres an epoch.
     max_iter : int, default=300
-        Steps of Lloyd, or epochs; with an encoder joint epochs after ``pretrain_iter``.
+        Maximum number of iterations. They are Lloyd's steps, or epochs; with an
+        encoder, joint epochs after ``pretrain_iter``.
     pretrain_iter : int, default=50
         Epochs of reconstruction alone before the centres are placed.
     batch_size : int, default=256
-        Rows a batch of ``solver="sgd"`` and of the network.
+        Number of rows per gradient step. It applies to ``solver="sgd"`` and to the
+        network.
     learning_rate_init : float, default=1e-3
-        Step size of the network.
+        Step size of the optimiser. It applies to the network.
     dropout : float, default=0.0
         Share of cells dropped before each layer of the encoder.
     reassignment_ratio : float, default=0.01
         In mini-batches a centre that has seen less than this share of the rows of the
         busiest is moved to a random row.
     tol : float, default=1e-4
-        Lloyd stops when the centres move less, relative to the variance of the columns;
-        epochs stop after several that lower the loss by less.
+        Tolerance of the stopping rule. Lloyd's algorithm stops when the centres move
+        less, relative to the variance of the columns; epochs stop after several that
+        lower the loss by less.
     verbose : bool, default=False
-        Print progress.
+        Verbosity level; 0 or False prints nothing. Otherwise progress is printed.
     random_state : int, RandomState instance or None, default=None
-        Starts, weights, order of batches.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the initial centres and weights and the order of the batches.
     device : str, default="cpu"
-        Where torch computes.
+        Device on which torch computes, such as ``"cpu"`` or ``"cuda"``.
 
     Attributes
     ----------

@@ -76,9 +76,10 @@ class CrossFitConformalSelector(BaseSelector):
     larger : bool, default=True
         Whether a discovery lies above ``threshold`` (below it otherwise).
     n_jobs : int, default=None
-        Fits at the same time, through joblib.
+        Number of parallel jobs; -1 uses all processors. They fit through joblib.
     random_state : int, RandomState instance or None, default=None
-        Draws the order of the rows, the ties and the pruning.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the order of the rows, breaks ties and prunes.
 
     Attributes
     ----------
@@ -127,6 +128,7 @@ class CrossFitConformalSelector(BaseSelector):
     True
     """
 
+    _own_parameters = {"class_weight": "it acts on the imputed zeros of the outcomes"}
     _parameter_constraints = {
         **BaseSelector._parameter_constraints,
         **PRUNING_CONSTRAINTS,

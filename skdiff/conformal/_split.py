@@ -276,8 +276,9 @@ class ConformalSelector(SplitSelector):
     beta : float, default=1.0
         With ``density_ratio`` only: factor in (0, 1] of the first step's bound.
     random_state : int, RandomState instance or None, default=None
-        Draws the split and the ties. Without a seed a second ``fit`` differs; asking a
-        fitted selector again never does.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the split and breaks ties. Without a seed a second ``fit`` gives another result;
+        repeated queries of a fitted selector never do.
 
     Attributes
     ----------
@@ -430,7 +431,8 @@ class OptimizedConformalSelector(SplitSelector):
         Under a known covariate shift: a function of X that returns how much more
         frequent each row is among the new rows, up to a factor.
     random_state : int, RandomState instance or None, default=None
-        Draws the split, the ties and the pruning.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the split, breaks ties and prunes.
 
     Attributes
     ----------

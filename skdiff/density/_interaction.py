@@ -54,10 +54,10 @@ class InteractionScreening(BaseScreening):
         "direct" is proximal Newton, "cvxpy" a general solver some hundred times slower
         to check it by, "auto" the direct one.
     tol : float, default=1e-8
-        Largest violation of the optimality conditions, relative to the gradient at
-        zero.
+        Tolerance of the stopping rule. Largest violation of the optimality conditions,
+        relative to the gradient at zero.
     max_iter : int, default=50
-        Newton steps of a node.
+        Maximum number of iterations. They are Newton steps of one node.
     categorical_features : array-like, "from_dtype" or None, default="from_dtype"
         Columns whose every value is a category, however many: a mask, numbers or
         names; "from_dtype" takes those of a categorical dtype. Strings and booleans
@@ -75,11 +75,14 @@ class InteractionScreening(BaseScreening):
         Completions drawn of each training row with missing cells, which share its
         weight.
     n_jobs : int, default=None
-        Processes over columns.
+        Number of parallel jobs; -1 uses all processors. They are processes over
+        columns.
     verbose : int, default=0
-        Whether to print a line a column.
+        Verbosity level; 0 or False prints nothing. Otherwise one line per column is
+        printed.
     random_state : int, RandomState instance or None, default=None
-        For :meth:`sample`, and for the completions of missing cells in fit.
+        Seed or generator of random numbers; an int makes results repeatable. It is used
+        by :meth:`sample`, and by ``fit`` to complete missing cells.
 
     Attributes
     ----------

@@ -49,10 +49,10 @@ class NeuralInteractionScreening(BaseInteractions):
     Parameters
     ----------
     hidden_layer_sizes : array-like of int, default=(15, 15)
-        Widths of the hidden layers of each network.
+        Number of units in each hidden layer. All networks have the same.
     activation : {"identity", "logistic", "tanh", "relu", "gelu", "silu", "elu"}, \
 default="silu"
-        Nonlinearity of the hidden layers.
+        Activation function of the hidden layers.
     variant : {"conditional", "energy"}, default="conditional"
         A network a column, which fits each conditional best; or one network for the
         joint log-probability, whose conditionals agree with each other.
@@ -65,23 +65,26 @@ default="silu"
         L-BFGS on the histogram of distinct rows, or Adam on batches of them; "auto"
         takes Adam beyond 50 000 distinct rows.
     learning_rate_init : float, default=0.01
-        Step of Adam, which falls as ``1 / (1 + step / 50000)``.
+        Step size of the optimiser. It falls as ``1 / (1 + step / 50000)``.
     batch_size : int or "auto", default="auto"
-        Distinct rows in a batch of Adam; "auto" is 2000.
+        Number of rows per gradient step. It counts distinct rows and applies to Adam;
+        ``"auto"`` is 2000.
     max_iter : int, default=500
-        Iterations of L-BFGS, or epochs of Adam.
+        Maximum number of iterations. They are steps of L-BFGS, or epochs of Adam.
     tol : float, default=1e-8
-        L-BFGS stops when the loss falls by less than this share of it; Adam after
-        ``n_iter_no_change`` epochs in which it falls by less.
+        Tolerance of the stopping rule. L-BFGS stops when the loss falls by less than
+        this fraction of it, Adam after ``n_iter_no_change`` epochs in which it falls by
+        less.
     n_iter_no_change : int, default=10
-        Iterations without a better held-out score before early stopping, and epochs
-        without a better loss before Adam stops.
+        Number of iterations without progress before training stops. Progress is a
+        better validation score with ``early_stopping``, and a better loss for Adam.
     early_stopping : bool, default=False
-        Hold rows out and keep the state of their best pseudo-likelihood.
+        Whether to stop by the score of a validation set and keep the best epoch. The
+        score is the pseudo-likelihood.
     validation_fraction : float, default=0.1
-        Share of the rows held out for early stopping.
+        Fraction of the rows in the validation set. It applies with ``early_stopping``.
     time_limit : float, default=None
-        Seconds after which training stops.
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     threshold : float or "auto", default="auto"
         Strength above which a pair of columns is an edge; with ``l1_input`` in the
         "conditional" variant, length of the first layer's weights. "auto" cuts where
@@ -97,12 +100,15 @@ default="silu"
     n_imputations : int, default=5
         Completions drawn of each training row with missing cells.
     device : str, default="cpu"
-        Where torch trains. Predictions are made by numpy.
+        Device on which torch computes, such as ``"cpu"`` or ``"cuda"``. It applies to
+        training; numpy predicts.
     verbose : int, default=0
-        Whether to print a line an iteration.
+        Verbosity level; 0 or False prints nothing. Otherwise one line per iteration is
+        printed.
     random_state : int, RandomState instance or None, default=None
-        For the start of the networks, held-out rows, batches, completions and
-        :meth:`sample`.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the initial weights, the validation set, the batches, the completions of missing
+        cells and :meth:`sample`.
 
     Attributes
     ----------

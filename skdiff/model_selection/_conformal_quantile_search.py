@@ -58,12 +58,14 @@ class ConformalQuantileSearchCV(BaseSampledSearchCV):
     error_score : "raise" or number, default=np.nan
         Score of a training that fails. NaN ranks last and teaches the model nothing.
     n_jobs : int, default=None
-        Trainings at the same time, through joblib. Where one machine is not enough:
-        ``joblib.parallel_config(backend="dask")``.
+        Number of parallel jobs; -1 uses all processors. They train through joblib.
+        Where one machine is not enough, use ``joblib.parallel_config(backend="dask")``.
     random_state : int, RandomState instance or None, default=None
-        Draws settings, held-out results and levels.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        candidates, calibration results and quantile levels.
     verbose : int, default=0
-        1 prints a line a proposal, 2 its score too.
+        Verbosity level; 0 or False prints nothing. 1 prints one line per candidate, 2
+        its score too.
     return_train_score : bool, default=False
         Whether training scores are computed.
 
@@ -144,6 +146,7 @@ class ConformalQuantileSearchCV(BaseSampledSearchCV):
     True
     """
 
+    _own_parameters = {"batch_size": "it counts candidates, not rows"}
     _parameter_constraints: dict = {
         **BaseSampledSearchCV._parameter_constraints,
         "n_iter": [Interval(Integral, 1, None, closed="left")],

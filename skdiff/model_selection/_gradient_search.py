@@ -88,10 +88,11 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         50, maid otherwise; for two to five variables of a support vector machine,
         whose criterion is full of kinks, quadratics fitted to all values and slopes.
     max_iter : int, default=50
-        Limit of evaluated points, for each stage of each combination.
+        Maximum number of iterations. They are evaluations, for each stage of each
+        combination.
     tol : float, default=1e-3
-        Accuracy in the outer variable: in the logarithm, or as a share of a linear
-        interval.
+        Tolerance of the stopping rule. It applies to the outer variable: to its
+        logarithm, or to the fraction of a linear interval.
     inner_tol : float, default=1e-6
         Relative accuracy of the reported inner solutions.
     tie_strength : float, default=0.3
@@ -111,11 +112,14 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         Score of a point where the criterion is not finite or a fit fails; such points
         are never the best. If no point is left, a ValueError is raised.
     n_jobs : int, default=None
-        Threads over folds, used once a fold takes longer than 50 ms.
+        Number of parallel jobs; -1 uses all processors. They are threads over folds,
+        used once a fold takes longer than 50 ms.
     verbose : int, default=0
-        Print a line a point.
+        Verbosity level; 0 or False prints nothing. Otherwise one line per evaluation is
+        printed.
     random_state : int, RandomState instance or None, default=None
-        Seed of further starting points.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        further starting points.
 
     Attributes
     ----------

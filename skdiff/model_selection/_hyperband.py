@@ -97,16 +97,19 @@ class HyperbandSearchCV(BaseSampledSearchCV):
     error_score : "raise" or number, default=np.nan
         Score of a training that fails. NaN ranks last and is never promoted.
     n_jobs : int, default=None
-        Trainings at the same time, through joblib. Where one machine is not enough:
-        ``joblib.parallel_config(backend="dask")``.
+        Number of parallel jobs; -1 uses all processors. They train through joblib.
+        Where one machine is not enough, use ``joblib.parallel_config(backend="dask")``.
     random_state : int, RandomState instance or None, default=None
-        Draws settings and samples of rows.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        candidates and samples of rows.
     verbose : int, default=0
-        1 prints a line a rung, 2 the score of each setting too.
+        Verbosity level; 0 or False prints nothing. 1 prints one line per rung, 2 the
+        score of each candidate too.
     warm_start : bool, default=False
-        Keep partly trained models, so that ``set_params(max_resource=...)`` with the
-        old value times a power of ``factor`` and another ``fit`` on the same rows
-        deepens the search.
+        Whether ``fit`` continues from the result of the previous call. Partly trained
+        models are kept, so that ``set_params(max_resource=...)`` with the old value
+        times a power of ``factor`` and another ``fit`` on the same rows resume the
+        search with a larger budget.
     return_train_score : bool, default=False
         Whether training scores are computed.
 

@@ -11,7 +11,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skdiff._base.compat import Interval, check_sample_weight, fit_context
+from skdiff._base.compat import Interval, StrOptions, check_sample_weight, fit_context
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.validation import refuse_dates
 from skdiff.model_selection._inner import inner_problem
@@ -108,7 +108,8 @@ class WeightedRidge(RegressorMixin, _Linear):
     fit_intercept : bool, default=True
         Whether to fit an intercept, which is never penalised.
     tol : float, default=1e-8
-        Relative accuracy of the iteration for sparse X; dense X is solved directly.
+        Tolerance of the stopping rule. It is relative and applies to the iterations for
+        sparse X; dense X is solved directly.
 
     Attributes
     ----------
@@ -232,8 +233,8 @@ class WeightedElasticNet(RegressorMixin, _Linear):
     fit_intercept : bool, default=True
         Whether to fit an intercept, which is never penalised.
     tol : float, default=1e-8
-        Accuracy of the coordinate descent that looks for the support where linear
-        systems do not settle it.
+        Tolerance of the stopping rule. It applies to the coordinate descent that finds
+        the support where linear systems do not settle it.
 
     Attributes
     ----------
@@ -346,11 +347,11 @@ class WeightedLogisticRegression(ClassifierMixin, _Linear):
         coefficient; ``inf`` leaves it unpenalised.
     fit_intercept : bool, default=True
         Whether to fit an intercept, which is never penalised.
-    class_weight : dict or "balanced", default=None
-        Weights of the classes.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, multiplied by ``sample_weight``.
     tol : float, default=1e-8
-        Newton steps stop when the decrease still to be had is below ``tol**2`` of the
-        objective.
+        Tolerance of the stopping rule. Newton steps stop when the predicted decrease is
+        below ``tol**2`` times the objective.
 
     Attributes
     ----------
@@ -399,7 +400,7 @@ class WeightedLogisticRegression(ClassifierMixin, _Linear):
     _parameter_constraints: dict = {
         "C": [Interval(Real, 0, None, closed="right"), "array-like"],
         "fit_intercept": ["boolean"],
-        "class_weight": [dict, str, None],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
         "tol": [Interval(Real, 0, 1, closed="neither")],
     }
 

@@ -53,7 +53,8 @@ class ActiveSubspaceTransformer(
         Multiply each direction by the root of its eigenvalue, so that distances are
         those the network sees.
     random_state : int, RandomState instance or None, default=None
-        Randomness of the network; None leaves it to ``estimator``.
+        Seed or generator of random numbers; an int makes results repeatable. None
+        leaves the setting of ``estimator`` as it is.
 
     Attributes
     ----------

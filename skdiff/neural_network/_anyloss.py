@@ -54,66 +54,70 @@ class AnyLossClassifier(BaseAnyLoss):
         with ``amplification=73``; with hidden layers sigmoid units behind batch
         normalisation by Adam, 100 epochs of batches of 5 % of the rows.
     hidden_layer_sizes : array-like of int, default=()
-        Units of each hidden layer. Empty is a linear model.
+        Number of units in each hidden layer. Empty is a linear model.
     activation : {"identity", "logistic", "tanh", "relu", "gelu", "silu", "elu"}, \
 default="relu"
-        Activation of the hidden layers.
+        Activation function of the hidden layers.
     solver : {"adam", "sgd"}, default="adam"
         Optimiser.
     alpha : float or array-like of shape (n_layers,), default=1e-3
-        L2 penalty: ``alpha / 2`` times the squared weights is added to the mean loss.
-        Without it, weights of separable data grow for ever. An array holds one for
-        each weight matrix, from the input on: one more than there are hidden layers.
+        L2 penalty: ``alpha / 2`` times the sum of squared weights is added to the mean
+        loss. Without it the weights of separable data diverge. An array holds one value
+        per weight matrix, from the input on: one more than there are hidden layers.
     batch_size : int or "auto", default="auto"
-        Rows a step. ``"auto"`` is all rows: the exact gradient of the metric, in
-        bounded memory. Smaller batches are stratified and use running rates.
+        Number of rows per gradient step. ``"auto"`` is all rows: the exact gradient of
+        the metric, in bounded memory. Smaller batches are stratified and use running
+        rates.
     learning_rate_init : float, default=0.02
-        Step size.
+        Step size of the optimiser.
     momentum : float, default=0.9
         Momentum of ``solver="sgd"``.
     max_iter : int, default=500
-        Epochs, warm-up included.
+        Maximum number of iterations. One iteration is an epoch; warm-up counts.
     tol : float, default=1e-5
-        Gain in loss (or in the held-out metric) that counts as progress.
+        Tolerance of the stopping rule. A smaller gain in the loss, or in the metric on
+        the validation set, is no progress.
     n_iter_no_change : int, default=20
-        Epochs without progress after which training stops.
+        Number of iterations without progress before training stops.
     early_stopping : bool, default=False
-        Hold out rows, stop by the metric on their hard predictions, and keep the best
-        epoch; ties go to the better soft metric.
+        Whether to stop by the score of a validation set and keep the best epoch. The
+        score is the metric of the predicted classes; ties go to the better soft metric.
     validation_fraction : float, default=0.1
-        Share of rows held out.
+        Fraction of the rows in the validation set. It applies with ``early_stopping``.
     time_limit : float, default=None
-        Seconds after which training stops with the best state.
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     warm_start : bool, default=False
-        Continue from the last fit.
+        Whether ``fit`` continues from the result of the previous call.
     class_weight : dict, "balanced" or None, default=None
-        Weights of classes, times ``sample_weight``.
+        Weights of the classes, multiplied by ``sample_weight``.
     sam_rho : float, default=0.0
-        Radius of sharpness-aware steps (Foret et al., 2021); 0.05 is usual, each step
-        costs two gradients. Little is gained on small clean tables.
+        Radius of sharpness-aware steps (Foret et al., 2021); 0.05 is usual. Each step
+        costs two gradients. Little is gained on small clean data sets.
     spectral_decoupling : float, default=0.0
-        Strength of a penalty on the squared logits (Pezeshki et al., 2021), which
-        keeps one easy feature from hiding the others; set ``alpha=0`` with it.
+        Penalty on the squared logits (Pezeshki et al., 2021), which keeps one easy
+        feature from hiding the others. Set ``alpha=0`` with it.
     spectral_targets : array-like of shape (n_outputs,), default=None
-        Logits that ``spectral_decoupling`` pulls to, one for two classes and else one
-        a class; zeros by default.
+        Logits towards which ``spectral_decoupling`` pulls; zeros by default. There is
+        one for two classes and else one per class.
     group_dro : bool, default=False
-        Minimise the loss of the worst of the ``groups`` given to ``fit`` (Sagawa et
-        al., 2020). It needs a strong ``alpha`` or few epochs to gain anything.
+        Whether to minimise the loss of the worst of the ``groups`` given to ``fit``
+        (Sagawa et al., 2020). A gain needs a large ``alpha`` or few epochs.
     group_step_size : float, default=0.01
-        How fast the weights of the groups move.
+        Step size of the group weights.
     group_adjustment : float, default=0.0
-        ``C`` of the adjustment ``C / sqrt(n_group)`` of each group's loss.
+        ``C`` in the adjustment ``C / sqrt(n_group)`` of each group's loss.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Precision. ``"auto"`` is that of X; ``"float32"`` is faster.
     device : str, default="cpu"
-        Where torch computes.
+        Device on which torch computes, such as ``"cpu"`` or ``"cuda"``.
     net_params : dict, default=None
         Further arguments of ``skorch.NeuralNet``, such as ``callbacks``.
     verbose : bool, default=False
-        Print the loss of every epoch.
+        Verbosity level; 0 or False prints nothing. Otherwise the loss of every epoch is
+        printed.
     random_state : int, RandomState instance or None, default=None
-        Start of the weights, order of the batches, held-out rows.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the initial weights, the order of the batches and the validation set.
 
     Attributes
     ----------

@@ -40,24 +40,29 @@ class GBNNRegressor(RegressorMixin, BaseGBNN):
         Share of the distinct rows each step is fitted to, drawn without replacement.
         Where fewer than 50 would be drawn, all rows are used.
     max_iter : int, default=200
-        Iterations of L-BFGS for a step; most steps settle long before.
+        Maximum number of iterations. They are steps of L-BFGS within one boosting step;
+        most need far fewer.
     alpha : float, default=1e-4
         L2 penalty: ``alpha / 2`` times the squared weights of a step's units, on
         standardised columns and residuals.
     n_iter_no_change : int, default=None
-        Hold out rows and stop when their loss has not improved for so many steps; the
-        steps up to the best are kept. None takes all steps.
+        Number of iterations without progress before training stops. Progress is a
+        better loss on a validation set; the steps up to the best are kept. None takes
+        all steps and needs no validation set.
     validation_fraction : float, default=0.1
-        Share of the distinct rows held out with ``n_iter_no_change``; below ten rows
-        none are, and all steps are taken.
+        Fraction of the rows in the validation set. It applies with ``n_iter_no_change``
+        and counts distinct rows; with fewer than ten in the set all steps are taken.
     tol : float, default=1e-4
-        Share of the held-out loss that counts as an improvement.
+        Tolerance of the stopping rule. Fraction of the validation loss below which a
+        gain is no progress.
     time_limit : float, default=None
-        Seconds after which the steps so far are kept, with a warning.
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     verbose : bool, default=False
-        Print the loss of every step.
+        Verbosity level; 0 or False prints nothing. Otherwise the loss of every step is
+        printed.
     random_state : int, RandomState instance or None, default=None
-        Starts of the units, rows of each step, held-out rows.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the initial units, the rows of each step and the validation set.
 
     Attributes
     ----------
@@ -262,24 +267,29 @@ class GBNNClassifier(ClassifierMixin, BaseGBNN):
         Share of the distinct rows each step is fitted to, drawn without replacement.
         Where fewer than 50 would be drawn, all rows are used.
     max_iter : int, default=200
-        Iterations of L-BFGS for a step; most steps settle long before.
+        Maximum number of iterations. They are steps of L-BFGS within one boosting step;
+        most need far fewer.
     alpha : float, default=1e-4
         L2 penalty: ``alpha / 2`` times the squared weights of a step's units, on
         standardised columns and residuals.
     n_iter_no_change : int, default=None
-        Hold out rows and stop when their loss has not improved for so many steps; the
-        steps up to the best are kept. None takes all steps.
+        Number of iterations without progress before training stops. Progress is a
+        better loss on a validation set; the steps up to the best are kept. None takes
+        all steps and needs no validation set.
     validation_fraction : float, default=0.1
-        Share of the distinct rows held out with ``n_iter_no_change``; below ten rows
-        none are, and all steps are taken.
+        Fraction of the rows in the validation set. It applies with ``n_iter_no_change``
+        and counts distinct rows; with fewer than ten in the set all steps are taken.
     tol : float, default=1e-4
-        Share of the held-out loss that counts as an improvement.
+        Tolerance of the stopping rule. Fraction of the validation loss below which a
+        gain is no progress.
     time_limit : float, default=None
-        Seconds after which the steps so far are kept, with a warning.
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     verbose : bool, default=False
-        Print the loss of every step.
+        Verbosity level; 0 or False prints nothing. Otherwise the loss of every step is
+        printed.
     random_state : int, RandomState instance or None, default=None
-        Starts of the units, rows of each step, held-out rows.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the initial units, the rows of each step and the validation set.
 
     Attributes
     ----------

@@ -55,10 +55,10 @@ n_features), default="kmeans"
         rows and solves for the weights after every epoch; it is less exact and scales
         to large tables. ``"auto"`` takes it beyond 20 000 distinct rows.
     max_iter : int, default=200
-        Iterations of L-BFGS or epochs of Adam.
+        Maximum number of iterations. They are steps of L-BFGS, or epochs of Adam.
     tol : float, default=1e-6
-        Stop when an iteration lowers the objective by less than this share (for ten
-        epochs of Adam). Larger stops earlier.
+        Tolerance of the stopping rule. Training stops when an iteration, or ten epochs
+        of Adam, lowers the objective by less than this fraction.
     n_init : int, default=1
         Starts, with other centres and other scales; the lowest objective is kept.
     importance : {"spectral", "diag", "gradient"}, default="spectral"
@@ -69,11 +69,13 @@ n_features), default="kmeans"
         Bring columns to mean zero and variance one first. Without it a column in
         small units counts for little.
     time_limit : float, default=None
-        Seconds after which the best state so far is taken, with a warning.
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     verbose : bool, default=False
-        Print the objective of every iteration.
+        Verbosity level; 0 or False prints nothing. Otherwise the objective of every
+        iteration is printed.
     random_state : int, RandomState instance or None, default=None
-        Start of the clusters, further starts, order of the batches.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the initial clusters, further starts and the order of the batches.
 
     Attributes
     ----------
@@ -289,10 +291,10 @@ n_features), default="kmeans"
         rows and solves for the weights after every epoch; it is less exact and scales
         to large tables. ``"auto"`` takes it beyond 20 000 distinct rows.
     max_iter : int, default=200
-        Iterations of L-BFGS or epochs of Adam.
+        Maximum number of iterations. They are steps of L-BFGS, or epochs of Adam.
     tol : float, default=1e-6
-        Stop when an iteration lowers the objective by less than this share (for ten
-        epochs of Adam). Larger stops earlier.
+        Tolerance of the stopping rule. Training stops when an iteration, or ten epochs
+        of Adam, lowers the objective by less than this fraction.
     n_init : int, default=1
         Starts, with other centres and other scales; the lowest objective is kept.
     importance : {"spectral", "diag", "gradient"}, default="spectral"
@@ -303,13 +305,15 @@ n_features), default="kmeans"
         Bring columns to mean zero and variance one first. Without it a column in
         small units counts for little.
     class_weight : dict, "balanced" or None, default=None
-        Weights of classes, times ``sample_weight``.
+        Weights of the classes, multiplied by ``sample_weight``.
     time_limit : float, default=None
-        Seconds after which the best state so far is taken, with a warning.
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     verbose : bool, default=False
-        Print the objective of every iteration.
+        Verbosity level; 0 or False prints nothing. Otherwise the objective of every
+        iteration is printed.
     random_state : int, RandomState instance or None, default=None
-        Start of the clusters, further starts, order of the batches.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the initial clusters, further starts and the order of the batches.
 
     Attributes
     ----------

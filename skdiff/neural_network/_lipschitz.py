@@ -69,60 +69,66 @@ class LipschitzMLPClassifier(ClassifierOptions, NeuralClassifierMixin, BaseLipsc
         Bound of the change of the logits by the change of the standardised
         inputs, both in Euclidean length. Smaller is more robust and less accurate.
     hidden_layer_sizes : array-like of int, default=(64, 64)
-        Units of each hidden layer. Empty is a linear map within the bound.
+        Number of units in each hidden layer. Empty is a linear map within the bound.
     activation : {"identity", "logistic", "tanh", "relu", "elu"}, default="relu"
-        Activation of the hidden layers, with slopes between 0 and 1.
+        Activation function of the hidden layers. Its slopes lie between 0 and 1.
     solver : {"adam", "sgd"}, default="adam"
         Optimiser.
     alpha : float, default=0.0
-        L2 penalty on the free parameters; the bound already regularises.
+        L2 penalty: ``alpha / 2`` times the sum of squared weights is added to the mean
+        loss. It acts on the free parameters; the bound already regularises.
     batch_size : int or "auto", default="auto"
-        Rows a step. ``"auto"`` is all rows of small tables, 256 of others.
+        Number of rows per gradient step. ``"auto"`` is all rows of small data sets and
+        256 of large ones.
     learning_rate_init : float, default=0.01
-        Step size.
+        Step size of the optimiser.
     momentum : float, default=0.9
         Momentum of ``solver="sgd"``.
     max_iter : int, default=300
-        Epochs.
+        Maximum number of iterations. One iteration is an epoch.
     tol : float, default=1e-4
-        Gain in loss (or in the held-out score) that counts as progress.
+        Tolerance of the stopping rule. A smaller gain in the loss, or in the validation
+        score, is no progress.
     n_iter_no_change : int, default=20
-        Epochs without progress after which training stops.
+        Number of iterations without progress before training stops.
     early_stopping : bool, default=False
-        Hold out rows, stop by their score, and keep the best epoch.
+        Whether to stop by the score of a validation set and keep the best epoch.
     validation_fraction : float, default=0.1
-        Share of rows held out.
+        Fraction of the rows in the validation set. It applies with ``early_stopping``.
     time_limit : float, default=None
-        Seconds after which training stops with the best state.
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     warm_start : bool, default=False
-        Continue from the last fit.
+        Whether ``fit`` continues from the result of the previous call.
     class_weight : dict, "balanced" or None, default=None
-        Weights of classes, times ``sample_weight``.
+        Weights of the classes, multiplied by ``sample_weight``.
     sam_rho : float, default=0.0
-        Radius of sharpness-aware steps (Foret et al., 2021); 0.05 is usual, each step
+        Radius of sharpness-aware steps (Foret et al., 2021); 0.05 is usual. Each step
         costs two gradients.
     spectral_decoupling : float, default=0.0
-        Strength of a penalty on the squared logits (Pezeshki et al., 2021), which
-        keeps one easy feature from hiding the others.
+        Penalty on the squared logits (Pezeshki et al., 2021), which keeps one easy
+        feature from hiding the others.
     spectral_targets : array-like of shape (n_classes,), default=None
-        Logits that ``spectral_decoupling`` pulls to; zeros by default.
+        Logits towards which ``spectral_decoupling`` pulls; zeros by default. There is
+        one per class.
     group_dro : bool, default=False
-        Minimise the loss of the worst of the ``groups`` given to ``fit`` (Sagawa et
-        al., 2020).
+        Whether to minimise the loss of the worst of the ``groups`` given to ``fit``
+        (Sagawa et al., 2020).
     group_step_size : float, default=0.01
-        How fast the weights of the groups move.
+        Step size of the group weights.
     group_adjustment : float, default=0.0
-        ``C`` of the adjustment ``C / sqrt(n_group)`` of each group's loss.
+        ``C`` in the adjustment ``C / sqrt(n_group)`` of each group's loss.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Precision. ``"auto"`` is that of X; ``"float32"`` is faster.
     device : str, default="cpu"
-        Where torch computes.
+        Device on which torch computes, such as ``"cpu"`` or ``"cuda"``.
     net_params : dict, default=None
         Further arguments of ``skorch.NeuralNet``, such as ``callbacks``.
     verbose : bool, default=False
-        Print the loss of every epoch.
+        Verbosity level; 0 or False prints nothing. Otherwise the loss of every epoch is
+        printed.
     random_state : int, RandomState instance or None, default=None
-        Start of the weights, order of the batches, held-out rows.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the initial weights, the order of the batches and the validation set.
 
     Attributes
     ----------
@@ -299,35 +305,38 @@ class LipschitzMLPRegressor(RegressorOptions, NeuralRegressorMixin, BaseLipschit
         Bound of the change of the standardised targets by that of the standardised
         inputs, both in Euclidean length. Smaller is smoother.
     hidden_layer_sizes : array-like of int, default=(64, 64)
-        Units of each hidden layer. Empty is a linear map within the bound.
+        Number of units in each hidden layer. Empty is a linear map within the bound.
     activation : {"identity", "logistic", "tanh", "relu", "elu"}, default="relu"
-        Activation of the hidden layers, with slopes between 0 and 1.
+        Activation function of the hidden layers. Its slopes lie between 0 and 1.
     solver : {"adam", "sgd"}, default="adam"
         Optimiser.
     alpha : float, default=0.0
-        L2 penalty on the free parameters; the bound already regularises.
+        L2 penalty: ``alpha / 2`` times the sum of squared weights is added to the mean
+        loss. It acts on the free parameters; the bound already regularises.
     batch_size : int or "auto", default="auto"
-        Rows a step. ``"auto"`` is all rows of small tables, 256 of others.
+        Number of rows per gradient step. ``"auto"`` is all rows of small data sets and
+        256 of large ones.
     learning_rate_init : float, default=0.01
-        Step size.
+        Step size of the optimiser.
     momentum : float, default=0.9
         Momentum of ``solver="sgd"``.
     max_iter : int, default=300
-        Epochs.
+        Maximum number of iterations. One iteration is an epoch.
     tol : float, default=1e-4
-        Gain in loss (or in the held-out score) that counts as progress.
+        Tolerance of the stopping rule. A smaller gain in the loss, or in the validation
+        score, is no progress.
     n_iter_no_change : int, default=20
-        Epochs without progress after which training stops.
+        Number of iterations without progress before training stops.
     early_stopping : bool, default=False
-        Hold out rows, stop by their score, and keep the best epoch.
+        Whether to stop by the score of a validation set and keep the best epoch.
     validation_fraction : float, default=0.1
-        Share of rows held out.
+        Fraction of the rows in the validation set. It applies with ``early_stopping``.
     time_limit : float, default=None
-        Seconds after which training stops with the best state.
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     warm_start : bool, default=False
-        Continue from the last fit.
+        Whether ``fit`` continues from the result of the previous call.
     sam_rho : float, default=0.0
-        Radius of sharpness-aware steps (Foret et al., 2021); 0.05 is usual, each step
+        Radius of sharpness-aware steps (Foret et al., 2021); 0.05 is usual. Each step
         costs two gradients.
     regmix : dict, default=None
         Mix every row with one of its nearest neighbours (Hwang and Whang, 2021), for
@@ -335,22 +344,24 @@ class LipschitzMLPRegressor(RegressorOptions, NeuralRegressorMixin, BaseLipschit
         2, 4, ... on held-out rows; ``alpha`` of the Beta law of the shares, 2 by
         default; ``by`` ``"data"`` or, for neighbours in the target, ``"target"``.
     group_dro : bool, default=False
-        Minimise the loss of the worst of the ``groups`` given to ``fit`` (Sagawa et
-        al., 2020).
+        Whether to minimise the loss of the worst of the ``groups`` given to ``fit``
+        (Sagawa et al., 2020).
     group_step_size : float, default=0.01
-        How fast the weights of the groups move.
+        Step size of the group weights.
     group_adjustment : float, default=0.0
-        ``C`` of the adjustment ``C / sqrt(n_group)`` of each group's loss.
+        ``C`` in the adjustment ``C / sqrt(n_group)`` of each group's loss.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Precision. ``"auto"`` is that of X; ``"float32"`` is faster.
     device : str, default="cpu"
-        Where torch computes.
+        Device on which torch computes, such as ``"cpu"`` or ``"cuda"``.
     net_params : dict, default=None
         Further arguments of ``skorch.NeuralNet``, such as ``callbacks``.
     verbose : bool, default=False
-        Print the loss of every epoch.
+        Verbosity level; 0 or False prints nothing. Otherwise the loss of every epoch is
+        printed.
     random_state : int, RandomState instance or None, default=None
-        Start of the weights, order of the batches, held-out rows.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the initial weights, the order of the batches and the validation set.
 
     Attributes
     ----------

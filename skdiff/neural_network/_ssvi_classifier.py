@@ -23,7 +23,7 @@ class SparseBayesianMLPClassifier(
     Parameters
     ----------
     hidden_layer_sizes : array-like of int, default=(200, 200)
-        Units of each hidden layer. Empty is a linear model.
+        Number of units in each hidden layer. Empty is a linear model.
     density : float, default=0.1
         Share of the weights that may differ from zero, in every layer and at every
         step. At 1 this is plain variational inference.
@@ -54,58 +54,70 @@ default="snr_abs"
         Networks drawn from the posterior for a prediction.
     activation : {"identity", "logistic", "tanh", "relu", "gelu", "silu", "elu"}, \
 default="relu"
-        Activation of the hidden layers.
+        Activation function of the hidden layers.
     solver : {"adam", "sgd"}, default="adam"
         Optimiser.
     alpha : float or array-like of shape (n_layers,), default=0.0
-        L2 penalty of the means, on top of the prior; an array holds one for each
-        weight matrix, from the input on: one more than there are hidden layers.
+        L2 penalty: ``alpha / 2`` times the sum of squared weights is added to the mean
+        loss. It acts on the means, in addition to the prior. An array holds one value
+        per weight matrix, from the input on: one more than there are hidden layers.
     batch_size : int or "auto", default=128
-        Rows a step. ``"auto"`` is all rows of small tables, 256 of others.
+        Number of rows per gradient step. ``"auto"`` is all rows of small data sets and
+        256 of large ones.
     learning_rate_init : float, default=0.002
-        Step size.
+        Step size of the optimiser.
     momentum : float, default=0.9
         Momentum of ``solver="sgd"``.
     max_iter : int, default=100
-        Epochs: the length of the schedules of masks and divergence, all of them run
-        unless ``early_stopping`` ends them.
+        Maximum number of iterations. One iteration is an epoch. It is also the length
+        of the schedules of masks and divergence, all of which run unless
+        ``early_stopping`` ends them.
     tol : float, default=1e-4
-        Gain of the held-out score that counts as progress.
+        Tolerance of the stopping rule. A smaller gain in the validation score is no
+        progress.
     n_iter_no_change : int, default=20
-        Epochs without progress after which ``early_stopping`` ends the training.
+        Number of iterations without progress before training stops. It applies with
+        ``early_stopping``.
     early_stopping : bool, default=False
-        Hold out rows, stop by their score, and keep the best epoch.
+        Whether to stop by the score of a validation set and keep the best epoch.
     validation_fraction : float, default=0.1
-        Share of rows held out.
+        Fraction of the rows in the validation set. It applies with ``early_stopping``.
     time_limit : float, default=None
-        Seconds after which training stops.
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     warm_start : bool, default=False
-        Continue from the last fit.
+        Whether ``fit`` continues from the result of the previous call.
     class_weight : dict, "balanced" or None, default=None
-        Weights of classes, times ``sample_weight``.
+        Weights of the classes, multiplied by ``sample_weight``.
     sam_rho : float, default=0.0
-        Radius of sharpness-aware steps; each step costs two gradients.
+        Radius of sharpness-aware steps (Foret et al., 2021); 0.05 is usual. Each step
+        costs two gradients.
     spectral_decoupling : float, default=0.0
-        Strength of a penalty on the squared logits.
+        Penalty on the squared logits (Pezeshki et al., 2021), which keeps one easy
+        feature from hiding the others.
     spectral_targets : array-like of shape (n_classes,), default=None
-        Logits that ``spectral_decoupling`` pulls to; zeros by default.
+        Logits towards which ``spectral_decoupling`` pulls; zeros by default. There is
+        one per class.
     group_dro : bool, default=False
-        Minimise the loss of the worst of the ``groups`` given to ``fit``.
+        Whether to minimise the loss of the worst of the ``groups`` given to ``fit``
+        (Sagawa et al., 2020).
     group_step_size : float, default=0.01
-        How fast the weights of the groups move.
+        Step size of the group weights.
     group_adjustment : float, default=0.0
-        ``C`` of the adjustment ``C / sqrt(n_group)`` of each group's loss.
+        ``C`` in the adjustment ``C / sqrt(n_group)`` of each group's loss.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Precision. ``"auto"`` is that of X; ``"float32"`` is faster.
     device : str, default="cpu"
-        Where torch computes.
+        Device on which torch computes, such as ``"cpu"`` or ``"cuda"``.
     net_params : dict, default=None
-        Further arguments of ``skorch.NeuralNet``, such as ``callbacks``; the optimiser
-        must stay one of ``solver``.
+        Further arguments of ``skorch.NeuralNet``, such as ``callbacks``. The optimizer
+        must stay the one of ``solver``.
     verbose : bool, default=False
-        Print the loss of every epoch.
+        Verbosity level; 0 or False prints nothing. Otherwise the loss of every epoch is
+        printed.
     random_state : int, RandomState instance or None, default=None
-        Masks and weights at the start, noise, order of the batches, held-out rows.
+        Seed or generator of random numbers; an int makes results repeatable. It draws
+        the initial masks and weights, the noise, the order of the batches and the
+        validation set.
 
     Attributes
     ----------

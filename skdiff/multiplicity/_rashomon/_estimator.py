@@ -66,14 +66,18 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         ``"cvxpy"`` solves a convex program a row and side, a referee that is hundreds
         of times slower; the others are the batched Newton method.
     tol : float, default=1e-4
-        Residual of the optimality conditions at which a row is done. The reported ends
-        are of second order in it: 1e-4 gives about eight digits of the width.
+        Tolerance of the stopping rule. A row is done when the residual of its
+        optimality conditions is below it. The error of the reported bounds is of second
+        order: 1e-4 gives about eight digits of the width.
     max_iter : int, default=60
-        Newton steps before a row takes the slow and sure way.
-    n_jobs : int or None, default=None
-        Threads over blocks of rows.
+        Maximum number of iterations. They are Newton steps; rows that need more fall
+        back to safeguarded bisection.
+    n_jobs : int, default=None
+        Number of parallel jobs; -1 uses all processors. They are threads over blocks of
+        rows.
     random_state : int, RandomState instance or None, default=None
-        Splits the rows when ``epsilon_type="cv"``.
+        Seed or generator of random numbers; an int makes results repeatable. It splits
+        the rows when ``epsilon_type="cv"``.
 
     Attributes
     ----------

@@ -39,14 +39,17 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
         ``"cvxpy"`` solves a convex program a row and side; the others are the formula
         or the batched Newton method.
     tol : float, default=1e-4
-        Residual of the optimality conditions at which a row is done, where there is
-        no formula.
+        Tolerance of the stopping rule. A row without a closed form is done when the
+        residual of its optimality conditions is below it.
     max_iter : int, default=60
-        Newton steps before a row takes the slow and sure way.
-    n_jobs : int or None, default=None
-        Threads over blocks of rows.
+        Maximum number of iterations. They are Newton steps; rows that need more fall
+        back to safeguarded bisection.
+    n_jobs : int, default=None
+        Number of parallel jobs; -1 uses all processors. They are threads over blocks of
+        rows.
     random_state : int, RandomState instance or None, default=None
-        Splits the rows when ``epsilon_type="cv"``.
+        Seed or generator of random numbers; an int makes results repeatable. It splits
+        the rows when ``epsilon_type="cv"``.
 
     Attributes
     ----------
