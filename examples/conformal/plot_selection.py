@@ -4,14 +4,14 @@ Which patients are at high risk?
 
 A model ranks patients by the expected progress of their diabetes. Whom do we call, if
 at most a fifth of the calls may be in vain? Here rows are selected at a level of false
-discovery, and what was promised is compared with what came over repeated splits.
+discovery, and the nominal level is compared with what came over repeated splits.
 """
 
 # %%
 # Select, and see why
 # -------------------
 # A patient is a *discovery* if the disease progresses beyond 200. The selector trains
-# on half of the labelled patients, calibrates on the other half, and answers for a
+# on half of the labelled patients, calibrates on the other half, and selects from a
 # batch of new ones.
 import numpy as np
 from sklearn.datasets import load_diabetes
@@ -46,9 +46,9 @@ print(f"{(y_new[selected] <= 200).sum()} of them in vain")
 ConformalSelectionDisplay.from_estimator(selector, X_new).plot()
 
 # %%
-# Promised and realised
-# ---------------------
-# One batch proves nothing: the promise is about the average over labelled rows and
+# Nominal and realised
+# --------------------
+# One batch proves nothing: the guarantee is about the average over labelled rows and
 # batches. So we draw 100 splits of the table, and compare three selectors and the usual
 # way, which calls all patients whose prediction is above 200.
 levels = np.arange(1, 11) / 20
@@ -79,7 +79,7 @@ for name, values in shares.items():
 
 # %%
 # The selectors keep the level of 0.2; the usual way does not know one. Over levels, the
-# realised share of false discoveries follows the promise:
+# realised rate of false discoveries follows the level:
 wrong, found = np.mean(shares["one model"], axis=0)
 ConformalSelectionDisplay(
     selector.p_values_, selected, 0.2, levels=levels, fdp=wrong, power=found
@@ -88,8 +88,8 @@ ConformalSelectionDisplay(
 # %%
 # The parts by hand
 # -----------------
-# Scores of any model will do. A labelled discovery never competes, which an infinite
-# score says; the others compete with what the model thinks of them.
+# Scores of any model will do. A labelled discovery never competes, which have an infinite
+# score; the others compete with what the model thinks of them.
 forest = RandomForestRegressor(50, min_samples_leaf=5, random_state=0)
 train, calibration = np.arange(0, len(y_labelled), 2), np.arange(1, len(y_labelled), 2)
 forest.fit(X_labelled[train], y_labelled[train])

@@ -1,11 +1,11 @@
 """
-Which answers of a survey hang together?
-========================================
+Which items of a survey depend on each other?
+=============================================
 
-A survey of ten questions is generated from a known model: who commutes, sleeps,
-exercises and so on, with direct dependences between a few pairs of answers. From the
-answers alone we recover the graph, fill in answers that were not given, and find
-questionnaires that do not add up. At the end three answers depend on each other though
+A survey of ten items is generated from a known model: who commutes, sleeps,
+exercises and so on, with direct dependences between a few pairs of items. From the
+responses alone we recover the graph, fill in responses that are missing, and find
+questionnaires that are inconsistent. At the end three items depend on each other though
 no two of them do.
 """
 
@@ -51,7 +51,7 @@ print("the true graph:", bool((model.adjacency_ == (J != 0)).all()))
 InteractionGraphDisplay.from_estimator(model).plot()
 
 # %%
-# Answers that were not given
+# Responses that are missing
 # ---------------------------
 holes = rng.uniform(size=test.shape) < 0.2
 broken = test.mask(holes)
@@ -63,7 +63,7 @@ for label, filled in {
     f"interactions, alpha {chosen.alpha_:.2g}": chosen.impute(broken).to_numpy(),
 }.items():
     right = (filled == test.to_numpy())[holes].mean()
-    print(f"{label:26} {right:.3f} of hidden answers found")
+    print(f"{label:26} {right:.3f} of hidden responses found")
 
 # %%
 # The model also learns from incomplete questionnaires.
@@ -74,8 +74,8 @@ print("largest difference:", round(float(abs(partial.coef_ - model.coef_).max())
 # %%
 # Questionnaires that do not add up
 # ---------------------------------
-# Three answers of each row are replaced by those of other people. Each cell has a
-# probability given the others, so the rows and the answers that stand out can be named.
+# Three responses of each row are replaced by those of other people. Each cell has a
+# probability given the others, so the rows and the responses that stand out can be named.
 odd = test.to_numpy().copy()
 for row in odd:
     for j in rng.choice(10, 3, replace=False):

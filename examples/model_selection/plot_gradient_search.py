@@ -12,7 +12,7 @@ steps within each fold, and finds the optimum of the honest criterion by its gra
 # Noise that looks like signal
 # ----------------------------
 # A target that nothing predicts, and two thousand columns of which the twenty most
-# correlated are kept. The honest answer is an error the size of the target's variance.
+# correlated are kept. The honest result is an error the size of the target's variance.
 import time
 import warnings
 
@@ -83,13 +83,13 @@ GradientSearchDisplay.from_estimator(search).plot()
 # %%
 # The lowest criterion of a search was chosen for being low. What to expect of the
 # chosen model comes from an outer loop that the search does not see. (In some outer
-# folds the lasso wants no penalty, and the search says that it stopped at a bound.)
+# folds the lasso wants no penalty, and the search warns that it stopped at a bound.)
 warnings.simplefilter("ignore", ConvergenceWarning)
 print(f"nested R2: {cross_val_score(search, X, y, scoring='r2').mean():.3f}")
 
 # %%
-# An inner problem of one's own
-# -----------------------------
+# A custom inner problem
+# ----------------------
 # Any estimator joins once its training problem is described by a solve, a linear solve
 # with the Hessian and a mixed derivative, and a check compares the gradient with
 # differences.

@@ -1,10 +1,9 @@
 """
-Stop early, continue, deepen
+Stop early, continue, resume
 ============================
 
 Dozens of settings of a linear classifier on digits, trained by epochs. One bracket of
-Hyperband stops most of them early, all brackets hedge against stopping too early, and a
-finished search is deepened without training anything twice.
+Hyperband stops most of them early, all brackets hedge against stopping too early, and a finished search is resumed with a larger budget without training anything twice.
 """
 
 # %%
@@ -59,8 +58,8 @@ print(f"{search.resource_used_ - before} more epochs, {search.resource_used_} in
 print(f"accuracy on unseen rows: {search.score(X_test, y_test):.3f}")
 
 # %%
-# The picture
-# -----------
+# The figure
+# ----------
 # Each line is a setting of the most explorative bracket on its way up.
 results = search.cv_results_
 figure, ax = plt.subplots(layout="constrained")

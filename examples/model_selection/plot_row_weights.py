@@ -68,7 +68,7 @@ ax.legend(frameon=False)
 # --------------------------------
 # The same with a lasso on the diabetes table, where 30 % of the training targets are
 # mirrored at the mean. The rival ranks rows by their residuals from a lasso of the
-# clean rows. Here the weights are a little ahead; where errors go to both sides they
+# clean rows. Here the weights are a little ahead; where errors have both signs they
 # are far behind (the user guide has the figures).
 X, y = load_diabetes(return_X_y=True)
 X, y = StandardScaler().fit_transform(X), (y - y.mean()) / y.std()

@@ -14,9 +14,9 @@ afresh.
 # Projections
 # -----------
 # One row and two weights: every point of a line fits. Gradient descent ends in the
-# point of the line nearest to its start. From a fixed start (cold) the answer belongs
-# to the hyperparameter. From the last answer (warm), with two values visited in turn,
-# the steps zigzag to the point that fits *both* rows, which neither value asks for.
+# point of the line nearest to its start. From a fixed start (cold) the solution belongs
+# to the hyperparameter. From the last solution (warm), with two values visited in turn,
+# the steps zigzag to the point that fits *both* rows, which neither value requires.
 import warnings
 
 import matplotlib.pyplot as plt
@@ -104,7 +104,7 @@ ax.legend(frameon=False)
 # ----------------------
 # Inside a ball of three columns or not, among seven of noise: a network with one weight
 # decay, or one for each weight matrix, loosely tied to a common value. What either is
-# worth is told by an outer loop that no search has seen. ``refit_score_`` is the inner
+# worth is shown by an outer loop that no search has seen. ``refit_score_`` is the inner
 # score of the chosen decays by fits from other seeds; a warning would tell if it lay
 # more than two standard errors from the search's own. On tables that a nearly linear
 # network fits, such as wine, the decays enter by their product alone and one is enough.

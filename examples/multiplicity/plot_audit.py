@@ -4,7 +4,7 @@ Audit of a credit score
 
 A lender scores applicants by a logistic regression. Many other logistic regressions fit
 its records practically as well, and some applicants would be refused by one of them and
-accepted by another. This audit asks whose decisions are arbitrary, how much of that a
+accepted by another. This audit finds whose decisions are arbitrary, how much of that a
 single other model could change, whether the conclusion hangs on the tolerance, and what
 it would cost to send the arbitrary cases to a person.
 """
@@ -100,8 +100,7 @@ low, high = table[["conflict_ratio_low", "conflict_ratio_high"]].iloc[2]
 print(f"short history: {low:.1%} to {high:.1%} of decisions arbitrary (95 %)")
 
 # %%
-# The shares depend on the tolerance; the order of the groups should not. Read the
-# profile as one picture instead of defending a single number.
+# The shares depend on the tolerance; the order of the groups should not. Read the profile as a whole instead of defending a single number.
 wide = RashomonClassifier(score, epsilon=0.01, threshold=0.4).fit(X, y)
 ToleranceProfileDisplay.from_estimator(wide, X_new, groups=history_new).plot()
 
@@ -116,7 +115,7 @@ CoefficientRangeDisplay.from_estimator(audit).plot()
 # --------------------------------
 # Arbitrary decisions can be withheld and sent to a person: ``predict(abstain=True)``.
 # The curve shows the accuracy of the decisions that remain, that of those withheld, and
-# of the plain alternative: withhold as many applicants nearest to the threshold.
+# of the simple alternative: withhold as many applicants nearest to the threshold.
 decisions = audit.predict(X_new, abstain=True, abstain_label="person")
 print(pd.Series(decisions).value_counts().to_dict())
 curve = wide.abstention_curve(X_new, y_new, np.geomspace(1e-4, 0.1, 12))
@@ -137,9 +136,7 @@ print(curve.round(3).to_string(index=False))
 # %%
 # Refits see too little
 # ---------------------
-# Fifty bootstrap refits are the usual way to look for multiplicity. They answer another
-# question (what another sample of records would have given), and as a picture of the
-# set they are an inner bound: refits within the tolerance cover a part of the ranges.
+# Fifty bootstrap refits are the usual way to look for multiplicity. They show something else (what another sample of records would have given), and as an estimate of the set they are an inner bound: refits within the tolerance cover a part of the ranges.
 refits = []
 for seed in range(50):
     rows = np.random.default_rng(seed).integers(0, len(X), len(X))

@@ -2,15 +2,14 @@
 Which predictions are arbitrary?
 ================================
 
-Many logistic models fit a table practically as well as the best one. Here we ask, for
-each patient of the breast cancer table, how far the probability can move among all
-models whose objective is within 1 % of the best, and compare the exact answer with what
+Many logistic models fit a table practically as well as the best one. Here we compute, for each patient of the breast cancer table, how far the probability can move among all
+models whose objective is within 1 % of the best, and compare the exact range with what
 refits on fewer rows would have shown.
 """
 
 # %%
-# Fit and ask
-# -----------
+# Fit and query
+# -------------
 import numpy as np
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes
@@ -39,7 +38,7 @@ RashomonRangeDisplay.from_estimator(model, X).plot()
 # Refits see less
 # ---------------
 # Refits without a random 2 % of the rows that lie within the same tolerance cover only
-# a part of the exact range: sampled answers are inner bounds.
+# a part of the exact range: samples are inner bounds.
 Z = model.estimator_[0].transform(X)
 low, high = model.predict_proba_range(X).T
 inside = []

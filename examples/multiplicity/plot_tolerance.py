@@ -2,16 +2,16 @@
 Which tolerance, and why samples are too small
 ==============================================
 
-Two questions come with every audit of equally good models. How good is equally good?
-And why not simply draw or refit some models and see how far they disagree? Both are
-answered on the breast cancer table.
+Two choices come with every audit of equally good models: how good is equally good, and
+whether drawing or refitting some models and seeing how far they disagree is enough.
+Both are measured on the breast cancer table.
 """
 
 # %%
 # Four meanings of equally good
 # -----------------------------
-# A share of the best objective is a convention. A likelihood-ratio region and the
-# standard error of a cross-validated loss say how good is indistinguishable. All are
+# A fraction of the best objective is a convention. A likelihood-ratio region and the
+# standard error of a cross-validated loss show how good is indistinguishable. All are
 # amounts of the same objective, so they stand on one axis.
 import matplotlib.pyplot as plt
 import numpy as np

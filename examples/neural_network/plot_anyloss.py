@@ -3,8 +3,7 @@ Train on the metric you are judged by
 =====================================
 
 A linear model trained on F1 itself, beside logistic regression cut at 0.5 and with a
-tuned threshold, on a table with 7 % positives. The picture shows how the three place
-the cut.
+tuned threshold, on a table with 7 % positives. The figure shows where the three place the threshold.
 """
 
 # %%
@@ -46,7 +45,7 @@ for name, model in models.items():
     print(f"{name:<26} F1 = {f1_score(y_test, model.predict(X_test)):.3f}")
 
 # %%
-# A tuned cut is the simple baseline and often does as well. What it cannot do is turn
+# A tuned threshold is the simple baseline and often does as well. What it cannot do is turn
 # the line, or follow a metric that is no function of one cut.
 grid = np.stack(np.meshgrid(*[np.linspace(-4, 4, 200)] * 2), axis=-1).reshape(-1, 2)
 figure, ax = plt.subplots(layout="constrained", figsize=(6, 5))

@@ -3,8 +3,7 @@ The few directions a table varies in
 ====================================
 
 A network of Gaussian bases learns one precision matrix for all its bumps. Its leading
-eigenvectors are the directions in which the target varies: a ranking of the columns and
-a picture of the table come with the prediction.
+eigenvectors are the directions in which the target varies: a ranking of the columns and a projection of the table come with the prediction.
 """
 
 # %%
@@ -66,10 +65,10 @@ cosine = np.abs(slopes @ direction) / np.linalg.norm(slopes, axis=1)
 print(f"median cosine of the slopes with the direction: {np.median(cosine):.4f}")
 
 # %%
-# A supervised picture of the digits
-# ----------------------------------
+# A supervised projection of the digits
+# -------------------------------------
 # :class:`~skdiff.neural_network.ActiveSubspaceTransformer` is the projection as a step
-# of a pipeline. For a picture, give the precision matrix no more than two directions to
+# of a pipeline. For a plot, give the precision matrix no more than two directions to
 # use: all it learns is then in sight.
 digits, labels = load_digits(return_X_y=True)
 A, B, a, b = train_test_split(digits, labels, train_size=800, random_state=0)

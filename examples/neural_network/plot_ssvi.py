@@ -37,7 +37,7 @@ left.set(xlabel="column", title="columns 0, 1 and 2 matter")
 left.legend()
 
 # %%
-# Trained on the digits 0 to 7 only: what it says of 8 and 9.
+# Trained on the digits 0 to 7 only: what it predicts for 8 and 9.
 X, t = load_digits(return_X_y=True)
 X = (X / 16).astype(np.float32)
 known = t < 8
