@@ -2,8 +2,8 @@
 The main job in under a minute
 ==============================
 
-Two tasks on the breast cancer table of scikit-learn. Which classifier reaches the
-best F1 at a fixed threshold, one trained on F1 itself or logistic regression with a tuned
+Two tasks on the breast cancer table of scikit-learn. Which classifier reaches the best
+F1 at a fixed threshold, one trained on F1 itself or logistic regression with a tuned
 threshold? And how many patients change side among all models that fit the data
 practically as well as the best one?
 """

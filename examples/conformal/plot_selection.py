@@ -88,8 +88,8 @@ ConformalSelectionDisplay(
 # %%
 # The parts by hand
 # -----------------
-# Scores of any model will do. A labelled discovery never competes, which have an infinite
-# score; the others compete with what the model thinks of them.
+# Scores of any model will do. A labelled discovery never competes: it has an
+# infinite score; the others compete with what the model thinks of them.
 forest = RandomForestRegressor(50, min_samples_leaf=5, random_state=0)
 train, calibration = np.arange(0, len(y_labelled), 2), np.arange(1, len(y_labelled), 2)
 forest.fit(X_labelled[train], y_labelled[train])

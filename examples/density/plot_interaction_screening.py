@@ -75,7 +75,8 @@ print("largest difference:", round(float(abs(partial.coef_ - model.coef_).max())
 # Questionnaires that do not add up
 # ---------------------------------
 # Three responses of each row are replaced by those of other people. Each cell has a
-# probability given the others, so the rows and the responses that stand out can be named.
+# probability given the others, so the rows and the responses that stand out can be
+# named.
 odd = test.to_numpy().copy()
 for row in odd:
     for j in rng.choice(10, 3, replace=False):

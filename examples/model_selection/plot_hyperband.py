@@ -3,7 +3,8 @@ Stop early, continue, resume
 ============================
 
 Dozens of settings of a linear classifier on digits, trained by epochs. One bracket of
-Hyperband stops most of them early, all brackets hedge against stopping too early, and a finished search is resumed with a larger budget without training anything twice.
+Hyperband stops most of them early, all brackets hedge against stopping too early, and a
+finished search is resumed with a larger budget without training anything twice.
 """
 
 # %%

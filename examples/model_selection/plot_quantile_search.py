@@ -3,7 +3,8 @@ A search that learns from its scores
 ====================================
 
 After a few random settings of a support vector machine a conformalised quantile
-regression proposes the next ones. The space mixes logarithms and a category, and the model predicts afterwards what it expects anywhere in it.
+regression proposes the next ones. The space mixes logarithms and a category, and the
+model predicts afterwards what it expects anywhere in it.
 """
 
 # %%

@@ -100,7 +100,8 @@ low, high = table[["conflict_ratio_low", "conflict_ratio_high"]].iloc[2]
 print(f"short history: {low:.1%} to {high:.1%} of decisions arbitrary (95 %)")
 
 # %%
-# The shares depend on the tolerance; the order of the groups should not. Read the profile as a whole instead of defending a single number.
+# The shares depend on the tolerance; the order of the groups should not. Read the
+# profile as a whole instead of defending a single number.
 wide = RashomonClassifier(score, epsilon=0.01, threshold=0.4).fit(X, y)
 ToleranceProfileDisplay.from_estimator(wide, X_new, groups=history_new).plot()
 
@@ -136,7 +137,9 @@ print(curve.round(3).to_string(index=False))
 # %%
 # Refits see too little
 # ---------------------
-# Fifty bootstrap refits are the usual way to look for multiplicity. They show something else (what another sample of records would have given), and as an estimate of the set they are an inner bound: refits within the tolerance cover a part of the ranges.
+# Fifty bootstrap refits are the usual way to look for multiplicity. They show something
+# else (what another sample of records would have given), and as an estimate of the set
+# they are an inner bound: refits within the tolerance cover a part of the ranges.
 refits = []
 for seed in range(50):
     rows = np.random.default_rng(seed).integers(0, len(X), len(X))

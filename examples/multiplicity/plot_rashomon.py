@@ -2,7 +2,8 @@
 Which predictions are arbitrary?
 ================================
 
-Many logistic models fit a table practically as well as the best one. Here we compute, for each patient of the breast cancer table, how far the probability can move among all
+Many logistic models fit a table practically as well as the best one. Here we compute,
+for each patient of the breast cancer table, how far the probability can move among all
 models whose objective is within 1 % of the best, and compare the exact range with what
 refits on fewer rows would have shown.
 """

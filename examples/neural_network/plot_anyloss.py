@@ -3,7 +3,8 @@ Train on the metric you are judged by
 =====================================
 
 A linear model trained on F1 itself, beside logistic regression cut at 0.5 and with a
-tuned threshold, on a table with 7 % positives. The figure shows where the three place the threshold.
+tuned threshold, on a table with 7 % positives. The figure shows where the three place
+the threshold.
 """
 
 # %%
@@ -45,8 +46,8 @@ for name, model in models.items():
     print(f"{name:<26} F1 = {f1_score(y_test, model.predict(X_test)):.3f}")
 
 # %%
-# A tuned threshold is the simple baseline and often does as well. What it cannot do is turn
-# the line, or follow a metric that is no function of one cut.
+# A tuned threshold is the simple baseline and often does as well. What it cannot do is
+# turn the line, or follow a metric that is no function of one cut.
 grid = np.stack(np.meshgrid(*[np.linspace(-4, 4, 200)] * 2), axis=-1).reshape(-1, 2)
 figure, ax = plt.subplots(layout="constrained", figsize=(6, 5))
 ax.scatter(*X_test[y_test == 0].T, s=4, color="0.75", label="negative")

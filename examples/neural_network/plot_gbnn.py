@@ -2,9 +2,9 @@
 A network of the size you need
 ==============================
 
-Boosting grows a network with one hidden layer, one unit per step. After one fit the network
-of every smaller size is at hand: look at the held-out loss of all of them, keep the one
-you want, and hand it on as a network of scikit-learn.
+Boosting grows a network with one hidden layer, one unit per step. After one fit the
+network of every smaller size is at hand: look at the held-out loss of all of them, keep
+the one you want, and hand it on as a network of scikit-learn.
 """
 
 # %%
@@ -56,7 +56,8 @@ print(
 )
 
 # %%
-# A pruned network is a model of its own, and a network of scikit-learn predicts the same.
+# A pruned network is a model of its own, and a network of scikit-learn predicts the
+# same.
 small = full.prune(15)
 mlp = small.to_mlp()
 gap = np.abs(mlp.predict_proba(B) - small.predict_proba(B)).max()

@@ -3,7 +3,8 @@ The few directions a table varies in
 ====================================
 
 A network of Gaussian bases learns one precision matrix for all its bumps. Its leading
-eigenvectors are the directions in which the target varies: a ranking of the columns and a projection of the table come with the prediction.
+eigenvectors are the directions in which the target varies: a ranking of the columns and
+a projection of the table come with the prediction.
 """
 
 # %%
