@@ -2,7 +2,7 @@
 
 A loss is a class whose ``evaluate(f, y, order)`` returns the tuple ``(value, first,
 ..., order-th derivative in f)``, elementwise and broadcasting, at the price of one
-exponential an element. Values are log losses or half deviances, so that their zero
+exponential per element. Values are log losses or half deviances, so that their zero
 means a perfect fit.
 """
 
@@ -14,11 +14,11 @@ from skdiff._base.typing import Array
 
 
 class Loss(Protocol):
-    """What the solvers ask of a loss."""
+    """What the solvers need from a loss."""
 
     #: whether the second derivative is constant, so that level sets are ellipsoids
     quadratic: bool
-    #: whether the third and fourth derivative exist and say something
+    #: whether the third and fourth derivative exist and are not zero everywhere
     smooth: bool
 
     def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
@@ -124,7 +124,7 @@ class Gamma:
 
 
 class SquaredHinge:
-    """``max(0, 1 - y f)^2`` for y in {-1, 1}; twice differentiable but for a kink."""
+    """``max(0, 1 - y f)^2`` for y in {-1, 1}; not twice differentiable at 1."""
 
     quadratic, smooth = False, False
 
@@ -234,20 +234,10 @@ class EpsilonInsensitive:
 PIECEWISE_LINEAR = (Hinge, Pinball, EpsilonInsensitive)
 
 
-class Exponential:
-    """``exp(-y f)`` for y in {-1, 1}."""
-
-    quadratic, smooth = False, True
-
-    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
-        """Return value and derivatives."""
-        e = np.exp(-y * f)
-        return (e, -y * e, y**2 * e, -(y**3) * e, y**4 * e)[: order + 1]
-
-
 class CumulativeLogit:
     """``-log(sigmoid(upper - f) - sigmoid(lower - f))``, y the pair (lower, upper).
 
+    The loss of ordinal regression (``ProportionalOddsClassifier``, to come).
     The difference of two sigmoids factors, so the loss is a sum of two logistic losses
     and a constant of the thresholds: nothing cancels between neighbouring thresholds.
     """

@@ -6,7 +6,7 @@ step minimises the second-order model of the smooth part plus the penalty by blo
 coordinate descent on the Gram matrix, over an active set, and then searches the line.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -327,29 +327,3 @@ def _line_search(
             return candidate, found
         t /= 2
     return None
-
-
-def lambda_max(problem: Penalised, w: Array) -> float:
-    """Smallest factor of ``lasso`` under which every penalised group is zero.
-
-    ``w`` is the minimiser over the unpenalised coefficients alone.
-    """
-    _, gradient, _ = problem.smooth(w)
-    if problem.groups is None:
-        sizes = np.abs(gradient)
-    else:
-        sizes = np.array([np.linalg.norm(gradient[g]) for g in problem.groups])
-    penalised = problem.lasso > 0
-    return float(np.max(sizes[penalised] / problem.lasso[penalised], initial=0.0))
-
-
-def path(
-    problem: Penalised, factors: Sequence[float], *, tol: float = 1e-8
-) -> Iterator[Solution]:
-    """Solutions for decreasing factors of ``lasso``, each started from the last."""
-    w = None
-    for factor in factors:
-        scaled = Penalised(**{**vars(problem), "lasso": factor * problem.lasso})
-        found = prox_newton(scaled, w, tol=tol)
-        w = found.x
-        yield found

@@ -1,8 +1,10 @@
-"""The one door to cvxpy, and what every solver returns.
+"""The only module that calls cvxpy, and what every solver returns.
 
-A status of "optimal" is a solver's opinion of its own scaled problem; on badly scaled
-data it can be off by a factor. Answers are therefore judged here, by residuals of the
-optimality conditions computed from cvxpy's own description of the problem.
+A status of "optimal" refers to the solver's own scaled problem; on badly scaled data
+the result can be off by a factor. Results are therefore judged here, by residuals of
+the optimality conditions computed from cvxpy's description of the problem. No
+certificate can tell a true zero from a value lost below a solver's absolute tolerance,
+so hand over problems whose columns have about unit scale.
 """
 
 import contextlib
@@ -18,7 +20,7 @@ FINE, PASSABLE = 1e-5, 1e-3
 
 
 class Solution(NamedTuple):
-    """Answer of a numeric solver; each solver says what its ``gap`` measures."""
+    """Result of a numeric solver; each solver documents what its ``gap`` measures."""
 
     x: Any
     objective: float
@@ -29,22 +31,7 @@ class Solution(NamedTuple):
 
 
 class SolverFailedError(ValueError):
-    """No solver reached an answer that its certificate supports."""
-
-
-def unit_columns(X: Any) -> tuple[Any, Any]:
-    """Return X with columns of root mean square one, and what they were divided by.
-
-    No certificate can tell a right zero from an answer lost below a solver's absolute
-    tolerance: what is handed to :func:`solve` has to be free of units. A column of
-    zeros is left alone. Penalties on a coefficient are divided by the same scale, and
-    so is the answer.
-    """
-    largest = np.abs(X).max(axis=0, initial=0.0)
-    largest = np.where(largest > 0, largest, 1.0)
-    scale = largest * np.sqrt(np.mean((X / largest) ** 2, axis=0))
-    scale = np.where(scale > 0, scale, 1.0)
-    return X / scale, scale
+    """No solver reached a result that its certificate supports."""
 
 
 def warn_unless_converged(estimator: Any, solution: Solution) -> None:
@@ -68,7 +55,7 @@ def solve(
     enforce_dpp: bool = False,
     hint: str = "",
 ) -> Solution:
-    """Solve a cvxpy problem and certify the answer.
+    """Solve a cvxpy problem and certify the result.
 
     Parameters
     ----------
@@ -89,23 +76,23 @@ def solve(
     -------
     solution : Solution
         ``gap`` is the largest relative violation of primal or dual feasibility or of
-        the duality gap; ``stats`` tells status, solver, iterations and seconds.
+        the duality gap; ``stats`` holds status, solver, iterations and seconds.
 
     Raises
     ------
     ValueError
         If the problem is infeasible or unbounded.
     SolverFailedError
-        If no solver gives an answer with a certificate below 1e-3.
+        If no solver gives a result with a certificate below 1e-3.
     """
     import cvxpy as cp
 
-    said, passable = [], None
+    statuses, passable = [], None
     for name in _chain(problem):
         solution, status = _attempt(
             problem, variable, name, tol, time_limit, enforce_dpp
         )
-        said.append(f"{name}: {status}")
+        statuses.append(f"{name}: {status}")
         if status in (cp.INFEASIBLE, cp.UNBOUNDED):
             cause = f" Arguments that can cause it: {hint}." if hint else ""
             raise ValueError(f"The problem is {status}.{cause}")
@@ -118,17 +105,17 @@ def solve(
             break
     if passable is not None:
         warnings.warn(
-            f"The solver's answer has a certificate of {passable.gap:.1e} only "
-            f"({'; '.join(said)}). Scale the columns of X.",
+            f"The solver's result has a certificate of only {passable.gap:.1e} "
+            f"({'; '.join(statuses)}). Scale the columns of X.",
             ConvergenceWarning,
             stacklevel=2,
         )
         return passable._replace(converged=False)
     size = problem.size_metrics
     raise SolverFailedError(
-        f"No solver reached a certified answer ({'; '.join(said)}) of a problem with "
-        f"{size.num_scalar_variables} variables. Likely causes: columns of X of very "
-        f"different scale{', or ' + hint if hint else ''}."
+        f"No solver reached a certified solution ({'; '.join(statuses)}) of a problem "
+        f"with {size.num_scalar_variables} variables. Likely causes: columns of X "
+        f"of very different scale{', or ' + hint if hint else ''}."
     )
 
 
@@ -163,7 +150,7 @@ def _attempt(
     time_limit: float | None,
     enforce_dpp: bool,
 ) -> tuple[Solution | None, str]:
-    """One solver; no answer without a certificate."""
+    """Run one solver; no result without a certificate."""
     import cvxpy as cp
 
     start = time.perf_counter()
@@ -184,7 +171,7 @@ def _attempt(
         return None, status
     gap = certificate(problem)
     stats = problem.solver_stats
-    told = {
+    facts = {
         "status": status,
         "solver": name,
         "iterations": stats.num_iters if stats is not None else None,
@@ -193,7 +180,7 @@ def _attempt(
     }
     n_iter = int(stats.num_iters or 1) if stats is not None else 1
     found = np.array(variable.value, dtype=np.float64)
-    return Solution(found, float(problem.value), gap, n_iter, True, told), status
+    return Solution(found, float(problem.value), gap, n_iter, True, facts), status
 
 
 def certificate(problem: Any) -> float:

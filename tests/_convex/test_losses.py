@@ -49,7 +49,6 @@ MILD = {
         2.0,
         lambda f: 2 * mpmath.exp(-f) + f - 1 - mpmath.log(2),
     ),
-    "exponential": (_losses.Exponential(), -1.0, mpmath.exp),
     "squared hinge": (_losses.SquaredHinge(), 1.0, lambda f: max(0, 1 - f) ** 2),
     "modified huber": (
         _losses.ModifiedHuber(),

@@ -1,4 +1,4 @@
-"""Projections and proximal Newton against cvxpy and scikit-learn."""
+"""Proximal operators and proximal Newton against cvxpy and scikit-learn."""
 
 import warnings
 
@@ -13,7 +13,7 @@ from sklearn.linear_model import Lasso
 
 from skdiff._convex import _prox
 from skdiff._convex._losses import Logistic, Poisson, Squared
-from skdiff._convex._prox_newton import Penalised, lambda_max, path, prox_newton
+from skdiff._convex._prox_newton import Penalised, prox_newton
 from tests._versions import logistic_regression
 
 rows = hnp.arrays(
@@ -22,58 +22,14 @@ rows = hnp.arrays(
     elements=st.floats(-5, 5),
 )
 
-PROJECTIONS = {
-    "simplex": (
-        lambda X: _prox.project_simplex(X, 2.0),
-        lambda x: [x >= 0, cp.sum(x) == 2],
-    ),
-    "capped": (
-        lambda X: _prox.project_capped_simplex(X, 1.2, 0.8),
-        lambda x: [x >= 0, x <= 0.8, cp.sum(x) == 1.2],
-    ),
-    "l1": (lambda X: _prox.project_l1_ball(X, 1.5), lambda x: [cp.norm1(x) <= 1.5]),
-    "l2": (lambda X: _prox.project_l2_ball(X, 1.5), lambda x: [cp.norm2(x) <= 1.5]),
-}
-
-
-@pytest.mark.parametrize("name", PROJECTIONS)
-def test_projections_agree_with_cvxpy(name):
-    project, constraints = PROJECTIONS[name]
-    X = np.random.default_rng(0).normal(size=(6, 5)) * 2
-    for x, got in zip(X, project(X), strict=True):
-        z = cp.Variable(5)
-        cp.Problem(cp.Minimize(cp.sum_squares(z - x)), constraints(z)).solve("CLARABEL")
-        np.testing.assert_allclose(got, z.value, atol=1e-4)
-
-
-@pytest.mark.parametrize("name", PROJECTIONS)
-@given(X=rows)
-@settings(max_examples=40, deadline=None, derandomize=True)
-def test_projections_are_idempotent_and_do_not_expand(name, X):
-    project, _ = PROJECTIONS[name]
-    P = project(X)
-    np.testing.assert_allclose(project(P), P, atol=1e-9)
-    Q = project(X[::-1])
-    before = np.linalg.norm(X - X[::-1], axis=1)
-    assert (np.linalg.norm(P - Q, axis=1) <= before + 1e-9).all()
-
 
 @given(X=rows, strength=st.floats(0, 3))
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_thresholds_solve_their_problem(X, strength):
+def test_soft_thresholding_solves_its_problem(X, strength):
     shrunk = _prox.soft_threshold(X, strength)
     # 0 lies in (z - x) + strength * sign(z)
     off = np.abs(shrunk - X + strength * np.sign(shrunk))
     assert (np.where(shrunk != 0, off, np.abs(X) - strength) <= 1e-12).all()
-    group = _prox.group_soft_threshold(X, np.full(len(X), strength))
-    length = np.linalg.norm(group, axis=1)
-    want = np.maximum(np.linalg.norm(X, axis=1) - strength, 0)
-    np.testing.assert_allclose(length, want, atol=1e-9)
-
-
-def test_a_cap_that_cannot_be_reached_is_refused():
-    with pytest.raises(ValueError, match="cannot be reached"):
-        _prox.project_capped_simplex(np.ones((1, 3)), 4.0)
 
 
 def table(kind, seed=0):
@@ -94,7 +50,7 @@ def table(kind, seed=0):
 KINDS = ["plain", "wide", "collinear", "constant", "separable", "weighted"]
 
 
-def referee(problem):
+def reference(problem):
     w = cp.Variable(problem.X.shape[1])
     f = problem.X @ w
     if isinstance(problem.loss, Logistic):
@@ -123,7 +79,7 @@ def test_prox_newton_agrees_with_cvxpy(kind, grouped, ridge):
     found = prox_newton(problem, tol=1e-9)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is often inaccurate; the margins allow it
-        best, w = referee(problem)
+        best, w = reference(problem)
     assert found.converged and found.gap < 1e-7
     assert found.objective <= best * (1 + 1e-8) + 1e-10
     if kind not in ("collinear",):
@@ -164,20 +120,6 @@ def test_poisson_under_a_penalty_meets_its_conditions():
     _, gradient, _ = problem.smooth(found.x)
     assert problem.violation(found.x, gradient).max() < 1e-9
     assert found.converged and found.x[0] > 0.3
-
-
-def test_the_path_starts_at_zero_and_warm_starts():
-    X, y, s = table("plain")
-    problem = Penalised(X, y, s, Logistic(), np.ones(8), np.zeros(8))
-    top = lambda_max(problem, np.zeros(8))
-    solutions = list(path(problem, [top * 1.0001, top * 0.5, top * 0.1, top * 0.01]))
-    assert not solutions[0].x.any() and solutions[1].x.any()
-    cold = prox_newton(
-        Penalised(X, y, s, Logistic(), np.full(8, top * 0.01), np.zeros(8))
-    )
-    np.testing.assert_allclose(solutions[-1].x, cold.x, atol=1e-6)
-    support = [np.count_nonzero(found.x) for found in solutions]
-    assert support == sorted(support)
 
 
 def test_running_out_is_said():

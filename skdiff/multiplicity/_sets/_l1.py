@@ -17,6 +17,7 @@ import numpy as np
 
 from skdiff._base.typing import Array
 from skdiff._convex._batched import solve_systems
+from skdiff._convex._prox import soft_threshold
 from skdiff._convex._prox_newton import Penalised, prox_newton
 from skdiff.multiplicity._sets._l1_path import follow
 from skdiff.multiplicity._sets._level_set import (
@@ -153,7 +154,7 @@ class L1Maximiser(Maximiser):
             reach = np.sqrt(2 * np.maximum(gap, 1e-300))
             W = U + self.data.center
             z = W - gradient + mu[:, None] * V
-            r1 = W - _shrink(z, self.data.lasso)
+            r1 = W - soft_threshold(z, self.data.lasso)
             r2 = reach - tau
             size = np.maximum(np.sqrt(np.einsum("ij,ij->i", r1, r1)), np.abs(r2)) / tau
         size[~np.isfinite(size)] = np.inf
@@ -231,7 +232,7 @@ class L1Maximiser(Maximiser):
             gap, gradient, second = data.evaluate(U[rows])
             total = gap - np.einsum("ij,ij->i", tilt[rows], U[rows])
             slope, W = gradient - tilt[rows], U[rows] + data.center
-            size = np.linalg.norm(W - _shrink(W - slope, data.lasso), axis=1)
+            size = np.linalg.norm(W - soft_threshold(W - slope, data.lasso), axis=1)
             go = size > accuracy[rows]
             if not go.any():
                 break
@@ -303,11 +304,6 @@ class L1Maximiser(Maximiser):
         return w - data.center, mu
 
 
-def _shrink(Z: Array, lasso: Array) -> Array:
-    """The proximal step of the L1 norm."""
-    return np.asarray(np.sign(Z) * np.maximum(np.abs(Z) - lasso, 0.0))
-
-
 def model_minimisers(
     H: Array, slope: Array, W: Array, lasso: Array, accuracy: Array
 ) -> Array:
@@ -322,7 +318,7 @@ def model_minimisers(
     for sweep in range(SWEEPS):
         for k in range(Z.shape[1]):
             h, old = curvature[:, k], Z[:, k].copy()
-            Z[:, k] = _shrink(old * h - g[:, k], lasso[k]) / h
+            Z[:, k] = soft_threshold(old * h - g[:, k], lasso[k]) / h
             g += (Z[:, k] - old)[:, None] * H[:, k]
         if sweep % 3 == 2:
             alive, sign = Z != 0, np.sign(Z)
@@ -336,7 +332,7 @@ def model_minimisers(
             change = np.where(leaves & (ratio == t), -Z, change)
             Z += change
             g += np.einsum("mk,mkj->mj", change, H)
-        if (np.linalg.norm(Z - _shrink(Z - g, lasso), axis=1) <= accuracy).all():
+        if (np.linalg.norm(Z - soft_threshold(Z - g, lasso), axis=1) <= accuracy).all():
             break
     return Z
 

@@ -6,109 +6,46 @@ diagonal at the minimiser is one; nothing of size (columns x columns) exists.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy.sparse import diags_array, issparse
 
 from skdiff._base.typing import Array
+from skdiff._convex._krylov import Product, pcg_rows
+from skdiff._convex._newton import newton_krylov
 from skdiff.multiplicity._sets._level_set import Extremes, Problem, UnboundedError
 
 CELLS = 2_000_000  # numbers of a block of directions, in rows or in columns
 MODELS_UP_TO = 60_000_000  # numbers of boundary models that are kept
-CG_TOL, CG_ITER = 1e-10, 2000
-
-Product = Callable[[Array], Array]
 
 
 @dataclass
 class SparseProblem(Problem):
     """Losses of a sparse table plus a quadratic penalty."""
 
-    def slopes(self, w: Array) -> tuple[float, Array, Array]:
-        """Value, gradient and weighted second derivatives of the rows."""
-        value, first, second = self.loss.evaluate(self.X @ w, self.y, 2)
-        total = float(self.s @ value) + float(self.penalty @ w**2) / 2
-        gradient = self.X.T @ (self.s * first) + self.penalty * w
-        return total, gradient, self.s * second
+    tilt: Array | float = 0.0  # a linear function that is subtracted
+
+    def value(self, w: Array) -> float:
+        """Return the objective, less ``tilt'w``."""
+        return super().value(w) - float(np.sum(self.tilt * w))
+
+    def derivatives(self, w: Array) -> tuple[Array, Product, Array]:
+        """Return gradient, product with the Hessian, and its diagonal."""
+        _, first, second = self.loss.evaluate(self.X @ w, self.y, 2)
+        gradient = self.X.T @ (self.s * first) + self.penalty * w - self.tilt
+        curvature = self.s * second
+
+        def product(p: Array) -> Array:
+            return np.asarray(self.X.T @ (curvature * (self.X @ p)) + self.penalty * p)
+
+        return gradient, product, self.diagonal(curvature)
 
     def diagonal(self, second: Array) -> Array:
         """Diagonal of the Hessian."""
         squares = self.X.multiply(self.X)  # type: ignore[attr-defined]
         return np.asarray(squares.T @ second).ravel() + self.penalty
-
-
-def block_cg(
-    product: Product, B: Array, tol: float = CG_TOL, metric: Array | None = None
-) -> tuple[Array, Array]:
-    """Solve ``H x = b`` for every row b of B; return the answers and residuals.
-
-    ``metric`` is the diagonal of a preconditioner. Rows are independent; a row that is
-    done stands still.
-    """
-    M = 1.0 if metric is None else 1.0 / metric
-    X, R = np.zeros_like(B), B.copy()
-    size = np.maximum(np.sqrt(np.einsum("ij,ij->i", B * M, B)), 1e-300)
-    Z = R * M
-    P, rz = Z.copy(), np.einsum("ij,ij->i", R, Z)
-    for _ in range(CG_ITER):
-        go = np.sqrt(np.maximum(rz, 0.0)) > tol * size
-        if not go.any():
-            break
-        HP = product(P)
-        curvature = np.einsum("ij,ij->i", P, HP)
-        step = np.where(go & (curvature > 0), rz / np.where(go, curvature, 1.0), 0.0)
-        X += step[:, None] * P
-        R -= step[:, None] * HP
-        Z = R * M
-        before, rz = rz, np.einsum("ij,ij->i", R, Z)
-        P = Z + (rz / np.where(before > 0, before, 1.0))[:, None] * P
-    return X, np.sqrt(np.maximum(rz, 0.0)) / size
-
-
-def newton_cg(
-    problem: SparseProblem,
-    w: Array,
-    tilt: Array | float = 0.0,
-    tol: float = 1e-11,
-    max_iter: int = 100,
-) -> tuple[Array, float, int]:
-    """Minimise ``L(w) - tilt'w``; return the point, the decrement and the steps."""
-    value, gradient, second = problem.slopes(w)
-    tilted = value - float(np.sum(tilt * w))
-    decrement = np.inf
-    n_iter = 0
-    while n_iter < max_iter:
-        n_iter += 1
-        residual = (gradient - tilt)[None]
-
-        def product(P: Array, second: Array = second) -> Array:
-            F = (problem.X @ P.T).T * second
-            return np.asarray((problem.X.T @ F.T).T + P * problem.penalty)
-
-        metric = problem.diagonal(second)
-        metric[metric <= 0] = 1.0
-        accuracy = 1e-3 if decrement > 1e-3 else CG_TOL
-        step = -block_cg(product, residual, accuracy, metric)[0][0]
-        slope = float(residual[0] @ step)
-        decrement = np.sqrt(max(-slope, 0.0))
-        floor = 4 * np.finfo(float).eps * max(abs(tilted), 1e-300)
-        t = 1.0
-        for _ in range(40):
-            candidate = w + t * step
-            with np.errstate(over="ignore", invalid="ignore"):
-                found = problem.slopes(candidate)
-            new = found[0] - float(np.sum(tilt * candidate))
-            if new <= tilted + 1e-4 * t * slope + floor:
-                break
-            t /= 2
-        else:
-            break
-        w, (value, gradient, second), tilted = candidate, found, new
-        if decrement <= tol or decrement**2 / 2 <= floor:
-            break
-    return w, decrement, n_iter
 
 
 @dataclass
@@ -126,14 +63,18 @@ class SparseLevelSet:
     @classmethod
     def at(cls, problem: SparseProblem, start: Array) -> "SparseLevelSet":
         """Find the minimiser; raise where there is none."""
-        center, decrement, n_iter = newton_cg(problem, start)
-        value, _, second = problem.slopes(center)
-        if not np.isfinite(value) or decrement > 1e-6 * max(1.0, np.sqrt(abs(value))):
-            raise UnboundedError(decrement)
-        scale = np.sqrt(problem.diagonal(second))
+        found = newton_krylov(problem, start, tol=1e-11)
+        value = found.objective
+        if not np.isfinite(value) or found.gap > 1e-6 * max(1.0, np.sqrt(abs(value))):
+            raise UnboundedError(found.gap)
+        scale = np.sqrt(problem.derivatives(found.x)[2])
         scale[scale == 0] = 1.0
         return cls.restore(
-            problem, center=center, objective=value, scale=scale, n_iter=n_iter
+            problem,
+            center=found.x,
+            objective=value,
+            scale=scale,
+            n_iter=found.n_iter,
         )
 
     @classmethod
@@ -222,7 +163,7 @@ class SparseLevelSet:
         """Maxima of ``-V`` and ``V`` in units of their norms."""
         m, d = V.shape
         _, _, second = self._evaluate(np.zeros((1, d)))
-        A, lost = block_cg(self._product(second), V)
+        A, lost = pcg_rows(self._product(second), V)
         norms = np.sqrt(np.maximum(np.einsum("ij,ij->i", V, A), 0.0))
         unit = np.where(norms > 0, norms, 1.0)[:, None]
         norms[lost > 1e-5] = np.inf
@@ -265,7 +206,7 @@ class SparseLevelSet:
             finite = np.isfinite(gap) & np.isfinite(r1).all(axis=1)
             r1[~finite], second[~finite] = 0.0, 0.0
             product = self._product(np.vstack([second, second]))
-            both, _ = block_cg(product, np.vstack([V, r1]), 1e-8)
+            both, _ = pcg_rows(product, np.vstack([V, r1]), tol=1e-8)
             p, q = both[: len(rows)], both[len(rows) :]
             off = np.sqrt(np.maximum(np.einsum("ij,ij->i", r1, q), 0.0))
             size = np.where(finite, np.maximum(off, np.abs(r2)) / tau, np.inf)
@@ -300,13 +241,13 @@ class SparseLevelSet:
         low, high, w = 0.0, np.inf, self.center
         f_low, f_high, mu = -tau, tau, tau
         for _ in range(200):
-            w_new, decrement, _ = newton_cg(self.problem, w, mu * tilt)
-            gap = self.problem.value(w_new) - self.objective
+            found = newton_krylov(replace(self.problem, tilt=mu * tilt), w, tol=1e-11)
+            gap = self.problem.value(found.x) - self.objective
             f = np.sqrt(2 * max(gap, 0.0)) - tau
             # without a minimiser the multiplier is beyond every level
-            lost = not np.isfinite(f) or decrement > 1e-6
+            lost = not np.isfinite(f) or found.gap > 1e-6
             if not lost:
-                w = w_new
+                w = found.x
                 if abs(f) < 1e-9 * tau:
                     break
             if lost or f > 0:
