@@ -25,7 +25,7 @@ from sklearn.linear_model import LogisticRegression
 
 from skdiff import metrics
 from skdiff.calibration import CalibratedProbabilityClassifier
-from skdiff.calibration._maps import bin_targets, kernel_targets
+from skdiff.calibration._cape._maps import bin_targets, kernel_targets
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 ROWS, SEEDS = 50_000, 3

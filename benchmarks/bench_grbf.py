@@ -60,7 +60,7 @@ from skdiff.neural_network import (
     GRBFClassifier,
     GRBFRegressor,
 )
-from skdiff.neural_network import _grbf_solver as solver
+from skdiff.neural_network._grbf import _solver as solver
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 EPOCHS = 1000

@@ -21,7 +21,7 @@ from sklearn.neural_network import MLPClassifier
 from torch import nn
 from torch.nn import functional as F
 
-from skdiff._nn._estimators import BaseNeural
+from skdiff._nn._base import BaseNeural
 from skdiff._nn._mixins import NeuralClassifierMixin
 from skdiff._nn._optim import FlatAdam
 

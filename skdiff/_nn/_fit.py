@@ -1,6 +1,6 @@
 """The epochs of a fit: progress, early stopping, the best state, faults.
 
-torch is imported by whoever calls; see ``_estimators`` for the shell.
+torch is imported by whoever calls; see ``_base`` for the shell.
 """
 
 import math

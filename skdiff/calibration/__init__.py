@@ -1,6 +1,6 @@
 """Probabilities that mean what they say, offline and online."""
 
-from skdiff.calibration._cape import CalibratedProbabilityClassifier
+from skdiff.calibration._cape._estimator import CalibratedProbabilityClassifier
 from skdiff.calibration._crude import EmpiricalResidualCalibrator
 from skdiff.calibration._online_platt import OnlinePlattCalibrator
 

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from skdiff._convex._krylov import pcg
-from skdiff._nn._estimators import BaseNeural
+from skdiff._nn._base import BaseNeural
 from skdiff.model_selection._inner import InnerProblem, Point, inner_problem
 
 _DAMPING = 0.02  # share of the largest curvature

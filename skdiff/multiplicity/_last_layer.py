@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skdiff._base.compat import check_sample_weight
-from skdiff._nn._estimators import BaseNeural
+from skdiff._nn._base import BaseNeural
 from skdiff.multiplicity._rashomon._estimator import RashomonClassifier
 from skdiff.multiplicity._rashomon._regressor import RashomonRegressor
 

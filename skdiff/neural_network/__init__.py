@@ -1,15 +1,17 @@
 """Classifiers and regressors that are networks."""
 
-from skdiff.neural_network._active_subspace import ActiveSubspaceTransformer
-from skdiff.neural_network._anyloss import AnyLossClassifier
-from skdiff.neural_network._gbnn import GBNNClassifier, GBNNRegressor
-from skdiff.neural_network._grbf import GRBFClassifier, GRBFRegressor
-from skdiff.neural_network._lipschitz import (
+from skdiff.neural_network._active_subspace._estimator import ActiveSubspaceTransformer
+from skdiff.neural_network._anyloss._estimator import AnyLossClassifier
+from skdiff.neural_network._gbnn._estimator import GBNNClassifier, GBNNRegressor
+from skdiff.neural_network._grbf._estimator import GRBFClassifier, GRBFRegressor
+from skdiff.neural_network._lipschitz._estimator import (
     LipschitzMLPClassifier,
     LipschitzMLPRegressor,
 )
-from skdiff.neural_network._ssvi_classifier import SparseBayesianMLPClassifier
-from skdiff.neural_network._ssvi_regressor import SparseBayesianMLPRegressor
+from skdiff.neural_network._ssvi._classifier._estimator import (
+    SparseBayesianMLPClassifier,
+)
+from skdiff.neural_network._ssvi._regressor._estimator import SparseBayesianMLPRegressor
 
 __all__ = [
     "ActiveSubspaceTransformer",
@@ -29,7 +31,7 @@ __all__ = [
 def __getattr__(name):
     # a torch module: loading it loads torch, which an estimator does at its first fit
     if name == "ConfusionMetricLoss":
-        from skdiff.neural_network._anyloss_module import ConfusionMetricLoss
+        from skdiff.neural_network._anyloss._module import ConfusionMetricLoss
 
         return ConfusionMetricLoss
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """The least a method writes: a network classifier and regressor on the shared base."""
 
-from skdiff._nn._estimators import BaseNeural
+from skdiff._nn._base import BaseNeural
 from skdiff._nn._mixins import NeuralClassifierMixin, NeuralRegressorMixin
 
 

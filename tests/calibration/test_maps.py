@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.calibration import _sigmoid_calibration, calibration_curve
 
-from skdiff.calibration import _maps as maps
+from skdiff.calibration._cape import _maps as maps
 
 
 def forecasts(n, seed=0, levels=None):

@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold, PredefinedSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 
-from skdiff._nn._estimators import BaseNeural
+from skdiff._nn._base import BaseNeural
 from skdiff.calibration import CalibratedProbabilityClassifier
 from skdiff.model_selection import (
     Continuous,

@@ -20,8 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skdiff.neural_network import AnyLossClassifier, ConfusionMetricLoss
-from skdiff.neural_network import _anyloss_module as module
-from skdiff.neural_network._anyloss_metrics import EPS, NAMES, binary_metric
+from skdiff.neural_network._anyloss import _module as module
+from skdiff.neural_network._anyloss._metrics import EPS, NAMES, binary_metric
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 COST = [[0.0, 1.0], [5.0, 0.2]]

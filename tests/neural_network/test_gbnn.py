@@ -21,7 +21,7 @@ from sklearn.model_selection import KFold, cross_val_score, train_test_split
 from sklearn.neural_network import MLPRegressor
 
 from skdiff.neural_network import GBNNClassifier, GBNNRegressor
-from skdiff.neural_network import _gbnn_solver as solver
+from skdiff.neural_network._gbnn import _solver as solver
 
 
 @pytest.fixture(scope="module")

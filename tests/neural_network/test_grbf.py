@@ -33,7 +33,7 @@ from skdiff.neural_network import (
     GRBFClassifier,
     GRBFRegressor,
 )
-from skdiff.neural_network import _grbf_solver as solver
+from skdiff.neural_network._grbf import _solver as solver
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -388,7 +388,7 @@ def test_adam_comes_close(shape):
 
 
 def test_large_tables_go_to_adam(monkeypatch):
-    from skdiff.neural_network import _grbf_base as base
+    from skdiff.neural_network._grbf import _base as base
 
     X, y, _, _ = one_direction(n=300, d=4)
     monkeypatch.setattr(base, "ADAM_BEYOND", 100)

@@ -10,7 +10,7 @@ from sklearn.model_selection import cross_val_score, train_test_split
 
 from skdiff._nn._fit import seeded
 from skdiff.neural_network import LipschitzMLPClassifier, LipschitzMLPRegressor
-from skdiff.neural_network._lipschitz_module import LipschitzMLP, cayley
+from skdiff.neural_network._lipschitz._module import LipschitzMLP, cayley
 
 QUICK = {"hidden_layer_sizes": (16, 8), "max_iter": 60, "random_state": 0}
 

@@ -18,7 +18,7 @@ from skdiff.neural_network import (
     SparseBayesianMLPClassifier,
     SparseBayesianMLPRegressor,
 )
-from skdiff.neural_network._ssvi_module import (
+from skdiff.neural_network._ssvi._module import (
     CRITERIA,
     SSVINet,
     kl_divergence,

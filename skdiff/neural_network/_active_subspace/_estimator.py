@@ -22,7 +22,7 @@ from skdiff._base.compat import (
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.rows import Columns
 from skdiff._base.validation import refuse_dates
-from skdiff.neural_network._grbf import GRBFClassifier, GRBFRegressor
+from skdiff.neural_network._grbf._estimator import GRBFClassifier, GRBFRegressor
 
 
 class ActiveSubspaceTransformer(

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skdiff._base.compat import Interval
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.rows import column_statistics
-from skdiff.neural_network import _gbnn_solver as solver
+from skdiff.neural_network._gbnn import _solver as solver
 
 SMALLEST_HOLD_OUT = 10
 CHUNK = 8192  # rows whose hidden units are held at once

@@ -11,8 +11,8 @@ from skdiff._base.rows import (
     class_weighted,
     column_statistics,
 )
-from skdiff.neural_network._grbf_base import BaseGRBF
-from skdiff.neural_network._grbf_solver import CrossEntropy, Squares
+from skdiff.neural_network._grbf._base import BaseGRBF
+from skdiff.neural_network._grbf._solver import CrossEntropy, Squares
 
 
 class GRBFRegressor(RegressorMixin, BaseGRBF):

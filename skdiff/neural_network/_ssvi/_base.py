@@ -8,7 +8,7 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import Interval, StrOptions
-from skdiff._nn._estimators import BaseNeural
+from skdiff._nn._base import BaseNeural
 
 CRITERIA = {"snr_abs", "mean_abs", "abs_mean", "snr", "exp_abs", "snr_exp"}
 
@@ -38,7 +38,7 @@ class BaseSparseBayesian(BaseNeural):
         return 0
 
     def _module(self, n_in, n_out, generator):
-        from skdiff.neural_network import _ssvi_module as modules
+        from skdiff.neural_network._ssvi import _module as modules
 
         n_noise = self._n_noise(n_out)
         sizes = [n_in, *self._hidden_sizes(), n_out - n_noise]
@@ -56,7 +56,7 @@ class BaseSparseBayesian(BaseNeural):
         )
 
     def _net_class(self):
-        from skdiff.neural_network._ssvi_module import SSVINet
+        from skdiff.neural_network._ssvi._module import SSVINet
 
         if "optimizer" in (self.net_params or {}):
             raise ValueError(
@@ -103,7 +103,7 @@ class BaseSparseBayesian(BaseNeural):
     def _take_over(self, net, run, encoding, seed, keep, continued):
         super()._take_over(net, run, encoding, seed, keep, continued)
         del self._n_rows
-        from skdiff.neural_network._ssvi_module import mean_abs
+        from skdiff.neural_network._ssvi._module import mean_abs
 
         layers = net.module_.layers
         self.masks_ = [layer.mask.cpu().numpy().copy() for layer in layers]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from skdiff._nn._data import map_nested
 from skdiff._nn._modules import MLP, uniform
 from skdiff._nn._net import Net
-from skdiff.neural_network._anyloss_metrics import EPS, NAMES, binary_metric
+from skdiff.neural_network._anyloss._metrics import EPS, NAMES, binary_metric
 
 CHUNK = 16_384  # rows whose graph is held at once by a full-batch step
 

@@ -7,9 +7,9 @@ from sklearn.calibration import calibration_curve
 from sklearn.frozen import FrozenEstimator
 
 from skdiff._base.compat import Interval, StrOptions
-from skdiff._nn._estimators import BaseNeural
-from skdiff.calibration._cape_base import BaseCape
-from skdiff.calibration._maps import MAPS
+from skdiff._nn._base import BaseNeural
+from skdiff.calibration._cape._base import BaseCape
+from skdiff.calibration._cape._maps import MAPS
 
 
 class CalibratedProbabilityClassifier(BaseCape):

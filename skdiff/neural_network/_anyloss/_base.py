@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 
-from skdiff._nn._estimators import BaseNeural
+from skdiff._nn._base import BaseNeural
 from skdiff._nn._mixins import NeuralClassifierMixin
 from skdiff._nn._options import ClassifierOptions
 
@@ -73,7 +73,7 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         return 1 if n_classes == 2 else n_classes
 
     def _module(self, n_in, n_out, generator):
-        from skdiff.neural_network import _anyloss_module as modules
+        from skdiff.neural_network._anyloss import _module as modules
 
         sizes = self._hidden_sizes()
         if self.preset == "paper" and sizes:
@@ -83,7 +83,7 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         return super()._module(n_in, n_out, generator)
 
     def _net_class(self):
-        from skdiff.neural_network._anyloss_module import AnyLossNet
+        from skdiff.neural_network._anyloss._module import AnyLossNet
 
         return AnyLossNet
 
@@ -95,7 +95,7 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         target = super()._encode(y, weight, encoding)
         n_classes = len(encoding["classes_"])
         if n_classes > 1:
-            from skdiff.neural_network._anyloss_module import check_metric
+            from skdiff.neural_network._anyloss._module import check_metric
 
             check_metric(self.metric, n_classes)
         if self.cost_matrix is not None:
@@ -156,7 +156,7 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         """The loss, with the class totals of all rows seen so far."""
         import torch
 
-        from skdiff.neural_network._anyloss_module import Metric, Objective
+        from skdiff.neural_network._anyloss._module import Metric, Objective
 
         n_classes = max(n_out, 2)
         counts = torch.ones_like(target, dtype=torch.float64)
@@ -210,7 +210,7 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         )
         net.linear = None
         if plain:
-            from skdiff.neural_network._anyloss_linear import LinearSteps
+            from skdiff.neural_network._anyloss._solver import LinearSteps
 
             net.linear = LinearSteps(
                 data.X.numpy(),
@@ -251,7 +251,7 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         """Soft and hard metric of the training rows, and totals for partial_fit."""
         import torch
 
-        from skdiff.neural_network._anyloss_module import amplified, confusion
+        from skdiff.neural_network._anyloss._module import amplified, confusion
 
         net.module_.eval()
         target, weight = data.y[:2]
@@ -297,7 +297,7 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         """The hard metric; ties go to the soft one."""
         import torch
 
-        from skdiff.neural_network._anyloss_module import Metric, amplified, confusion
+        from skdiff.neural_network._anyloss._module import Metric, amplified, confusion
 
         logits = torch.from_numpy(output).double()
         codes = torch.from_numpy(target)

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skdiff._base.compat import Interval, StrOptions
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.rows import Columns, column_statistics, merge_rows
-from skdiff.neural_network import _grbf_solver as solver
+from skdiff.neural_network._grbf import _solver as solver
 
 ADAM_BEYOND = 20_000  # rows
 BATCH, LEARNING_RATE = 256, 0.01

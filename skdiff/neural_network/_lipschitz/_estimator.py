@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import Interval, StrOptions
-from skdiff._nn._estimators import BaseNeural
+from skdiff._nn._base import BaseNeural
 from skdiff._nn._mixins import NeuralClassifierMixin, NeuralRegressorMixin
 from skdiff._nn._options import ClassifierOptions, RegressorOptions
 
@@ -27,14 +27,14 @@ class BaseLipschitz(BaseNeural):
         return "its bound makes the fit independent of the size of its free parameters"
 
     def _module(self, n_in, n_out, generator):
-        from skdiff.neural_network._lipschitz_module import LipschitzMLP
+        from skdiff.neural_network._lipschitz._module import LipschitzMLP
 
         sizes = [n_in, *self._hidden_sizes(), n_out]
         bound = float(self.lipschitz_bound)
         return LipschitzMLP(sizes, self.activation, bound, generator)
 
     def _train(self, net, data, limits, validate, report):
-        from skdiff.neural_network._lipschitz_module import fill_standardiser
+        from skdiff.neural_network._lipschitz._module import fill_standardiser
 
         if not limits.continued:
             fill_standardiser(net.module_, data.X, data.y[1])

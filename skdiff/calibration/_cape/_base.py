@@ -12,10 +12,10 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skdiff._nn._estimators import BaseNeural
+from skdiff._nn._base import BaseNeural
 from skdiff._nn._mixins import NeuralClassifierMixin
 from skdiff._nn._options import ClassifierOptions, TrainingOptions
-from skdiff.calibration._maps import (
+from skdiff.calibration._cape._maps import (
     MAPS,
     Line,
     bin_targets,
@@ -141,17 +141,17 @@ class BaseCape(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         return (super() if given is None else given)._module(n_in, n_out, generator)
 
     def _net_class(self):
-        from skdiff.calibration._cape_module import CapeNet
+        from skdiff.calibration._cape._module import CapeNet
 
         return CapeNet
 
     def _row_loss(self, output, target):
-        from skdiff.calibration._cape_module import row_loss
+        from skdiff.calibration._cape._module import row_loss
 
         return row_loss(output, target)
 
     def _train(self, net, data, limits, validate, report):
-        from skdiff.calibration import _cape_module as stages
+        from skdiff.calibration._cape import _module as stages
 
         begin, run, fitting = time.monotonic(), stages.CapeRun(), self._fitting
         held = None
@@ -191,7 +191,7 @@ class BaseCape(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
     def _start_from_given(self, net, held, run):
         """Bring the weights of the network given; they count as one epoch."""
         from skdiff._nn import _fit
-        from skdiff.calibration._cape_module import probabilities
+        from skdiff.calibration._cape._module import probabilities
 
         fitting, given = self._fitting, self._given()
         if not self._is_taken():
@@ -317,7 +317,7 @@ class BaseCape(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         platt = getattr(self, "platt_", None)
         if platt is None:
             return output
-        from skdiff.calibration._cape_module import probabilities
+        from skdiff.calibration._cape._module import probabilities
 
         proba = probabilities(output)
         if len(platt) == 1:

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from skdiff._base.compat import Interval, StrOptions
 from skdiff._nn._mixins import NeuralRegressorMixin
 from skdiff._nn._options import RegressorOptions
-from skdiff.neural_network._ssvi_base import BaseSparseBayesian, count
+from skdiff.neural_network._ssvi._base import BaseSparseBayesian, count
 
 
 class SparseBayesianMLPRegressor(

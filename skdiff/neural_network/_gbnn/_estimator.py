@@ -12,8 +12,8 @@ from skdiff._base.rows import (
     column_statistics,
     merge_rows,
 )
-from skdiff.neural_network import _gbnn_solver as solver
-from skdiff.neural_network._gbnn_base import BaseGBNN
+from skdiff.neural_network._gbnn import _solver as solver
+from skdiff.neural_network._gbnn._base import BaseGBNN
 
 
 class GBNNRegressor(RegressorMixin, BaseGBNN):

@@ -6,10 +6,10 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import Interval, StrOptions
-from skdiff._nn._estimators import BaseNeural
+from skdiff._nn._base import BaseNeural
 from skdiff._nn._options import ClassifierOptions
-from skdiff.neural_network._anyloss_base import BaseAnyLoss
-from skdiff.neural_network._anyloss_metrics import NAMES
+from skdiff.neural_network._anyloss._base import BaseAnyLoss
+from skdiff.neural_network._anyloss._metrics import NAMES
 
 
 class AnyLossClassifier(BaseAnyLoss):

@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 from skdiff._base.compat import StrOptions
 from skdiff._nn._mixins import NeuralClassifierMixin
 from skdiff._nn._options import ClassifierOptions
-from skdiff.neural_network._ssvi_base import BaseSparseBayesian, count
+from skdiff.neural_network._ssvi._base import BaseSparseBayesian, count
 
 
 class SparseBayesianMLPClassifier(

@@ -1,0 +1,1 @@
+"""CaPE: networks trained for calibrated probabilities."""

@@ -1,0 +1,1 @@
+"""Directions along which a radial-basis network varies most."""

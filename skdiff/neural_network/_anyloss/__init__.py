@@ -1,0 +1,1 @@
+"""AnyLoss: training on a metric of the confusion matrix."""

@@ -1,0 +1,1 @@
+"""Radial-basis networks with learned centres and precision."""
