@@ -28,10 +28,10 @@ from skdiff.density import (
 )
 from skdiff.density._coding import histogram
 from skdiff.density._features import design, features, layout, list_terms
-from skdiff.density._interaction_problem import state_problem
-from skdiff.density._interaction_solver import make_node, penalty_strength, solve_node
-from skdiff.density._neural_inference import shapes_of
-from skdiff.density._neural_interaction_module import Screening, initial, make_table
+from skdiff.density._interaction._problem import state_problem
+from skdiff.density._interaction._solver import make_node, penalty_strength, solve_node
+from skdiff.density._neural_interaction._inference import shapes_of
+from skdiff.density._neural_interaction._module import Screening, initial, make_table
 
 CHAIN = (0.2599, -0.6537, 0.0779, -0.3704, 0.0397, 0.2344)
 

@@ -1,5 +1,5 @@
 """Clustering by networks that can be read."""
 
-from skdiff.cluster._tell import TELLClustering
+from skdiff.cluster._tell._estimator import TELLClustering
 
 __all__ = ["TELLClustering"]

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skdiff.cluster import TELLClustering
-from skdiff.cluster import _tell_lloyd as numbers
+from skdiff.cluster._tell import _lloyd as numbers
 
 
 @pytest.fixture(scope="module")
@@ -418,7 +418,9 @@ def test_clustering_draws_codes_together(table):
 
 def test_a_collapsed_code_is_told(table, monkeypatch):
     X = StandardScaler().fit_transform(table)
-    monkeypatch.setattr("skdiff.cluster._tell.COLLAPSED", 2.0)  # all codes on a sphere
+    monkeypatch.setattr(
+        "skdiff.cluster._tell._estimator.COLLAPSED", 2.0
+    )  # all codes on a sphere
     with pytest.warns(ConvergenceWarning, match="collapsed"):
         network().fit(X)
 

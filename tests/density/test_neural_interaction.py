@@ -17,7 +17,7 @@ from skdiff.density import (
     NeuralInteractionScreening,
 )
 from skdiff.density._features import Energy, features, layout
-from skdiff.density._neural_inference import (
+from skdiff.density._neural_interaction._inference import (
     ACTIVATIONS,
     conditional_energies,
     expand,
@@ -26,7 +26,7 @@ from skdiff.density._neural_inference import (
     shapes_of,
     unpack,
 )
-from skdiff.density._neural_interaction_module import Screening, initial, make_table
+from skdiff.density._neural_interaction._module import Screening, initial, make_table
 from tests.density._models import (
     all_states,
     chain,

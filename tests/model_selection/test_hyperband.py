@@ -27,13 +27,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skdiff.model_selection import HyperbandSearchCV
-from skdiff.model_selection._schedule import (
+from skdiff.model_selection._sampled._hyperband._schedule import (
     hyperband_schedule,
     most_halvings,
     promote,
     ranked,
 )
-from skdiff.model_selection._training import adds_iterations, nested_order
+from skdiff.model_selection._sampled._training import adds_iterations, nested_order
 from tests.model_selection._curves import Curve, table
 
 SPACE = {"quality": uniform(0, 1), "rate": loguniform(0.05, 1)}

@@ -18,13 +18,13 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 
 from skdiff.model_selection import ConformalQuantileSearchCV
-from skdiff.model_selection._quantile_surrogate import (
+from skdiff.model_selection._sampled._sampling import SettingSampler
+from skdiff.model_selection._sampled._surrogate import (
     NormalScores,
     QuantileSurrogate,
     SettingEncoder,
     conformal_quantile,
 )
-from skdiff.model_selection._sampling import SettingSampler
 from tests.model_selection._curves import Curve, table
 
 ONE_SPLIT = [(np.arange(12), np.arange(12, 24))]

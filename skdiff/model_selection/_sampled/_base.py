@@ -26,7 +26,7 @@ from skdiff._base.compat import (
 )
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.validation import refuse_dates
-from skdiff.model_selection._training import Training, train_and_score
+from skdiff.model_selection._sampled._training import Training, train_and_score
 
 
 class NoScoreError(ValueError):

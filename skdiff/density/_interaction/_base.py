@@ -28,7 +28,7 @@ from skdiff.density._gibbs import (
     split_incomplete,
 )
 from skdiff.density._graph import assemble, strengths
-from skdiff.density._interaction_solver import (
+from skdiff.density._interaction._solver import (
     make_node,
     penalty_strength,
     solve_node,

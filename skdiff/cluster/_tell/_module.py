@@ -13,7 +13,7 @@ from skdiff._nn._data import TensorData, as_tensor
 from skdiff._nn._fit import Limits, Run, build_net, finish, run_epochs
 from skdiff._nn._modules import MLP, Dropout
 from skdiff._nn._net import Net
-from skdiff.cluster import _tell_lloyd as numbers
+from skdiff.cluster._tell import _lloyd as numbers
 
 ROWS = 1024
 PATIENCE = 10

@@ -11,8 +11,8 @@ from skdiff.density._coding import MISSING
 from skdiff.density._features import layout
 from skdiff.density._gibbs import cell_log_likelihood, expected_features
 from skdiff.density._graph import assemble
-from skdiff.density._interaction_solver import DEFAULT_ALPHA
-from skdiff.density._screening import BaseScreening
+from skdiff.density._interaction._base import BaseScreening
+from skdiff.density._interaction._solver import DEFAULT_ALPHA
 
 
 class InteractionScreening(BaseScreening):

@@ -1,7 +1,7 @@
 """Networks as conditionals or as an energy, trained by interaction screening.
 
 All parameters are one flat vector, so that L-BFGS and Adam see the same thing. torch is
-imported by whoever calls; inference needs numpy alone and is in ``_neural_inference``.
+imported by whoever calls; inference needs numpy alone and is in ``_inference``.
 """
 
 import time
@@ -17,7 +17,7 @@ from skdiff._base.typing import Array
 from skdiff._nn._modules import ACTIVATIONS
 from skdiff._nn._optim import FlatAdam
 from skdiff.density._features import Layout, features
-from skdiff.density._neural_inference import Shapes, unpack
+from skdiff.density._neural_interaction._inference import Shapes, unpack
 
 CHUNK_CELLS = 4_000_000  # activations of one layer that a pass may hold
 LARGEST_EXPONENT = 50.0  # a bad step is to be refused, not to end in infinity

@@ -20,8 +20,8 @@ from skdiff.density._gibbs import (
     split_incomplete,
 )
 from skdiff.density._graph import combine
-from skdiff.density._interaction_solver import penalty_strength
-from skdiff.density._neural_inference import (
+from skdiff.density._interaction._solver import penalty_strength
+from skdiff.density._neural_interaction._inference import (
     conditional_energies,
     expand,
     forward,
@@ -309,7 +309,7 @@ default="silu"
         self : object
             The fitted estimator.
         """
-        from skdiff.density._neural_interaction_module import initial
+        from skdiff.density._neural_interaction._module import initial
 
         hidden, state = self._hidden(), {}
         rng = check_random_state(self.random_state)
@@ -372,7 +372,7 @@ default="silu"
 
     def _learn_table(self, codes, weight, where, marginals, hidden, rng):
         """Train, after filling gaps by draws from the model so far; analyse."""
-        from skdiff.density._neural_interaction_module import initial
+        from skdiff.density._neural_interaction._module import initial
 
         total = float(weight.sum())
         shapes = shapes_of(where, hidden, self.variant)
@@ -427,7 +427,7 @@ default="silu"
     ):
         """Minimise the screening loss; return parameters, memory, progress, rows."""
         from skdiff._nn._threads import threads_for
-        from skdiff.density import _neural_interaction_module as module
+        from skdiff.density._neural_interaction import _module as module
 
         held = np.zeros(len(codes), dtype=bool)
         if self.early_stopping and epochs is None and len(codes) >= 20:

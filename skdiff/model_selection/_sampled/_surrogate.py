@@ -12,7 +12,7 @@ from scipy.special import ndtri
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.utils import check_random_state
 
-from skdiff.model_selection._sampling import Setting, SettingSampler, value_key
+from skdiff.model_selection._sampled._sampling import Setting, SettingSampler, value_key
 
 Floats = NDArray[np.float64]
 

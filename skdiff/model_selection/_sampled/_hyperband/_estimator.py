@@ -10,15 +10,9 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.multiclass import type_of_target
 
 from skdiff._base.compat import Interval, StrOptions, routing_enabled
-from skdiff.model_selection._deepening import deepened, digest
-from skdiff.model_selection._quantile_surrogate import (
-    QuantileSurrogate,
-    SettingEncoder,
-    propose,
-)
-from skdiff.model_selection._sampled_search import BaseSampledSearchCV
-from skdiff.model_selection._sampling import SettingSampler, check_space, setting_key
-from skdiff.model_selection._schedule import (
+from skdiff.model_selection._sampled._base import BaseSampledSearchCV
+from skdiff.model_selection._sampled._hyperband._resume import deepened, digest
+from skdiff.model_selection._sampled._hyperband._schedule import (
     bracket_numbers,
     hyperband_schedule,
     most_halvings,
@@ -26,7 +20,17 @@ from skdiff.model_selection._schedule import (
     rung_budget,
     rung_sizes,
 )
-from skdiff.model_selection._training import (
+from skdiff.model_selection._sampled._sampling import (
+    SettingSampler,
+    check_space,
+    setting_key,
+)
+from skdiff.model_selection._sampled._surrogate import (
+    QuantileSurrogate,
+    SettingEncoder,
+    propose,
+)
+from skdiff.model_selection._sampled._training import (
     CountTraining,
     EpochTraining,
     SampleTraining,

@@ -203,7 +203,7 @@ def solve_node(
     for strength in strengths:
         problem.lasso = strength * problem.unit
         if solver == "cvxpy":
-            from skdiff.density._interaction_problem import solve_by_cvxpy
+            from skdiff.density._interaction._problem import solve_by_cvxpy
 
             found.append(solve_by_cvxpy(problem, tol=tol))
             continue

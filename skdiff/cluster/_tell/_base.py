@@ -13,7 +13,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skdiff._base.validation import refuse_dates
-from skdiff.cluster import _tell_lloyd as numbers
+from skdiff.cluster._tell import _lloyd as numbers
 
 # squares of anything larger overflow, alone or in sums
 LARGEST = {"f4": 1e15, "f8": 1e120}
@@ -51,13 +51,13 @@ class ClusterLayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """Codes of checked rows."""
         if self._state is None:
             return self._units(X)
-        from skdiff.cluster._tell_module import encode
+        from skdiff.cluster._tell._module import encode
 
         compute = np.dtype(self._state["dtype"])
         return encode(self._network(), X.astype(compute, copy=False), self.device)
 
     def _decode(self, Z):
-        from skdiff.cluster._tell_module import decode
+        from skdiff.cluster._tell._module import decode
 
         compute = np.dtype(self._state["dtype"])
         Z = Z.astype(compute, copy=False)
@@ -237,7 +237,7 @@ class ClusterLayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _build(self, n_in, seed):
         import torch
 
-        from skdiff.cluster._tell_module import AutoEncoder
+        from skdiff.cluster._tell._module import AutoEncoder
 
         generator = torch.Generator().manual_seed(seed)
         module = AutoEncoder(

@@ -13,8 +13,8 @@ from sklearn.utils import check_array, check_random_state
 
 from skdiff._base.compat import Interval, StrOptions, check_sample_weight, fit_context
 from skdiff._base.persistence import SaveMixin
-from skdiff.cluster import _tell_lloyd as numbers
-from skdiff.cluster._tell_layer import ClusterLayer
+from skdiff.cluster._tell import _lloyd as numbers
+from skdiff.cluster._tell._base import ClusterLayer
 
 COLLAPSED = 1e-3
 
@@ -392,7 +392,7 @@ default="k-means++"
         """Codes, clusters, the state of the network, losses."""
         from skdiff._nn import _fit
         from skdiff._nn._threads import threads_for
-        from skdiff.cluster import _tell_module as network
+        from skdiff.cluster._tell import _module as network
 
         if self.reconstruction == "bce" and (X.min() < 0 or X.max() > 1):
             raise ValueError(

@@ -8,13 +8,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import Interval
 from skdiff._base.validation import check_levels
-from skdiff.model_selection._quantile_surrogate import (
+from skdiff.model_selection._sampled._base import BaseSampledSearchCV
+from skdiff.model_selection._sampled._sampling import SettingSampler, check_space
+from skdiff.model_selection._sampled._surrogate import (
     QuantileSurrogate,
     SettingEncoder,
     propose,
 )
-from skdiff.model_selection._sampled_search import BaseSampledSearchCV
-from skdiff.model_selection._sampling import SettingSampler, check_space
 
 
 class ConformalQuantileSearchCV(BaseSampledSearchCV):

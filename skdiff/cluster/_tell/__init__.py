@@ -1,0 +1,1 @@
+"""TELL: k-means as a layer of a network."""

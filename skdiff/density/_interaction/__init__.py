@@ -1,0 +1,1 @@
+"""Interaction screening: a convex problem for each column."""

@@ -1,0 +1,1 @@
+"""Searches that draw settings and decide as they go."""

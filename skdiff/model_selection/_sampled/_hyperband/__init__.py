@@ -1,0 +1,1 @@
+"""Hyperband: many settings with little of a resource, few with all of it."""

@@ -1,0 +1,1 @@
+"""Random search that learns from its results."""
