@@ -45,7 +45,7 @@ def one_table(name, X, y, rows, targets):
     model = RashomonClassifier(LogisticRegression(max_iter=1000)).fit(X, y)
     ours = best_of(lambda: model.predict_proba_range(X), repeats=3)
     V = model._query(X[:CVXPY_ROWS])
-    level_set, budget = model._level_set(), model._budget
+    level_set, budget = model._set.level_set, model._set.budget
     statement, w, v = state_problem(level_set.problem, level_set.objective + budget)
     bounds, statuses = np.full((len(V), 2), np.nan), []
 

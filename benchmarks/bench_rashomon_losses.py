@@ -74,9 +74,9 @@ def tables():
 
 def cvxpy_seconds(model, V, fast):
     """Seconds a solve, how many were optimal, and the largest disagreement."""
-    level_set = model._level_set()
+    level_set = model._set.level_set
     statement, w, v = state_problem(
-        level_set.problem, level_set.objective + model._budget
+        level_set.problem, level_set.objective + model._set.budget
     )
     off = []
 
@@ -101,7 +101,7 @@ def cvxpy_seconds(model, V, fast):
 def one_loss(name, model, X, y):
     """Ours against cvxpy on one loss."""
     model.fit(X, y)
-    V = model._directions(X)
+    V = model._set.scaling.directions(X)
     ours = best_of(lambda: model._range(V), repeats=2, warmup=0)
     each, optimal, off = cvxpy_seconds(model, V[:CVXPY_ROWS], model._range(V))
     return Row(

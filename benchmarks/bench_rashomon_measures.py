@@ -68,7 +68,7 @@ def chain_size(draws):
 
 def samplers(name, model, n_draws=4000, n_chains=16, n_steps=600):
     """Seconds an effective draw, ours and hit-and-run on the same set."""
-    level_set, budget = model._level_set(), model._budget
+    level_set, budget = model._set.level_set, model._set.budget
     _, _, weight = model.sample(n_draws, random_state=0)
     ours = best_of(lambda: model.sample(n_draws, random_state=0), repeats=3)
     size = 1 / np.sum(weight**2)
@@ -201,7 +201,7 @@ def against_multiplicity(X, y, model, n_rows=4):
 
 def discrepancies(X, model, n_pairs=20):
     """The bracket, and one pair of rows against cvxpy."""
-    level_set, V = model._level_set(), model._query(X)
+    level_set, V = model._set.level_set, model._query(X)
     rows = np.flatnonzero(model.conflicts(X))
     statement, w, v = state_problem(level_set.problem, 1.0)
     v.value = np.zeros(V.shape[1])
@@ -259,11 +259,11 @@ def discrepancies(X, model, n_pairs=20):
 def sweeps(X, model):
     """Many tolerances in one sweep, against a call for each."""
     epsilons = np.geomspace(1e-3, 0.5, 15)
-    V = model._query(X)
+    V, budget = model._query(X), model._set.budget_of
     best = interleaved(
         {
             "sweep": lambda: ToleranceProfileDisplay.from_estimator(model, X, epsilons),
-            "single": lambda: [model._range(V, model._budget_of(e)) for e in epsilons],
+            "single": lambda: [model._range(V, budget(e)) for e in epsilons],
         },
         repeats=3,
     )

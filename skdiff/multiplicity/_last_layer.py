@@ -172,12 +172,12 @@ def last_layer_multiplicity(
 
 def _warn_outside(audit, w, network):
     """The network's own last layer may lie beyond the tolerance."""
-    level_set = audit._level_set()
-    d = len(audit._scale)
-    scaled = np.append(w[:d] * audit._scale, w[d] + w[:d] @ audit._shift) / audit._unit
-    gap = level_set.problem.value(scaled) - level_set.objective
-    if gap > audit._budget:
-        unit = audit.epsilon_ / audit._budget
+    fitted = audit._set
+    d = fitted.scaling.n_features
+    scaled = fitted.scaling.solver(w[None, :d], w[d:]).ravel()
+    gap = fitted.level_set.problem.value(scaled) - fitted.level_set.objective
+    if gap > fitted.budget:
+        unit = fitted.loss_unit
         warnings.warn(
             f"The last layer of {type(network).__name__} is {gap * unit:.2g} above the "
             f"best one on its features, more than the tolerance "

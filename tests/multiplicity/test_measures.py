@@ -184,10 +184,15 @@ def test_regressions_are_bracketed_by_a_spectral_bound():
     assert (np.abs(best.predict(X) - model.predict(X)) >= 20).mean() == lower
     assert 0.15 < lower < upper < 0.6 < model.ambiguity(X, 20.0)
     # the ball itself, searched at random, stays below the upper bound
-    level_set = model._level_set()
-    rays = sampling.draw_rays(level_set, model._budget, 4000, np.random.RandomState(1))
+    level_set = model._set.level_set
+    rays = sampling.draw_rays(
+        level_set, model._set.budget, 4000, np.random.RandomState(1)
+    )
     W = level_set.models(rays.radius[:, None] * rays.direction)
-    moved = np.abs((W - level_set.center) @ model._query(X).T * model._unit) >= 20
+    moved = (
+        np.abs((W - level_set.center) @ model._query(X).T * model._set.scaling.unit)
+        >= 20
+    )
     assert moved.mean(axis=1).max() <= upper
 
 
@@ -202,13 +207,13 @@ def test_rows_the_data_do_not_bound_are_in_the_upper_bound_only():
 
 def test_verdicts_agree_with_cvxpy(audit, cancer):
     X, _ = cancer
-    level_set, V = audit._level_set(), audit._query(X)
+    level_set, V = audit._set.level_set, audit._query(X)
     rows = np.flatnonzero(audit.conflicts(X))[:8]
     signs = np.where(V[rows] @ level_set.center > 0, -1.0, 1.0)
     U, norms = level_set.whitened_directions(V[rows])
     A = signs[:, None] * U
     c = -signs * (V[rows] @ level_set.center) / norms
-    asked = Feasibility.of(level_set, audit._budget)
+    asked = Feasibility.of(level_set, audit._set.budget)
     first, second = np.triu_indices(len(rows), 1)
     pairs = asked.pairs(A, c, first, second)
     statement, w, v = state_problem(level_set.problem, 1.0)
@@ -220,8 +225,8 @@ def test_verdicts_agree_with_cvxpy(audit, cancer):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it often says inaccurate: to six digits
             least = cp.Problem(cp.Minimize(objective), demands).solve("CLARABEL")
-        over = least - level_set.objective - audit._budget
-        assert abs(over) > 1e-3 * audit._budget  # no close call among these
+        over = least - level_set.objective - audit._set.budget
+        assert abs(over) > 1e-3 * audit._set.budget  # no close call among these
         fits = over < 0
         assert verdict == (YES if fits else NO)
         assert asked.together(A[[i, j]], c[[i, j]]).verdict == verdict
@@ -358,11 +363,11 @@ def test_few_effective_draws_are_mixed_by_hit_and_run(cancer):
 
 def test_hit_and_run_draws_are_uniform_over_the_grid(plane):
     model, grid, _, _, _ = plane
-    level_set = model._level_set()
+    level_set = model._set.level_set
     rng = np.random.RandomState(0)
     U = np.zeros((3000, 2))
-    U = sampling.hit_and_run(level_set, U, model._budget, 12, rng)
-    coef, _ = model._unscaled(level_set.models(U))
+    U = sampling.hit_and_run(level_set, U, model._set.budget, 12, rng)
+    coef, _ = model._set.scaling.features(level_set.models(U))
     error = 5 * grid.std(axis=0) / np.sqrt(3000)
     assert (np.abs(coef.mean(axis=0) - grid.mean(axis=0)) < error).all()
     np.testing.assert_allclose(coef.std(axis=0), grid.std(axis=0), rtol=0.08)

@@ -36,7 +36,9 @@ from skdiff.multiplicity import (
     RashomonRegressor,
     multiplicity_report,
 )
-from skdiff.multiplicity._sets._level_set import LevelSet, Maximiser, Problem
+from skdiff.multiplicity._sets._level_set import LevelSet
+from skdiff.multiplicity._sets._maximiser import Maximiser
+from skdiff.multiplicity._sets._problem import Problem
 from skdiff.multiplicity._sets._statement import state_problem
 from tests._versions import logistic_regression_cv
 
@@ -153,9 +155,9 @@ def test_fifty_rows_agree_with_cvxpy(cancer):
     some = np.random.default_rng(0).choice(len(X), 50, replace=False)
     model = RashomonClassifier(epsilon=0.05).fit(X, y)
     fast, V = model.decision_range(X[some]), model._query(X[some])
-    level_set = model._level_set()
+    level_set = model._set.level_set
     statement, w, v = state_problem(
-        level_set.problem, level_set.objective + model._budget
+        level_set.problem, level_set.objective + model._set.budget
     )
     compared = 0
     for k, side in [(k, side) for k in range(50) for side in (0, 1)]:
@@ -604,7 +606,7 @@ def test_bad_regressions_are_refused():
         RashomonRegressor(Ridge(positive=True)).fit(X, y)
     with pytest.raises(ValueError, match="must be, or be a Pipeline"):
         RashomonRegressor(LogisticRegression()).fit(X, y)
-    with pytest.raises(ValueError, match="means nothing"):
+    with pytest.raises(ValueError, match="not defined"):
         RashomonRegressor(LinearRegression()).fit(X[:5], y[:5])
     with pytest.raises(NotFittedError, match="frozen but not fitted"):
         RashomonRegressor(FrozenEstimator(Ridge())).fit(X, y)

@@ -119,7 +119,7 @@ def audit(estimator, table=None, **settings):
 
 def directions(model, X):
     """Rows as directions; of several classes as margins of two of them."""
-    V = model._directions(X)
+    V = model._set.scaling.directions(X)
     if len(getattr(model, "classes_", ())) > 2:
         e = np.array([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [-1.0, 0.0, 1.0]])
         return np.einsum("ik,ip->ikp", e[np.arange(len(V)) % 3], V).reshape(len(V), -1)
@@ -136,9 +136,9 @@ def test_fifty_rows_agree_with_cvxpy(name):
     model = audit(estimator, (X, y), epsilon=0.05)
     some = np.random.default_rng(1).choice(len(X), 50, replace=False)
     V = directions(model, X[some])
-    fast, level_set = model._range(V), model._level_set()
+    fast, level_set = model._range(V), model._set.level_set
     statement, w, v = state_problem(
-        level_set.problem, level_set.objective + model._budget
+        level_set.problem, level_set.objective + model._set.budget
     )
     compared = 0
     for k in range(50):
@@ -161,13 +161,13 @@ def test_fifty_rows_agree_with_cvxpy(name):
 def test_hinge_agrees_with_a_general_nonlinear_solver():
     X, y = cancer(rows=40, columns=2)
     model = RashomonClassifier(LinearSVC(C=0.1, loss="hinge"), epsilon=0.1).fit(X, y)
-    problem, level = model._level_set().problem, model.objective_ + model.epsilon_
+    problem, level = model._set.level_set.problem, model.objective_ + model.epsilon_
     n, p = problem.X.shape
     bounds = model.decision_range(X[:2])
-    for v, bound in zip(model._directions(X[:2]), bounds, strict=True):
+    for v, bound in zip(model._set.scaling.directions(X[:2]), bounds, strict=True):
         found = minimize(
             lambda z, v=v: -(v @ z[:p]),
-            np.concatenate([model._baseline, np.full(n, 1.0)]),
+            np.concatenate([model._set.baseline, np.full(n, 1.0)]),
             jac=lambda z, v=v: np.concatenate([-v, np.zeros(n)]),
             bounds=[(None, None)] * p + [(0, None)] * n,
             constraints=[
@@ -194,7 +194,7 @@ def test_the_cvxpy_door_gives_the_same_ranges(name):
     X, y = load()
     fast = audit(estimator, (X, y), epsilon=0.05)._range
     slow = audit(estimator, (X, y), epsilon=0.05, solver="cvxpy")
-    V = slow._directions(X[:3])
+    V = slow._set.scaling.directions(X[:3])
     want = slow._range(V)
     np.testing.assert_allclose(fast(V), want, atol=1e-5 * np.diff(want).max())
 
@@ -345,11 +345,11 @@ def test_boundary_models_lie_in_the_set_and_attain_the_range(name):
     estimator, load = CASES[name]
     X, y = load()
     model = audit(estimator, (X, y), epsilon=0.1)
-    level_set, V = model._level_set(), directions(model, X[:8])
-    norms, low, high = level_set.maxima(V, model._budget, tol=1e-9)
+    level_set, V = model._set.level_set, directions(model, X[:8])
+    norms, low, high = level_set.maxima(V, model._set.budget, tol=1e-9)
     bounds = model._range(V)
-    assert (bounds[:, 0] <= V @ model._baseline + 1e-9).all()
-    assert (bounds[:, 1] >= V @ model._baseline - 1e-9).all()
+    assert (bounds[:, 0] <= V @ model._set.baseline + 1e-9).all()
+    assert (bounds[:, 1] >= V @ model._set.baseline - 1e-9).all()
     for side, end in ((0, low), (1, high)):
         W = level_set.models(end.model)
         np.testing.assert_allclose(
@@ -357,7 +357,7 @@ def test_boundary_models_lie_in_the_set_and_attain_the_range(name):
         )
         for w in W:
             excess = level_set.problem.value(w) - level_set.objective
-            assert excess == pytest.approx(model._budget, rel=1e-5)
+            assert excess == pytest.approx(model._set.budget, rel=1e-5)
     assert np.isfinite(norms).all()
 
 
@@ -366,7 +366,7 @@ def test_ranges_grow_like_the_root_of_epsilon(name):
     estimator, load = CASES[name]
     X, y = load()
     model = audit(estimator, (X, y))
-    V = model._directions(X[:20])
+    V = model._set.scaling.directions(X[:20])
     small, large, huge = (np.diff(model._range(V, e)) for e in (1e-10, 1e-8, 1e-2))
     np.testing.assert_allclose(large / small, 10, rtol=2e-2)
     assert (huge > large).all()
@@ -377,8 +377,11 @@ def test_ranges_grow_with_epsilon(name):
     estimator, load = CASES[name]
     X, y = load()
     model = audit(estimator, (X, y))
-    V = model._directions(X[:4])
-    inner, outer = model._range(V), model._range(V, 2 * model._budget)
+    V = model._set.scaling.directions(X[:4])
+    inner, outer = (
+        model._range(V),
+        model._range(V, 2 * model._set.budget),
+    )
     assert (outer[:, 0] < inner[:, 0]).all() and (outer[:, 1] > inner[:, 1]).all()
 
 
@@ -395,7 +398,10 @@ def test_weights_are_repeated_rows():
         V = directions(weighted, X[:10])
         W = directions(repeated, X[:10])
         np.testing.assert_allclose(
-            weighted._range(V), repeated._range(W), rtol=1e-6, atol=1e-8
+            weighted._range(V),
+            repeated._range(W),
+            rtol=1e-6,
+            atol=1e-8,
         )
 
 
@@ -424,9 +430,9 @@ def test_the_slow_way_under_an_l1_penalty_gives_the_same_answer():
         estimator, load = CASES[name]
         X, y = load()
         model = audit(estimator, (X, y), epsilon=0.05)
-        level_set = model._level_set()
-        U, _ = level_set.whitened_directions(model._directions(X[:6]))
-        solver = L1Maximiser(level_set.data, np.sqrt(2 * model._budget), 1e-9, 60)
+        level_set = model._set.level_set
+        U, _ = level_set.whitened_directions(model._set.scaling.directions(X[:6]))
+        solver = L1Maximiser(level_set.data, np.sqrt(2 * model._set.budget), 1e-9, 60)
         np.testing.assert_allclose(
             solver.one_by_one(U).value, solver.continuation(U).value, rtol=1e-7
         )
@@ -511,15 +517,15 @@ def flowers():
 def test_largest_probabilities_agree_with_cvxpy(flowers):
     model, X, _ = flowers
     bounds, inner = model.predict_proba_range(X, return_inner=True)
-    level_set = model._level_set()
+    level_set = model._set.level_set
     objective, w, _ = state_objective(level_set.problem)
-    V, compared = model._directions(X), 0
+    V, compared = model._set.scaling.directions(X), 0
     for i in range(0, 150, 12):
         k = i % 3
         F = cp.reshape(w, (3, 3), order="F").T @ V[i]
         statement = cp.Problem(
             cp.Maximize(F[k] - cp.log_sum_exp(F)),
-            [objective <= level_set.objective + model._budget],
+            [objective <= level_set.objective + model._set.budget],
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -539,13 +545,13 @@ def test_largest_probabilities_agree_with_cvxpy(flowers):
 
 def test_models_of_the_set_stay_within_the_ranges(flowers):
     model, X, _ = flowers
-    level_set, rng = model._level_set(), np.random.default_rng(0)
+    level_set, rng = model._set.level_set, np.random.default_rng(0)
     U = rng.normal(size=(400, level_set.whiten.shape[1]))
-    U *= np.sqrt(2 * model._budget) / np.linalg.norm(U, axis=1)[:, None]
+    U *= np.sqrt(2 * model._set.budget) / np.linalg.norm(U, axis=1)[:, None]
     gap = level_set.data.evaluate(U)[0]
-    U *= np.minimum(1.0, model._budget / gap)[:, None]  # convex along the ray
+    U *= np.minimum(1.0, model._set.budget / gap)[:, None]  # convex along the ray
     W = level_set.models(U).reshape(400, 3, 3)
-    F = np.einsum("mkp,ip->mik", W, model._directions(X))
+    F = np.einsum("mkp,ip->mik", W, model._set.scaling.directions(X))
     P, bounds = softmax(F, axis=2), model.predict_proba_range(X)
     assert (bounds[..., 0] <= P.min(axis=0) + 1e-12).all()
     assert (P.max(axis=0) <= bounds[..., 1] + 1e-12).all()
@@ -574,9 +580,9 @@ def test_conflicts_are_won_by_a_model_of_the_set(flowers):
 
 def test_the_slow_ways_of_a_multinomial_set(flowers):
     model, X, _ = flowers
-    level_set, V = model._level_set(), model._directions(X[::10])
-    fast = largest_probabilities(level_set, V, model._budget, tol=1e-6, max_iter=60)
-    slow = largest_probabilities(level_set, V, model._budget, tol=1e-6, max_iter=1)
+    level_set, V = model._set.level_set, model._set.scaling.directions(X[::10])
+    fast = largest_probabilities(level_set, V, model._set.budget, tol=1e-6, max_iter=60)
+    slow = largest_probabilities(level_set, V, model._set.budget, tol=1e-6, max_iter=1)
     np.testing.assert_allclose(fast, slow, rtol=1e-7)
 
 
@@ -702,10 +708,10 @@ def test_wide_sparse_tables_agree_with_dense_ones(name, monkeypatch):
     with pytest.raises(ValueError, match="range_error"):
         wide.range_error(csr_array(X))
     if name == "logistic":
-        level_set = wide._level_set()
-        V = wide._directions(csr_array(X[:3])).toarray()
-        norms, _, high = level_set.maxima(V, wide._budget)
-        tau = np.sqrt(2 * wide._budget)
+        level_set = wide._set.level_set
+        V = wide._set.scaling.directions(csr_array(X[:3])).toarray()
+        norms, _, high = level_set.maxima(V, wide._set.budget)
+        tau = np.sqrt(2 * wide._set.budget)
         for v, norm, value in zip(V, norms, high.value, strict=True):
             slow = level_set._bracketed(v / level_set.scale / norm, tau)
             assert slow.value[0] == pytest.approx(value, rel=1e-7)
@@ -817,7 +823,7 @@ def test_questions_for_two_classes_are_named(flowers):
 def test_a_refit_forgets_the_classes():
     model = RashomonClassifier(LinearSVC(C=0.1)).fit(*iris())
     with pytest.raises(ValueError, match="audits in estimators_"):
-        model._level_set()
+        model._set.level_set
     X, y = cancer()
     model.fit(X, y)
     assert model.estimators_ is None

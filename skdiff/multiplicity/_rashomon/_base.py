@@ -1,33 +1,32 @@
 """What classifier and regressor share: the level set, its ranges, its report."""
 
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array, hstack, issparse
+from scipy.sparse import issparse
 from scipy.stats import binomtest
 from sklearn.base import (
     BaseEstimator,
+    ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     MetaEstimatorMixin,
     TransformerMixin,
 )
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_array, column_or_1d
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import HasMethods, Interval, StrOptions, check_sample_weight
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.plotting import require_pandas
-from skdiff._base.validation import refuse_dates
+from skdiff._base.validation import check_X, check_X_y, require_y
+from skdiff.multiplicity._rashomon import _linear_models as linear
 from skdiff.multiplicity._rashomon._measures import MeasuresMixin
-from skdiff.multiplicity._sets import _linear_models as linear
-from skdiff.multiplicity._sets._fit import (
-    LARGEST_DENSE,
-    fit_level_set,
-    level_set_class,
-    likelihood_budget,
-    make_problem,
-)
+from skdiff.multiplicity._sets._fit import FittedSet, Settings, fit_level_set
+from skdiff.multiplicity._sets._scaling import LARGEST_DENSE
+from skdiff.multiplicity._sets._tolerance import Tolerance
 
 
 class BaseRashomon(
@@ -58,11 +57,7 @@ class BaseRashomon(
                 f"epsilon={self.epsilon} must be below 1: with epsilon_type="
                 f"{self.epsilon_type!r} it is one minus the confidence level."
             )
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but "
-                "the target y is None."
-            )
+        require_y(self, y)
         steps, _, inner, frozen = linear.split(self.estimator, default, kind)
         X, y = self._check(X, y, steps, reset=True)
         if sample_weight is not None:
@@ -91,37 +86,61 @@ class BaseRashomon(
     def _audit(self, model, features, y, target, classes, sample_weight):
         """Return the attributes of one level set."""
         weight = linear.combined_weight(sample_weight, model, y, len(target))
-        return fit_level_set(self, model, features, target, weight)
+        goal = linear.objective_of(model, weight.sum(), len(weight))
+        tolerance = Tolerance(
+            self.epsilon,
+            self.epsilon_type,
+            self.level,
+            self.random_state,
+            stratified=isinstance(self, ClassifierMixin),
+        )
+        start = linear.parameters(model)
+        found = fit_level_set(goal, features, target, weight, start, tolerance)
+        self._warn_mismatch(found, model)
+        coef, intercept = found.coefficients()
+        if classes is None:
+            coef, intercept = coef[0], float(intercept[0])
+        best = found.level_set.objective
+        return {
+            "_packed": found.pack(),
+            "_live": {"set": found},
+            "coef_": coef,
+            "intercept_": intercept,
+            "hessian_": found.hessian(),
+            "objective_": best * found.loss_unit,
+            "epsilon_": found.budget * found.loss_unit,
+            "n_iter_": max(1, found.level_set.n_iter),
+        }
+
+    def _warn_mismatch(self, found, model):
+        """Warn where the user's model is not at its optimum."""
+        best, off = found.level_set.objective, found.start_gap
+        scale = self.epsilon if self.epsilon_type == "relative" else 0.01
+        if off > max(self.tol, 1e-2) * scale * best + 1e-12:
+            warnings.warn(
+                f"{type(model).__name__} stopped {off:.2g} above the best objective "
+                f"{best:.4g}; the audit is centred at the refined optimum. Lower its "
+                "tol or raise its max_iter to make them agree.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
 
     # --- data -----------------------------------------------------------------------
 
     def _check(self, X, y, steps, *, reset):
         """Check X for the linear model itself, or leave that to the pipeline."""
+        how = {"skip_check_array": True}
         if steps is None:
-            refuse_dates(X)
-            keywords = {
+            how = {
                 "accept_sparse": ["csr", "csc", "coo"],
                 "dtype": np.float64,
                 "order": "C",
-                "reset": reset,
             }
-            if y is None:
-                return validate_data(self, X, **keywords), None
-            return validate_data(
-                self, X, y, y_numeric=self._numeric, multi_output=False, **keywords
-            )
-        if y is None:
-            return validate_data(self, X, skip_check_array=True, reset=reset), None
-        y = column_or_1d(y, warn=True)
-        X = validate_data(self, X, skip_check_array=True, reset=reset)
-        if not hasattr(X, "shape"):
-            X = np.asarray(X)
-        if X.shape[0] != len(y):
-            raise ValueError(
-                "Found input variables with inconsistent numbers of samples: "
-                f"{[X.shape[0], len(y)]}"
-            )
-        return X, y
+        if not reset:
+            return check_X(self, X, reset=False, **how), None
+        if steps is None:
+            how |= {"y_numeric": self._numeric, "multi_output": False}
+        return check_X_y(self, X, y, **how)
 
     def _features(self, X, steps):
         """Columns as the linear model sees them: dense, but for wide sparse tables."""
@@ -132,10 +151,10 @@ class BaseRashomon(
         return X.toarray() if issparse(X) and narrow else X
 
     def _query(self, X):
-        """Rows as directions in the scaled coordinates of the solver."""
+        """Rows as functionals of the solver's coefficients."""
         features = self._query_features(X)
         self._two_classes()
-        return self._directions(features)
+        return self._set.scaling.directions(features)
 
     def _two_classes(self):
         """Refuse what has no one answer a row for three classes and more."""
@@ -155,44 +174,21 @@ class BaseRashomon(
         X, _ = self._check(X, None, inner, reset=False)
         return self._features(X, inner)
 
-    def _directions(self, X):
-        if self._wide:
-            V = csr_array(X) @ diags_array(1.0 / self._scale)
-            ones = np.ones((V.shape[0], 1))
-            return csr_array(hstack([V, ones])) if self._intercept else V.tocsr()
-        if issparse(X):
-            X = X.toarray()
-        V = (X - self._shift) / self._scale
-        return np.column_stack([V, np.ones(len(V))]) if self._intercept else V
-
-    def _coefficient_directions(self):
-        d = len(self._scale)
-        if self._wide:  # wide sparse tables are never centred
-            scale = np.append(self._scale, 1.0) if self._intercept else self._scale
-            return csr_array(diags_array(1.0 / scale))
-        V = np.diag(1.0 / self._scale)
-        if not self._intercept:
-            return V
-        V = np.column_stack([V, np.zeros(d)])
-        return np.vstack([V, np.append(-self._shift / self._scale, 1.0)])
-
-    def _level_set(self):
-        """The level set, rebuilt from arrays once after a fit or a load."""
-        if self._data is None:
+    @property
+    def _set(self):
+        """The fitted set, rebuilt from arrays once after a load."""
+        if self._packed is None:
             raise ValueError(
-                "A one-vs-rest model of three classes or more has one set a class: "
-                "ask the audits in estimators_."
+                "A one-vs-rest model of three classes or more has one set per class: "
+                "use the audits in estimators_."
             )
-        if "level_set" not in self._live:
-            problem = make_problem(self._data, self._loss_name, self._loss_params)
-            found = level_set_class(problem).restore(problem, **self._whitening)
-            self._live["level_set"] = found
-        return self._live["level_set"]
+        if "set" not in self._live:
+            self._live["set"] = FittedSet.unpack(self._packed)
+        return self._live["set"]
 
     @property
-    def _wide(self):
-        """Whether the table is sparse and too wide to be made dense."""
-        return isinstance(self._data["X"], tuple)
+    def _settings(self):
+        return Settings(self.tol, self.max_iter, self.n_jobs, self.solver == "cvxpy")
 
     def __getstate__(self):
         """Leave out what is rebuilt."""
@@ -200,34 +196,16 @@ class BaseRashomon(
         return {key: value for key, value in state.items() if key != "_live"}
 
     def __setstate__(self, state):
-        """Take arrays; the level set is whitened again by the first question."""
+        """Take arrays; the level set is rebuilt when it is first used."""
         super().__setstate__(state)
-        if "_data" in state:
+        if "_packed" in state:
             self._live = {}
 
     # --- ranges ---------------------------------------------------------------------
 
-    def _range(self, V, epsilon=None):
-        """Range (m, 2) of ``V w``, in the units of the solver's target."""
-        budget = self._budget if epsilon is None else epsilon
-        level_set = self._level_set()
-        if issparse(V):
-            unique, back = V, np.arange(V.shape[0])
-        else:
-            unique, back = np.unique(V, axis=0, return_inverse=True)
-        if self.solver == "cvxpy":
-            from skdiff.multiplicity._sets._statement import extremes
-
-            return extremes(level_set, unique, budget)[0][back.ravel()]
-        norms, low, high = level_set.maxima(
-            unique, budget, tol=self.tol, max_iter=self.max_iter, n_jobs=self.n_jobs
-        )
-        middle = unique @ level_set.center
-        with np.errstate(invalid="ignore"):  # a norm may be infinite
-            low, high = norms * low.value, norms * high.value
-        bounds = np.column_stack([middle - low, middle + high])
-        bounds[norms == 0] = middle[norms == 0, None]
-        return bounds[back.ravel()]
+    def _range(self, V, budget=None):
+        """Range (m, 2) of the functionals V, in the units of the solver's target."""
+        return self._set.range(V, self._settings, budget)
 
     def decision_range(self, X):
         """Return the range of the linear predictor over all nearly optimal models.
@@ -243,7 +221,8 @@ class BaseRashomon(
             Smallest and largest value. Infinite where the data do not bound it: an
             unpenalised model asked about a direction that no training row spans.
         """
-        return self._range(self._query(X)) * self._unit
+        V = self._query(X)
+        return self._range(V) * self._set.scaling.unit
 
     def coef_range(self):
         """Return the range of each coefficient, the intercept last.
@@ -254,7 +233,8 @@ class BaseRashomon(
             Smallest and largest value; without an intercept ``n_features`` rows.
         """
         check_is_fitted(self)
-        return self._range(self._coefficient_directions()) * self._unit
+        V = self._set.scaling.coefficient_directions()
+        return self._range(V) * self._set.scaling.unit
 
     def functional_range(self, V):
         """Return the range of linear functionals of the coefficients.
@@ -273,14 +253,15 @@ n_features + 1)
         """
         check_is_fitted(self)
         V = check_array(V, dtype=np.float64, input_name="V")
-        base = self._coefficient_directions()
-        d = len(self._scale)
+        scaling = self._set.scaling
+        base, d = scaling.coefficient_directions(), scaling.n_features
         if V.shape[1] not in (d, base.shape[0]):
             raise ValueError(
                 f"V has {V.shape[1]} features, but the linear model has {d} "
                 "coefficients (and an intercept)."
             )
-        return self._range(V @ base[: V.shape[1]]) * self._unit
+        found = self._range(V @ base[: V.shape[1]])
+        return found * scaling.unit
 
     def boundary_models(self, X):
         """Return the models at which each row's predictor is smallest and largest.
@@ -298,18 +279,18 @@ n_features + 1)
             Their intercepts.
         """
         V = self._query(X)
-        level_set = self._level_set()
+        level_set = self._set.level_set
         # feasible to rounding, which the reported value does not need
         _, low, high = level_set.maxima(
-            V, self._budget, tol=1e-9, max_iter=self.max_iter, n_jobs=self.n_jobs
+            V, self._set.budget, **(self._settings.newton | {"tol": 1e-9})
         )
         if V.shape[0] and not low.model.shape[1]:
             raise ValueError(
-                f"The boundary models of {V.shape[0]} rows of {V.shape[1]} columns "
-                "would not fit into memory. Ask about fewer rows at a time."
+                f"The boundary models of {V.shape[0]} rows and {V.shape[1]} columns "
+                "would not fit into memory. Pass fewer rows at a time."
             )
         W = np.stack([level_set.models(e.model) for e in (low, high)], axis=1)
-        return self._unscaled(W)
+        return self._set.scaling.features(W)
 
     def range_error(self, X):
         """Bound the error of :meth:`decision_range`, row by row.
@@ -329,18 +310,9 @@ n_features + 1)
             the linear predictor.
         """
         V = self._query(X)
-        errors = self._level_set().errors(
-            V, self._budget, tol=self.tol, max_iter=self.max_iter, n_jobs=self.n_jobs
-        )
-        return errors * self._unit
-
-    def _unscaled(self, W):
-        """Coefficients and intercepts in the units of the features."""
-        coef = W[..., : len(self._scale)] / self._scale * self._unit
-        if not self._intercept:
-            return coef, np.zeros(W.shape[:-1])
-        shift = (coef * self._shift).sum(axis=-1)
-        return coef, W[..., -1] * self._unit - shift
+        level_set = self._set.level_set
+        errors = level_set.errors(V, self._set.budget, **self._settings.newton)
+        return errors * self._set.scaling.unit
 
     # --- transformer ----------------------------------------------------------------
 
@@ -381,14 +353,12 @@ n_features + 1)
         super().get_feature_names_out(input_features)
         return np.array(["prediction", "low", "high", "width"], dtype=object)
 
-    def _budget_of(self, epsilon):
-        """Budget in the solver's units for another tolerance of the same kind."""
-        if self.epsilon_type in ("relative", "absolute", "cv"):
-            return self._excess + (self._budget - self._excess) * epsilon / self.epsilon
-        unit, total, d = self._epsilon_facts
-        return self._excess + likelihood_budget(
-            self.epsilon_type, epsilon, unit, total, d, self._loss_name
-        )
+    def _range_path(self, V, epsilons):
+        """Ranges (n_epsilons, m, 2) in the solver's units, at any tolerances."""
+        epsilons = np.atleast_1d(np.asarray(epsilons, dtype=np.float64))
+        if epsilons.ndim != 1 or not np.all(epsilons > 0):
+            raise ValueError(f"epsilons must be positive, got {epsilons}.")
+        return self._set.path(V, epsilons, self._settings)
 
     def report(self, X, y=None, *, groups=None, deltas=(0.05, 0.1, 0.2), epsilons=None):
         """Tabulate how arbitrary the predictions are, overall and by group.
@@ -429,12 +399,12 @@ n_features + 1)
                 pd.Series(groups), sort=True, use_na_sentinel=False
             )
             parts += [(name, codes == k) for k, name in enumerate(names)]
-        middle = self._response(V @ self._baseline * 1.0)
-        loss = None if y is None else self._row_loss_of(V @ self._baseline, y)
+        middle = self._response(V @ self._set.baseline)
+        loss = None if y is None else self._row_loss_of(V @ self._set.baseline, y)
         lines = []
         epsilons = np.atleast_1d(self.epsilon if epsilons is None else epsilons)
-        sweeps = self._range_sweep(V, epsilons)
-        for epsilon, linear_bounds in zip(epsilons, sweeps, strict=True):
+        paths = self._range_path(V, epsilons)
+        for epsilon, linear_bounds in zip(epsilons, paths, strict=True):
             for group, rows in parts:
                 lines.append(
                     {"epsilon": float(epsilon), "group": group, "n": rows.sum()}

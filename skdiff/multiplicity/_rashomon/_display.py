@@ -321,7 +321,7 @@ class ToleranceProfileDisplay:
                 top = min(top, 0.99)  # one minus a confidence level
             epsilons = np.geomspace(estimator.epsilon / 20, top, 15)
         epsilons = np.sort(np.atleast_1d(epsilons))
-        bounds = estimator._range_sweep(estimator._query(X), epsilons)
+        bounds = estimator._range_path(estimator._query(X), epsilons)
         response = estimator._response(bounds)
         if groups is not None and len(groups) != bounds.shape[1]:
             raise ValueError(
@@ -489,12 +489,13 @@ class CoefficientRangeDisplay:
         display : CoefficientRangeDisplay
             Not drawn yet.
         """
-        d = len(estimator._scale)
+        scaling = estimator._set.scaling
+        d = scaling.n_features
         bounds = estimator.coef_range()[:d]
         coef = np.ravel(estimator.coef_)
         name = "Coefficient"
         if standardize:
-            bounds, coef = bounds * estimator._scale[:, None], coef * estimator._scale
+            bounds, coef = bounds * scaling.scale[:, None], coef * scaling.scale
             name = "Coefficient for one standard deviation"
         names = _feature_names(estimator, d)
         return cls(coef, *bounds.T, names, max_features=max_features, name=name)

@@ -5,24 +5,32 @@ from numbers import Real
 import numpy as np
 from scipy.special import expit, logit
 from sklearn.base import ClassifierMixin
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
-from sklearn.utils import column_or_1d
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import Interval, fit_context
+from skdiff.multiplicity._rashomon import _linear_models as linear
 from skdiff.multiplicity._rashomon._base import BaseRashomon
 from skdiff.multiplicity._rashomon._measures import AbstentionMixin
-from skdiff.multiplicity._rashomon._multiclass import (
-    MulticlassRanges,
-    coefficient_ranges,
-    functional_ranges,
-    one_vs_rest,
-)
 from skdiff.multiplicity._rashomon._regressor import RashomonRegressor
-from skdiff.multiplicity._sets import _linear_models as linear
+from skdiff.multiplicity._sets._classes import MultinomialRanges, OneVsRestRanges
+
+#: parameters that the audits of the classes take over
+_SHARED = (
+    "epsilon",
+    "epsilon_type",
+    "level",
+    "solver",
+    "tol",
+    "max_iter",
+    "n_jobs",
+    "random_state",
+)
 
 
 def _has_probabilities(self):
@@ -215,24 +223,50 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
             model = model.estimators_[0]
             y = target.astype(int)
         if len(classes) > 2 and linear.is_one_vs_rest(model):
-            state = one_vs_rest(self, model, features, target, sample_weight)
-            return state | {"_probable": state["_parts"][0]._probable}
+            return self._audit_each(model, features, target, sample_weight)
         state = super()._audit(model, features, y, target, classes, sample_weight)
-        probable = state["_loss_name"] in ("Logistic", "Multinomial")
+        probable = state["_live"]["set"].goal.loss in ("Logistic", "Multinomial")
         return state | {"_parts": None, "_probable": probable}
+
+    def _audit_each(self, model, features, codes, sample_weight):
+        """Return the attributes of a product of binary sets, one per class."""
+        parts = []
+        pairs = linear.binary_models(model, codes.astype(np.intp), sample_weight)
+        for k, (part, weight) in enumerate(pairs):
+            given = {name: getattr(self, name) for name in _SHARED}
+            binary = type(self)(FrozenEstimator(part), **given)
+            binary.fit(features, (codes == k).astype(int), sample_weight=weight)
+            parts.append(binary)
+        hessians = [part.hessian_ for part in parts]
+        return {
+            "_parts": parts,
+            "_probable": parts[0]._probable,
+            "_packed": None,
+            "_live": {},
+            "coef_": np.concatenate([part.coef_ for part in parts]),
+            "intercept_": np.concatenate([part.intercept_ for part in parts]),
+            "objective_": np.array([part.objective_ for part in parts]),
+            "epsilon_": np.array([part.epsilon_ for part in parts]),
+            "hessian_": None if hessians[0] is None else np.stack(hessians),
+            "n_iter_": max(part.n_iter_ for part in parts),
+        }
 
     @property
     def estimators_(self):
-        """One binary audit a class of a one-vs-rest model, else None."""
+        """One binary audit per class of a one-vs-rest model, else None."""
         check_is_fitted(self)
         return self._parts
 
-    def _many(self, X):
-        """The answers for three classes or more; None for two."""
+    def _many(self):
+        """The ranges of three classes or more; None for two."""
         check_is_fitted(self)
-        if len(self.classes_) == 2:
+        K = len(self.classes_)
+        if K == 2:
             return None
-        return MulticlassRanges(self, self._query_features(X))
+        if self._parts is None:
+            return MultinomialRanges(K, self._settings, self._set)
+        sets = [part._set for part in self._parts]
+        return OneVsRestRanges(K, self._settings, sets, self._probable)
 
     def _response(self, f):
         return expit(f) if self._probable else f
@@ -245,9 +279,9 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         if unknown := set(np.unique(y).tolist()) - set(self.classes_.tolist()):
             raise ValueError(f"y has labels {sorted(unknown)} not seen in fit.")
         codes = (y == self.classes_[1]).astype(np.float64)
-        if self._loss_name != "Logistic":
+        if self._set.goal.signs:
             codes = 2.0 * codes - 1.0
-        return self._level_set().problem.loss.evaluate(f, codes)[0]
+        return self._set.level_set.problem.loss.evaluate(f, codes)[0]
 
     def _cut(self, threshold=None):
         """Where the linear predictor changes the label."""
@@ -266,7 +300,8 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
 
     def _prediction_and_range(self, X):
         V = self._query(X)
-        return self._response(V @ self._baseline), self._response(self._range(V))
+        bounds = self._range(V)
+        return self._response(V @ self._set.baseline), self._response(bounds)
 
     def decision_function(self, X):
         """Return the linear predictor of the baseline, log odds if it is logistic.
@@ -281,8 +316,10 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Of ``classes_[1]``, or of every class if there are more than two.
         """
-        many = self._many(X)
-        return self._query(X) @ self._baseline if many is None else many.scores()
+        many = self._many()
+        if many is not None:
+            return many.scores(self._query_features(X))
+        return self._query(X) @ self._set.baseline
 
     def decision_range(self, X):
         """Return the range of the linear predictor over all nearly optimal models.
@@ -299,8 +336,10 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
             classes or more, ``bounds[:, k, j]`` is the range of the margin of class k
             over class j. Infinite where the data do not bound it.
         """
-        many = self._many(X)
-        return super().decision_range(X) if many is None else many.margins()
+        many = self._many()
+        if many is not None:
+            return many.margins(self._query_features(X))
+        return super().decision_range(X)
 
     def coef_range(self):
         """Return the range of each coefficient, the intercept last.
@@ -312,9 +351,8 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
             of a multinomial model are told less their mean over the classes, which
             changes no prediction.
         """
-        check_is_fitted(self)
-        two = len(self.classes_) == 2
-        return super().coef_range() if two else coefficient_ranges(self)
+        many = self._many()
+        return super().coef_range() if many is None else many.coefficients()
 
     def functional_range(self, V):
         """Return the range of linear functionals of the coefficients.
@@ -331,9 +369,17 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         bounds : ndarray of shape (n_functionals, 2)
             Smallest and largest value.
         """
-        check_is_fitted(self)
-        two = len(self.classes_) == 2
-        return super().functional_range(V) if two else functional_ranges(self, V)
+        many = self._many()
+        if many is None:
+            return super().functional_range(V)
+        V = check_array(V, dtype=np.float64, input_name="V")
+        K, d = self.coef_.shape
+        if V.shape[1] not in (K * d, K * (d + 1)):
+            raise ValueError(
+                f"V has {V.shape[1]} features, but {K} classes have {K * d} "
+                f"coefficients or, with intercepts, {K * (d + 1)}."
+            )
+        return many.functionals(V.reshape(len(V), K, -1))
 
     @available_if(_has_probabilities)
     def predict_proba(self, X):
@@ -349,9 +395,9 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         proba : ndarray of shape (n_samples, n_classes)
             Columns follow ``classes_``.
         """
-        many = self._many(X)
+        many = self._many()
         if many is not None:
-            return many.probabilities()
+            return many.probabilities(self._query_features(X))
         f = self.decision_function(X)
         return np.column_stack([expit(-f), expit(f)])
 
@@ -410,9 +456,12 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         inner : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Attained small probabilities, with ``return_inner=True`` only.
         """
-        many = self._many(X)
+        many = self._many()
         if many is not None:
-            return many.probability_ranges(inner=return_inner)
+            features = self._query_features(X)
+            if return_inner:
+                return many.inner_probabilities(features)
+            return many.probability_ranges(features)
         bounds = expit(self.decision_range(X))
         return (bounds, bounds[:, 0].copy()) if return_inner else bounds
 
@@ -431,13 +480,13 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         conflicts : ndarray of bool of shape (n_samples,)
             True where the label is arbitrary.
         """
-        many = self._many(X)
+        many = self._many()
         if many is not None:
             if threshold is not None:
                 raise ValueError(
                     "threshold is for two classes; of more, the largest score wins."
                 )
-            return many.conflicts()
+            return many.conflicts(self._query_features(X))
         threshold = self.threshold if threshold is None else threshold
         if not isinstance(threshold, Real) or not 0 < threshold < 1:
             raise ValueError(f"threshold must be between 0 and 1, got {threshold!r}.")
@@ -464,11 +513,11 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         if delta is None:
             return float(self.conflicts(X).mean())
         self._check_delta(delta)
-        many = self._many(X)
+        many = self._many()
         if many is None:
             p, bounds = self._prediction_and_range(X)
         else:
-            p, bounds = many.columns(self._probable)
+            p, bounds = many.columns(self._query_features(X))
         reach = np.maximum(bounds[..., 1] - p, p - bounds[..., 0])
         return float((reach.reshape(len(p), -1).max(axis=1) >= delta).mean())
 
@@ -486,10 +535,10 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
             Probabilities (linear predictors where the model has none) of
             ``classes_[1]``, or of one class after the other.
         """
-        many = self._many(X)
+        many = self._many()
         if many is None:
             return super().transform(X)
-        middle, bounds = many.columns(self._probable)
+        middle, bounds = many.columns(self._query_features(X))
         width = bounds[..., 1:] - bounds[..., :1]
         return np.concatenate([middle[..., None], bounds, width], axis=2).reshape(
             len(middle), -1

@@ -13,8 +13,6 @@ from sklearn.utils.validation import check_is_fitted
 from skdiff._base.plotting import require_pandas
 from skdiff.multiplicity._sets import _sampling as sampling
 from skdiff.multiplicity._sets._discrepancy import discrepancy_bracket
-from skdiff.multiplicity._sets._level_set import LevelSet
-from skdiff.multiplicity._sets._profile import sweep
 
 # Below this share of the draws the weights say too little: hit-and-run mixes them.
 SMALLEST_SHARE = 0.1
@@ -66,21 +64,22 @@ class MeasuresMixin:
         V = self._query(X)
         delta = self._check_delta(delta)
         unique, weight = np.unique(V, axis=0, return_counts=True)
+        fitted = self._set
         bounds = self._range(unique)
-        f = unique @ self._baseline
+        f = unique @ fitted.baseline
         below, above = self._limits(f, bounds, delta)
         rows = np.isfinite(below) | np.isfinite(above)
         found = discrepancy_bracket(
-            self._level_set(),
+            fitted.level_set,
             unique[rows],
             below[rows],
             above[rows],
             weight[rows].astype(np.float64),
-            self._budget,
+            fitted.budget,
             exact=method == "exact",
             rng=check_random_state(self.random_state),
         )
-        model = self._model_at(found.model if found.lower > 0 else self._baseline)
+        model = self._model_at(found.model if found.lower > 0 else fitted.baseline)
         if method == "exact" and found.lower < found.upper:
             warnings.warn(
                 f"The search left the discrepancy between {found.lower:g} and "
@@ -131,7 +130,7 @@ class MeasuresMixin:
         last = model.steps[-1][1] if hasattr(model, "steps") else model
         while "coef_" not in vars(last):
             last = last.estimator
-        coef, intercept = self._unscaled(w)
+        coef, intercept = self._set.scaling.features(w)
         last.coef_ = np.asarray(coef).reshape(np.shape(last.coef_))
         shape = np.shape(last.intercept_)
         last.intercept_ = np.full(shape, intercept) if shape else float(intercept)
@@ -141,14 +140,13 @@ class MeasuresMixin:
         """The level set of a smooth objective; others are refused."""
         check_is_fitted(self)
         self._two_classes()
-        level_set = self._level_set()
-        if type(level_set) is not LevelSet:
+        if not self._set.smooth:
             raise ValueError(
                 f"{what} is offered for smooth losses with an L2 penalty or none, on "
                 "dense columns. Of an L1 penalty, a piecewise linear loss or a wide "
                 "sparse table ask the ranges instead."
             )
-        return level_set
+        return self._set.level_set
 
     # --- samples and volume ---------------------------------------------------------
 
@@ -184,7 +182,7 @@ class MeasuresMixin:
             weights are equal.
         """
         level_set, rng = self._bounded_set(n_samples, random_state)
-        U, weight = sampling.draw(level_set, self._budget, n_samples, rng)
+        U, weight = sampling.draw(level_set, self._set.budget, n_samples, rng)
         size = sampling.effective_size(weight)
         if size < SMALLEST_SHARE * n_samples:
             warnings.warn(
@@ -195,9 +193,9 @@ class MeasuresMixin:
             )
             U = U[rng.choice(n_samples, n_samples, p=weight)]
             n_steps = max(20, U.shape[1])
-            U = sampling.hit_and_run(level_set, U, self._budget, n_steps, rng)
+            U = sampling.hit_and_run(level_set, U, self._set.budget, n_steps, rng)
             weight = np.full(n_samples, 1 / n_samples)
-        return *self._unscaled(level_set.models(U)), weight
+        return *self._set.scaling.features(level_set.models(U)), weight
 
     def log_volume(self, n_samples=4000, *, return_std=False, random_state=None):
         """Estimate the logarithm of the volume of the set, without bias.
@@ -221,8 +219,8 @@ class MeasuresMixin:
             Its standard error, only with ``return_std=True``.
         """
         level_set, rng = self._bounded_set(n_samples, random_state)
-        value, error = sampling.log_volume(level_set, self._budget, n_samples, rng)
-        value = float(value + self._log_unit())
+        value, error = sampling.log_volume(level_set, self._set.budget, n_samples, rng)
+        value = float(value + self._set.scaling.log_volume)
         return (value, error) if return_std else value
 
     def log_volume_ratio(
@@ -253,19 +251,19 @@ class MeasuresMixin:
             Its standard error, only with ``return_std=True``.
         """
         level_set, rng = self._bounded_set(n_samples, random_state)
-        n_parameters = len(self._scale) + self._intercept
+        n_parameters = self._set.scaling.n_parameters
         inside, log_reference = _reference(reference, n_parameters)
-        volume, _ = sampling.log_volume(level_set, self._budget, n_samples, rng)
-        U, weight = sampling.draw(level_set, self._budget, n_samples, rng)
-        coef, intercept = self._unscaled(level_set.models(U))
-        if self._intercept:
+        volume, _ = sampling.log_volume(level_set, self._set.budget, n_samples, rng)
+        U, weight = sampling.draw(level_set, self._set.budget, n_samples, rng)
+        coef, intercept = self._set.scaling.features(level_set.models(U))
+        if self._set.scaling.intercept:
             coef = np.column_stack([coef, intercept])
         share = weight * n_samples
         hit = share * inside(coef)
         mean = hit.mean()
         if mean == 0:
             return (-np.inf, np.nan) if return_std else -np.inf
-        value = volume + self._log_unit() + np.log(mean) - log_reference
+        value = volume + self._set.scaling.log_volume + np.log(mean) - log_reference
         # the volume and the share come from draws of their own
         error = np.sqrt(np.var(hit) / mean**2 + np.var(share)) / np.sqrt(n_samples)
         return (float(value), float(error)) if return_std else float(value)
@@ -284,37 +282,7 @@ class MeasuresMixin:
         seed = self.random_state if random_state is None else random_state
         return level_set, check_random_state(seed)
 
-    def _log_unit(self):
-        """Volume in the units of the features over that in the solver's."""
-        size = len(self._scale) + self._intercept
-        return size * np.log(self._unit) - np.log(self._scale).sum()
-
     # --- many tolerances ------------------------------------------------------------
-
-    def _range_sweep(self, V, epsilons):
-        """Ranges (n_epsilons, m, 2) in the solver's units, at any tolerances."""
-        epsilons = np.atleast_1d(np.asarray(epsilons, dtype=np.float64))
-        if epsilons.ndim != 1 or not np.all(epsilons > 0):
-            raise ValueError(f"epsilons must be positive, got {epsilons}.")
-        budgets = np.array([self._budget_of(e) for e in epsilons])
-        # paths are followed in smooth sets, and from corner to corner under squared
-        # loss; other sets are asked at one tolerance at a time
-        level_set = self._level_set()
-        squared = level_set.problem.loss.quadratic and not self._wide
-        followed = type(level_set) is LevelSet or squared
-        if self.solver == "cvxpy" or len(budgets) == 1 or not followed:
-            return np.array([self._range(V, budget) for budget in budgets])
-        rising, place = np.unique(budgets, return_inverse=True)
-        unique, back = np.unique(V, axis=0, return_inverse=True)
-        bounds = sweep(
-            level_set,
-            unique,
-            rising,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            n_jobs=self.n_jobs,
-        )
-        return bounds[place][:, back.ravel()]
 
     def profile(self, X, epsilons):
         """Return the widths of the ranges for several tolerances.
@@ -333,7 +301,7 @@ class MeasuresMixin:
         widths : ndarray of shape (n_epsilons, n_samples)
             Widths in units of probability (classifier) or value (regressor).
         """
-        bounds = self._range_sweep(self._query(X), epsilons)
+        bounds = self._range_path(self._query(X), epsilons)
         response = self._response(bounds)
         return response[..., 1] - response[..., 0]
 
@@ -370,12 +338,12 @@ class AbstentionMixin:
         y = column_or_1d(y)
         if len(y) != len(V):
             raise ValueError(f"y has {len(y)} entries for {len(V)} rows of X.")
-        f = V @ self._baseline
+        f = V @ self._set.baseline
         right = self.classes_[(f > self._cut()).astype(int)] == y
         nearest = np.argsort(np.abs(f - self._cut()), kind="stable")
         lines = []
-        sweeps = self._range_sweep(V, epsilons)
-        for epsilon, bounds in zip(np.atleast_1d(epsilons), sweeps, strict=True):
+        paths = self._range_path(V, epsilons)
+        for epsilon, bounds in zip(np.atleast_1d(epsilons), paths, strict=True):
             withheld = self._on_both_sides(bounds, self.threshold)
             lines.append(
                 {

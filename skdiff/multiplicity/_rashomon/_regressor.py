@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 
 from skdiff._base.compat import fit_context
 from skdiff.multiplicity._rashomon._base import BaseRashomon
+from skdiff.multiplicity._sets._objective import LOG_LINKS
 
 
 class RashomonRegressor(RegressorMixin, BaseRashomon):
@@ -153,8 +154,9 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
         return y.astype(np.float64), None
 
     def _response(self, f):
-        log_link = self._loss_name in ("Poisson", "Gamma")
-        return np.exp(f) if log_link else f * self._unit
+        if self._set.goal.loss in LOG_LINKS:
+            return np.exp(f)
+        return f * self._set.scaling.unit
 
     def _shares(self, bounds):
         return {}
@@ -165,13 +167,14 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
         return delta
 
     def _row_loss_of(self, f, y):
-        y = np.asarray(y, dtype=np.float64) / self._unit
-        loss = self._level_set().problem.loss
-        return loss.evaluate(f, y)[0] * self._loss_unit
+        y = np.asarray(y, dtype=np.float64) / self._set.scaling.unit
+        loss = self._set.level_set.problem.loss
+        return loss.evaluate(f, y)[0] * self._set.loss_unit
 
     def _prediction_and_range(self, X):
         V = self._query(X)
-        return self._response(V @ self._baseline), self._response(self._range(V))
+        bounds = self._range(V)
+        return self._response(V @ self._set.baseline), self._response(bounds)
 
     def predict(self, X):
         """Predict by the baseline.
@@ -186,7 +189,7 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
         y : ndarray of shape (n_samples,)
             Values.
         """
-        return self._response(self._query(X) @ self._baseline)
+        return self._response(self._query(X) @ self._set.baseline)
 
     def predict_range(self, X):
         """Return the range of each prediction over the set.
@@ -201,7 +204,8 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
         bounds : ndarray of shape (n_samples, 2)
             Smallest and largest prediction.
         """
-        return self._response(self._range(self._query(X)))
+        V = self._query(X)
+        return self._response(self._range(V))
 
     def ambiguity(self, X, delta):
         """Return the share of rows whose prediction can move by at least ``delta``.

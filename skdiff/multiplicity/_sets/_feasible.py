@@ -14,7 +14,8 @@ from scipy.linalg import LinAlgError, cho_factor, solve_triangular
 from scipy.optimize import nnls
 
 from skdiff._base.typing import Array
-from skdiff.multiplicity._sets._level_set import Extremes, LevelSet, Maximiser
+from skdiff.multiplicity._sets._level_set import LevelSet
+from skdiff.multiplicity._sets._maximiser import Extremes, Maximiser
 
 YES, NO, UNKNOWN = 1, -1, 0
 

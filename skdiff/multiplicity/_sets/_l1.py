@@ -20,15 +20,9 @@ from skdiff._convex._batched import solve_systems
 from skdiff._convex._prox import soft_threshold
 from skdiff._convex._prox_newton import Penalised, prox_newton
 from skdiff.multiplicity._sets._l1_path import follow
-from skdiff.multiplicity._sets._level_set import (
-    Extremes,
-    LevelSet,
-    Maximiser,
-    Problem,
-    State,
-    UnboundedError,
-    Whitened,
-)
+from skdiff.multiplicity._sets._level_set import LevelSet, UnboundedError
+from skdiff.multiplicity._sets._maximiser import Extremes, Maximiser, State
+from skdiff.multiplicity._sets._problem import Problem, Whitened
 
 # the residual is in the metric of the diagonal, which collinear columns loosen
 STRICTER, FINEST = 1e-3, 1e-10

@@ -14,14 +14,9 @@ import numpy as np
 from skdiff._base.typing import Array
 from skdiff._convex._batched import Hessians
 from skdiff._convex._losses import Multinomial
-from skdiff.multiplicity._sets._level_set import (
-    Extremes,
-    LevelSet,
-    Maximiser,
-    Problem,
-    Whitened,
-    _chunks,
-)
+from skdiff.multiplicity._sets._level_set import LevelSet
+from skdiff.multiplicity._sets._maximiser import Extremes, Maximiser, blocks_of
+from skdiff.multiplicity._sets._problem import Problem, Whitened
 
 DESCENTS = 6  # steps of the search for small probabilities
 
@@ -217,7 +212,7 @@ def largest_probabilities(
         certain = np.linalg.norm(slope, axis=1) < 1e-13
         logs[certain, k] = value[certain]
         rows = np.flatnonzero(~certain)
-        for chunk in _chunks(len(rows), data.n):
+        for chunk in blocks_of(len(rows), data.n):
             part = packed[rows[chunk]]
             U, mu = solver.start(part, np.full(len(part), solver.tau))
             logs[rows[chunk], k] = solver.solve(part, U, mu).value
@@ -260,7 +255,7 @@ def small_probabilities(
                 break
             V1 = direction[go] / size[go, None]
             model = np.empty_like(V1)
-            for chunk in _chunks(len(V1), data.n):
+            for chunk in blocks_of(len(V1), data.n):
                 mu = np.full(len(chunk), solver.tau)
                 step = solver.solve(V1[chunk], solver.tau * V1[chunk], mu)
                 model[chunk] = _within(data, step, budget)

@@ -17,7 +17,9 @@ from scipy.optimize import linprog
 from skdiff._base.typing import Array
 from skdiff._convex._losses import EpsilonInsensitive, Hinge, Loss, Pinball
 from skdiff.multiplicity._sets._l1 import L1LevelSet
-from skdiff.multiplicity._sets._level_set import Extremes, Problem, UnboundedError
+from skdiff.multiplicity._sets._level_set import UnboundedError
+from skdiff.multiplicity._sets._maximiser import Extremes
+from skdiff.multiplicity._sets._problem import Problem
 
 #: a given model this close to the optimum is one of the optima
 TIE = 1e-9

@@ -1,4 +1,4 @@
-"""Ranges at many tolerances in one sweep, each started from the one before."""
+"""Ranges at many tolerances along one path, each started from the one before."""
 
 from typing import Any
 
@@ -6,14 +6,15 @@ import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
 from skdiff._base.typing import Array
-from skdiff.multiplicity._sets._level_set import Extremes, LevelSet, Maximiser
+from skdiff.multiplicity._sets._level_set import LevelSet
+from skdiff.multiplicity._sets._maximiser import Extremes, Maximiser
 
 # Where the tangent leaves more than this residual, the start from the centre is tried.
 _FAR = 0.2
 _POINTS = 4  # of a polynomial along the path
 
 
-def sweep(
+def path(
     level_set: LevelSet,
     V: Array,
     budgets: Array,
@@ -30,7 +31,7 @@ def sweep(
         half = taus[:, None] * norms
         low, high = -half, half
     else:
-        block_of = _sweep_block if level_set.differentiable else _corners
+        block_of = _path_block if level_set.differentiable else _corners
         step = max(8, 100_000 // max(level_set.data.n, 1))
         blocks = [U[k : k + step] for k in range(0, len(U), step)]
         parallel = Parallel(n_jobs=n_jobs, prefer="threads")
@@ -44,7 +45,7 @@ def sweep(
     return bounds
 
 
-def _sweep_block(
+def _path_block(
     level_set: LevelSet, V: Array, taus: Array, tol: float, max_iter: int
 ) -> Array:
     """Values (n_taus, m, 2) of the maxima of ``-V`` and ``V``.

@@ -15,7 +15,9 @@ from scipy.sparse import diags_array, issparse
 from skdiff._base.typing import Array
 from skdiff._convex._krylov import Product, pcg_rows
 from skdiff._convex._newton import newton_krylov
-from skdiff.multiplicity._sets._level_set import Extremes, Problem, UnboundedError
+from skdiff.multiplicity._sets._level_set import UnboundedError
+from skdiff.multiplicity._sets._maximiser import Extremes
+from skdiff.multiplicity._sets._problem import Problem
 
 CELLS = 2_000_000  # numbers of a block of directions, in rows or in columns
 MODELS_UP_TO = 60_000_000  # numbers of boundary models that are kept

@@ -2,11 +2,11 @@
 
 import copy
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 import sklearn
-from sklearn.base import clone
+from scipy.sparse import issparse
+from sklearn.base import ClassifierMixin, clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import (
@@ -33,6 +33,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC, LinearSVC, LinearSVR
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
+
+from skdiff.multiplicity._sets._objective import MARGIN_LOSSES, Objective
 
 LOGISTIC = (LogisticRegression, LogisticRegressionCV)
 CLASSIFIERS = (*LOGISTIC, LinearSVC, SGDClassifier, OneVsRestClassifier)
@@ -77,38 +79,6 @@ SGD_REGRESSOR_LOSSES = {
     "epsilon_insensitive": "EpsilonInsensitive",
     "squared_epsilon_insensitive": "SquaredEpsilonInsensitive",
 }
-#: power of the target's unit in each loss; the others have no unit
-DEGREE = {
-    "Squared": 2,
-    "Huber": 2,
-    "SquaredEpsilonInsensitive": 2,
-    "Pinball": 1,
-    "EpsilonInsensitive": 1,
-}
-#: losses that are minus a log likelihood, so that likelihood ratios mean something
-LIKELIHOODS = {"Logistic", "Multinomial", "Squared", "Poisson", "Gamma"}
-
-
-class Objective(NamedTuple):
-    """What a linear model minimises, per unit of weight."""
-
-    loss: str  # name of a class of skdiff._convex._losses
-    alpha: float  # strength of ||w||^2 / 2
-    intercept_alpha: float  # the same for the intercept
-    fit_intercept: bool
-    lasso: float = 0.0  # strength of ||w||_1
-    intercept_lasso: float = 0.0
-    params: dict = {}  # arguments of the loss, in units of the target
-
-    @property
-    def degree(self):
-        """Power of the target's unit in the objective."""
-        return DEGREE.get(self.loss, 0)
-
-    @property
-    def penalised_intercept(self):
-        """Whether moving the origin of the features changes the model."""
-        return bool(self.intercept_alpha or self.intercept_lasso)
 
 
 def split(estimator, default, kind):
@@ -164,6 +134,13 @@ def fitted(inner, frozen, X, y, sample_weight):
             return inner.fit(X, y, sample_weight=sample_weight)
 
 
+def parameters(model):
+    """Coefficients (K, d) and intercepts (K,) of a fitted model."""
+    coef = model.coef_
+    coef = np.atleast_2d(coef.toarray() if issparse(coef) else coef)
+    return coef, np.broadcast_to(np.ravel(model.intercept_), len(coef))
+
+
 # --- objectives -------------------------------------------------------------------
 
 
@@ -181,7 +158,9 @@ def objective_of(model, total, n):
         raise ValueError("estimator with positive=True is not supported.")
     for kinds, reader in _READERS:
         if isinstance(model, kinds):
-            return reader(model, total, n)
+            goal = reader(model, total, n)
+            labels = goal.loss == "Squared" and isinstance(model, ClassifierMixin)
+            return goal._replace(signs=labels or goal.loss in MARGIN_LOSSES)
     raise TypeError(f"no objective is known of {type(model).__name__}")
 
 
