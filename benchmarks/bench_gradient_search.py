@@ -55,7 +55,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 from sklearn.svm import SVC, SVR
 
-from skdiff.model_selection import Continuous, GradientSearchCV, WeightedRidge
+from skdiff.linear_model import WeightedRidge
+from skdiff.model_selection import Continuous, GradientSearchCV
 
 POINTS = 30
 

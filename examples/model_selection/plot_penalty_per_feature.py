@@ -20,14 +20,12 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skdiff.model_selection import (
-    Continuous,
-    GradientSearchCV,
-    GradientSearchDisplay,
+from skdiff.linear_model import (
     WeightedElasticNet,
     WeightedLogisticRegression,
     WeightedRidge,
 )
+from skdiff.model_selection import Continuous, GradientSearchCV, GradientSearchDisplay
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 interval = Continuous(1e-2, 1e5, per="feature")

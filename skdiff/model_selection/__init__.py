@@ -1,21 +1,16 @@
 """Choosing hyperparameters and models."""
 
-from skdiff.model_selection import _inner_kernel as _inner_kernel
-from skdiff.model_selection import _inner_network as _inner_network
-from skdiff.model_selection import _inner_svm as _inner_svm
-from skdiff.model_selection._check_hypergradient import check_hypergradient
-from skdiff.model_selection._gradient_display import GradientSearchDisplay
-from skdiff.model_selection._gradient_search import GradientSearchCV
-from skdiff.model_selection._inner import InnerProblem, inner_problem
+from importlib import import_module
+
+from skdiff._convex._inner._problem import InnerProblem
+from skdiff.model_selection._gradient._check import check_hypergradient
+from skdiff.model_selection._gradient._display import GradientSearchDisplay
+from skdiff.model_selection._gradient._estimator import GradientSearchCV
+from skdiff.model_selection._gradient._inner import inner_problem
+from skdiff.model_selection._gradient._space import Continuous
 from skdiff.model_selection._sampled._hyperband._estimator import HyperbandSearchCV
 from skdiff.model_selection._sampled._quantile._estimator import (
     ConformalQuantileSearchCV,
-)
-from skdiff.model_selection._space import Continuous
-from skdiff.model_selection._weighted import (
-    WeightedElasticNet,
-    WeightedLogisticRegression,
-    WeightedRidge,
 )
 
 __all__ = [
@@ -25,9 +20,15 @@ __all__ = [
     "GradientSearchDisplay",
     "HyperbandSearchCV",
     "InnerProblem",
-    "WeightedElasticNet",
-    "WeightedLogisticRegression",
-    "WeightedRidge",
     "check_hypergradient",
     "inner_problem",
 ]
+
+# their home is linear_model; code that finds them here goes on working
+_MOVED = ("WeightedElasticNet", "WeightedLogisticRegression", "WeightedRidge")
+
+
+def __getattr__(name):
+    if name in _MOVED:
+        return getattr(import_module("skdiff.linear_model"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,7 +13,7 @@ from skdiff._base.validation import (
     require_y,
     split_validation,
 )
-from skdiff.model_selection import WeightedRidge
+from skdiff.linear_model import WeightedRidge
 
 DAYS = pd.Series(pd.date_range("2020-01-01", periods=5))
 DATES = {

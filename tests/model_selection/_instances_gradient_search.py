@@ -1,7 +1,8 @@
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC
 
-from skdiff.model_selection import Continuous, WeightedRidge
+from skdiff.linear_model import WeightedRidge
+from skdiff.model_selection import Continuous
 from skdiff.neural_network import AnyLossClassifier
 
 QUICK = {
@@ -41,7 +42,4 @@ QUICK = {
             "max_iter": 5,
         },
     ],
-    "WeightedElasticNet": [{"alpha": 0.01}, {"alpha": 0.01, "l1_ratio": 0.5}],
-    "WeightedLogisticRegression": [{}, {"class_weight": "balanced"}],
-    "WeightedRidge": [{}, {"fit_intercept": False}],
 }

@@ -29,14 +29,16 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC, LinearSVR
 from sklearn.tree import DecisionTreeRegressor
 
+from skdiff.linear_model import (
+    WeightedElasticNet,
+    WeightedLogisticRegression,
+    WeightedRidge,
+)
 from skdiff.model_selection import (
     Continuous,
     GradientSearchCV,
     GradientSearchDisplay,
     InnerProblem,
-    WeightedElasticNet,
-    WeightedLogisticRegression,
-    WeightedRidge,
     check_hypergradient,
     inner_problem,
 )
@@ -426,7 +428,7 @@ def test_nested_and_parallel_use(diabetes):
     assert np.all(scores > 0.2)
     # threads over folds, once folds are slow
     serial = clone(search).fit(X, y)
-    from skdiff.model_selection import _evaluate
+    from skdiff.model_selection._gradient import _evaluate
 
     before, _evaluate.WORTH_A_THREAD = _evaluate.WORTH_A_THREAD, 0.0
     try:

@@ -11,15 +11,13 @@ from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge
 from sklearn.model_selection import PredefinedSplit
 from sklearn.svm import LinearSVC, LinearSVR
 
-from skdiff.model_selection import (
-    Continuous,
-    GradientSearchCV,
+from skdiff.linear_model import (
     WeightedElasticNet,
     WeightedLogisticRegression,
     WeightedRidge,
-    check_hypergradient,
 )
-from skdiff.model_selection._inner_network import (
+from skdiff.model_selection import Continuous, GradientSearchCV, check_hypergradient
+from skdiff.model_selection._gradient._inner._network import (
     NetworkProblem,
     largest_eigenvalue,
     neumann,

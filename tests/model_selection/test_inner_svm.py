@@ -30,13 +30,17 @@ from sklearn.svm import SVC, SVR, NuSVC
 from skdiff.model_selection import (
     Continuous,
     GradientSearchCV,
-    _inner_svm,
     check_hypergradient,
     inner_problem,
 )
-from skdiff.model_selection._criteria import pair_scores, raw_prediction
-from skdiff.model_selection._kinked import quadratics
-from skdiff.model_selection._support_vectors import Machine, descend, polish
+from skdiff.model_selection._gradient._criteria import pair_scores, raw_prediction
+from skdiff.model_selection._gradient._inner import _svm as _inner_svm
+from skdiff.model_selection._gradient._inner._support_vectors import (
+    Machine,
+    descend,
+    polish,
+)
+from skdiff.model_selection._gradient._outer._quadratics import quadratics
 
 C, GAMMA = Continuous(1e-2, 1e2), Continuous(1e-2, 1.0)
 EACH = Continuous(1e-2, 1.0, per="feature")

@@ -10,8 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skdiff.model_selection import Continuous, GradientSearchCV, check_hypergradient
-from skdiff.model_selection._evaluate import Evaluator
-from skdiff.model_selection._leave_one_out import LeaveOneOutEvaluator
+from skdiff.model_selection._gradient._evaluate import Evaluator
+from skdiff.model_selection._gradient._leave_one_out import LeaveOneOutEvaluator
 
 ALPHA = {"alpha": Continuous(1e-2, 1e4)}
 
@@ -33,7 +33,8 @@ def test_it_is_the_search_over_the_folds(monkeypatch, intercept, n, d, n_targets
     fast = clone(search).fit(X, y)
     assert check_hypergradient(search, X, y) < 1e-6
     monkeypatch.setattr(
-        "skdiff.model_selection._task.leave_one_out", lambda *args: None
+        "skdiff.model_selection._gradient._combination.leave_one_out",
+        lambda *args: None,
     )
     slow = clone(search).fit(X, y)
     np.testing.assert_allclose(

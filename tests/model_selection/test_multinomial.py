@@ -7,13 +7,8 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, StratifiedKFold
 
-from skdiff.model_selection import (
-    Continuous,
-    GradientSearchCV,
-    check_hypergradient,
-)
-from skdiff.model_selection._inner_logistic import MultinomialLogistic
-from skdiff.model_selection._multinomial import (
+from skdiff._convex._inner._logistic import MultinomialLogistic
+from skdiff._convex._newton_multinomial import (
     Curvature,
     Preconditioner,
     Rows,
@@ -23,6 +18,7 @@ from skdiff.model_selection._multinomial import (
     solve_exactly,
     with_penalty,
 )
+from skdiff.model_selection import Continuous, GradientSearchCV, check_hypergradient
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +168,9 @@ def test_the_hypergradient_of_a_large_system(digits):
 
 def test_threads_change_nothing(digits, monkeypatch):
     X, y = digits
-    monkeypatch.setattr("skdiff.model_selection._evaluate.WORTH_A_THREAD", 0.0)
+    monkeypatch.setattr(
+        "skdiff.model_selection._gradient._evaluate.WORTH_A_THREAD", 0.0
+    )
     found = [
         GradientSearchCV(
             LogisticRegression(),

@@ -6,14 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from skdiff.model_selection._bilevel import (
+from skdiff.model_selection._gradient._outer._hoag_maid import (
     SCHEDULES,
     Constants,
     error_bound,
     hoag,
     maid,
 )
-from skdiff.model_selection._outer import descend, lbfgs, root
+from skdiff.model_selection._gradient._outer._lbfgs import descend, lbfgs
+from skdiff.model_selection._gradient._outer._root import root
 
 
 def count(function):

@@ -16,16 +16,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC, LinearSVR
 
-from skdiff.model_selection import (
-    Continuous,
-    GradientSearchCV,
+from skdiff._convex._inner._linear import Balanced
+from skdiff.linear_model import (
     WeightedElasticNet,
     WeightedLogisticRegression,
     WeightedRidge,
 )
-from skdiff.model_selection._bilevel import maid
-from skdiff.model_selection._evaluate import FoldOracle
-from skdiff.model_selection._inner_linear import Balanced
+from skdiff.model_selection import Continuous, GradientSearchCV
+from skdiff.model_selection._gradient._evaluate import FoldOracle
+from skdiff.model_selection._gradient._outer._hoag_maid import maid
 
 TRAIN, N = 30, 45
 HALF = PredefinedSplit(np.repeat([-1, 0], [TRAIN, N - TRAIN]))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skdiff.model_selection._trail import Trail
+from skdiff.model_selection._gradient._warm_starts import Trail
 
 
 def trail(points, path):

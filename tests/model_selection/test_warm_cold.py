@@ -17,16 +17,18 @@ from sklearn.model_selection import PredefinedSplit
 from sklearn.preprocessing import scale
 from sklearn.svm import LinearSVC, LinearSVR
 
+from skdiff.linear_model import (
+    WeightedElasticNet,
+    WeightedLogisticRegression,
+    WeightedRidge,
+)
 from skdiff.model_selection import (
     Continuous,
     GradientSearchCV,
     InnerProblem,
-    WeightedElasticNet,
-    WeightedLogisticRegression,
-    WeightedRidge,
     inner_problem,
 )
-from skdiff.model_selection._inner_network import neumann
+from skdiff.model_selection._gradient._inner._network import neumann
 
 # --- 1. strongly convex: a warm start changes time, never the answer ------------------
 

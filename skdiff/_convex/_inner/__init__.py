@@ -1,0 +1,1 @@
+"""Training problems with their derivatives in the hyperparameters."""

@@ -1,0 +1,1 @@
+"""Linear models with a penalty per feature."""

@@ -1,0 +1,55 @@
+"""Training problems of linear models with a penalty per feature."""
+
+from scipy import sparse
+
+from skdiff._convex._inner._lasso import ElasticNetProblem
+from skdiff._convex._inner._linear import SquaredRows
+from skdiff._convex._inner._logistic import logistic_kind
+from skdiff._convex._inner._problem import InnerProblem
+from skdiff._convex._inner._ridge import GramRidge, SparseRidge
+
+
+class WeightedRidgeProblem(InnerProblem):
+    """A penalty a feature."""
+
+    parameters = {
+        "alpha": (None, "feature", "group"),
+        "sample_weight": ("sample", "group"),
+    }
+    #: low ends of what is searched, by name
+    lowest: dict = {}
+
+    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+        """Take the rows of one fold."""
+        if "sample_weight" in self.lowest:
+            problem = SquaredRows(self.estimator)
+        elif sparse.issparse(X):
+            problem = SparseRidge(self.estimator)
+        else:
+            problem = GramRidge(self.estimator)
+        return problem.bind(X, y, sample_weight=sample_weight, X_val=X_val)
+
+
+class WeightedElasticNetProblem(ElasticNetProblem):
+    """A penalty a feature."""
+
+    parameters = {
+        "alpha": (None, "feature", "group"),
+        "l1_ratio": (None,),
+        "sample_weight": ("sample", "group"),
+    }
+
+
+class WeightedLogisticProblem(InnerProblem):
+    """A penalty a feature, or a coefficient."""
+
+    parameters = {
+        "C": (None, "feature", "group", "coefficient"),
+        "sample_weight": ("sample", "group"),
+    }
+
+    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+        """Take the rows of one fold."""
+        return logistic_kind(classes)(self.estimator).bind(
+            X, y, sample_weight=sample_weight, X_val=X_val, classes=classes
+        )

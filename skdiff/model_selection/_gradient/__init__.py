@@ -1,0 +1,1 @@
+"""Hyperparameters by the gradient of the cross-validation score."""
