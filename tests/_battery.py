@@ -1,12 +1,12 @@
 """Bad and odd inputs, run on one estimator in a process of its own.
 
-``python -m tests._battery NAME INDEX`` prints one JSON line per case. The parent test
-reads them; a hang or a crash of the child is then a failure like any other.
+The parent test reads one outcome per case; a hang or a crash is then a failure like any
+other. ``python -m tests._battery NAME`` prints what one estimator makes of them.
 """
 
 import inspect
-import json
 import sys
+import time
 import warnings
 from tempfile import TemporaryDirectory
 
@@ -16,7 +16,7 @@ from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
 
-from tests._discovery import all_estimators, quick_instances
+from tests._discovery import instance, quick_labels
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
 # what a tag allows is no fault: these must then fit and answer
@@ -190,10 +190,14 @@ def finite_answers(model, X):
 
 
 class Battery:
-    """All cases on one estimator; ``results`` lists (case, complaint or None)."""
+    """All cases on one estimator.
 
-    def __init__(self, estimator):
-        self.estimator = estimator
+    ``send`` gets ``(case,)`` before a case and ``(case, complaint or None, processor
+    seconds)`` after it.
+    """
+
+    def __init__(self, estimator, send):
+        self.estimator, self.send = estimator, send
         self.classifier = is_classifier(estimator)
         tags = get_tags(estimator)
         self.allowed = {
@@ -204,7 +208,6 @@ class Battery:
         fit = inspect.signature(type(estimator).fit)
         self.weighted = "sample_weight" in fit.parameters
         self.X, self.y = base_table(self.classifier)
-        self.results = []
 
     def fresh(self):
         model = clone(self.estimator)
@@ -218,11 +221,13 @@ class Battery:
         return self.fresh().fit(X, y, sample_weight=weight)
 
     def judge(self, case, function):
+        self.send((case,))
+        start = time.process_time()
         try:
             complaint = function()
         except Exception as error:
             complaint = f"{type(error).__name__}: {error}"[:300]
-        self.results.append((case, complaint))
+        self.send((case, complaint, time.process_time() - start))
 
     def must_refuse(self, case, function, kinds=(ValueError, TypeError), words=()):
         def attempt():
@@ -342,16 +347,15 @@ class Battery:
                 )
 
 
-def main(name, index):
-    chosen = [e for e in quick_instances() if type(e).__name__ == name][index]
-    battery = Battery(chosen)
-    warnings.simplefilter("ignore")
-    with TemporaryDirectory() as folder:
+def run(send, label):
+    """The job: every case on the estimator of a label."""
+    battery = Battery(instance(label), send)
+    with warnings.catch_warnings(), TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
         battery.run(folder)
-    for case, complaint in battery.results:
-        print(json.dumps([case, complaint]))
 
 
 if __name__ == "__main__":
-    assert sys.argv[1] in {c.__name__ for c in all_estimators()}
-    main(sys.argv[1], int(sys.argv[2]))
+    for _label in quick_labels():
+        if _label.partition("-")[0] == sys.argv[1]:
+            run(lambda said: len(said) > 1 and print(*said, sep=" | "), _label)

@@ -1,6 +1,7 @@
 """Find every public estimator, so that no test needs a registry."""
 
 import inspect
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -9,7 +10,11 @@ from sklearn.base import BaseEstimator
 import skdiff
 from tests._instances import QUICK
 
+#: what the command line asks for: one class only, and every configuration or the first
+SELECTED = {"estimator": None, "every": True}
 
+
+@cache
 def public_names():
     """``{"family.Name": object}`` of everything the families make public."""
     names = {}
@@ -21,24 +26,45 @@ def public_names():
     return names
 
 
+@cache
+def classes():
+    """``{name: class}`` of every public estimator, in the order of family and name."""
+    found = {}
+    for _, thing in sorted(public_names().items()):
+        if (
+            inspect.isclass(thing)
+            and issubclass(thing, BaseEstimator)
+            and not inspect.isabstract(thing)
+        ):
+            found[thing.__name__] = thing
+    return found
+
+
 def all_estimators():
-    """Every public estimator class, in the order of its name."""
-    return [
-        thing
-        for _, thing in sorted(public_names().items())
-        if inspect.isclass(thing)
-        and issubclass(thing, BaseEstimator)
-        and not inspect.isabstract(thing)
-    ]
+    """Every public estimator class the command line asks for."""
+    asked = SELECTED["estimator"]
+    return [cls for name, cls in classes().items() if asked in (None, name)]
+
+
+def quick_labels():
+    """A label for each configuration of the common tests: ``Name`` or ``Name-1``."""
+    labels = []
+    for cls in all_estimators():
+        name = cls.__name__
+        count = len(QUICK.get(name, [{}])) if SELECTED["every"] else 1
+        labels += [f"{name}-{k}" if k else name for k in range(count)]
+    return labels
+
+
+def instance(label):
+    """A new estimator for a label of :func:`quick_labels`."""
+    name, _, k = label.partition("-")
+    return classes()[name](**QUICK.get(name, [{}])[int(k or 0)])
 
 
 def quick_instances():
-    """An instance for each configuration of the common tests."""
-    return [
-        cls(**arguments)
-        for cls in all_estimators()
-        for arguments in QUICK.get(cls.__name__, [{}])
-    ]
+    """An instance for each label."""
+    return [instance(label) for label in quick_labels()]
 
 
 def default_instance(cls):

@@ -16,3 +16,6 @@ for _path in sorted(HERE.glob("*/_instances_*.py")):
     QUICK |= import_module(f"tests.{_path.parent.name}.{_path.stem}").QUICK
 
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
+
+#: checks of scikit-learn that may call themselves off, and why
+SKIPPED: dict[str, str] = {}

@@ -7,7 +7,40 @@ import warnings
 import numpy as np
 import pytest
 
+from tests._child import Child
+from tests._discovery import SELECTED, instance
+
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("skdiff")
+    group.addoption("--estimator", help="run the common tests on one class only")
+    group.addoption(
+        "--one-instance",
+        action="store_true",
+        help="run the common tests on the first configuration of each class only",
+    )
+
+
+def pytest_configure(config):
+    # before any module is collected, as the parameters of tests depend on it
+    SELECTED["estimator"] = config.getoption("--estimator")
+    SELECTED["every"] = not config.getoption("--one-instance")
+
+
+@pytest.fixture
+def estimator(request):
+    """The estimator of a label; see ``tests._common.every_instance``."""
+    return instance(request.param)
+
+
+@pytest.fixture(scope="session")
+def child():
+    """The process that serves the batteries and what needs another process."""
+    child = Child()
+    yield child
+    child.stop()
 
 
 def global_state():

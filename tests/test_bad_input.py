@@ -1,35 +1,29 @@
-"""The battery of bad and odd inputs, every estimator in a process of its own."""
+"""The battery of bad and odd inputs, in the process that serves such tests."""
 
 import json
-import subprocess
-import sys
-from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from tests._discovery import quick_instances
+from tests._discovery import quick_labels
 
-CONFIGURATIONS = []
-_seen = Counter()
-for _estimator in quick_instances():
-    _name = type(_estimator).__name__
-    CONFIGURATIONS.append((_name, _seen[_name]))
-    _seen[_name] += 1
+PATIENCE = 120  # wall seconds a case may take on a crowded machine before it hangs
+LIMIT = 10  # processor seconds a case may take
 
 
-@pytest.mark.parametrize(("name", "index"), CONFIGURATIONS)
-def test_battery(name, index):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests._battery", name, str(index)],
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        timeout=400,  # far above the half minute it takes: only a hang gets here
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    results = [json.loads(line) for line in done.stdout.splitlines() if line]
-    # from 59 for one that only predicts and takes no weights to over a hundred
-    assert len(results) >= 55
-    bad = {case: complaint for case, complaint in results if complaint}
+@pytest.mark.parametrize("label", quick_labels())
+def test_battery(label, child):
+    bad, count, case = {}, 0, "nothing yet"
+    try:
+        for case, *outcome in child.run("tests._battery:run", label, patience=PATIENCE):
+            if outcome:
+                complaint, seconds = outcome
+                count += 1
+                if not complaint and seconds > LIMIT:
+                    complaint = f"took {seconds:.0f} s of processor time"
+                if complaint:
+                    bad[case] = complaint
+    except AssertionError as error:
+        bad[case] = str(error)
     assert not bad, json.dumps(bad, indent=1)
+    # from 59 for one that only predicts and takes no weights to over a hundred
+    assert count >= 55

@@ -8,50 +8,38 @@ import copy
 import inspect
 import io
 import pickle
-import subprocess
-import sys
 import warnings
+from unittest import SkipTest
 
 import joblib
 import numpy as np
 import pytest
 import sklearn
 from sklearn.base import clone, is_classifier
-from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, cross_validate
-from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.parallel import Parallel, delayed
 
 import skdiff
 from skdiff._base.compat import has_callbacks
-from tests._discovery import all_estimators, default_instance, quick_instances
-from tests._instances import EXPECTED_FAILURES
+from tests._common import (
+    answers,
+    as_predictor,
+    assert_same,
+    every_instance,
+    quietly,
+    said,
+    seeded,
+    table_for,
+)
+from tests._discovery import all_estimators, classes, default_instance
+from tests._instances import EXPECTED_FAILURES, SKIPPED
 from tests._versions import own_weighted_scorer
 
-INSTANCES = quick_instances()
-METHODS = (
-    "predict",
-    "predict_proba",
-    "decision_function",
-    "transform",
-    "score_samples",
-)
-
-
-def names(estimator):
-    return repr(estimator)[:70].replace("\n", "")
-
-
-def excused(estimator):
-    return EXPECTED_FAILURES.get(type(estimator).__name__, {})
-
-
-every_instance = pytest.mark.parametrize("estimator", INSTANCES, ids=names)
 pytestmark = pytest.mark.usefixtures("untouched")
 
 
@@ -61,9 +49,8 @@ def for_check(estimator, check):
     The sparse checks read classifier tags of whatever has ``predict_proba``, which a
     clusterer has not; our battery asks it for probabilities of sparse rows instead.
     """
-    name = getattr(check, "func", check).__name__
     classifier = is_classifier(estimator)
-    if classifier or "sparse" not in name or not hasattr(estimator, "predict_proba"):
+    if classifier or "sparse" not in check or not hasattr(estimator, "predict_proba"):
         return estimator
 
     def hidden(self):
@@ -74,17 +61,36 @@ def for_check(estimator, check):
     return plain(**estimator.get_params(deep=False))
 
 
-@parametrize_with_checks(INSTANCES, expected_failed_checks=excused)
-def test_scikit_learn_check(estimator, check):
-    check(for_check(estimator, check))
+def run_checks(estimator):
+    """Run every check of scikit-learn; raise all that failed together."""
+    expected = EXPECTED_FAILURES.get(type(estimator).__name__, {})
+    failed = []
+    for candidate, check in estimator_checks_generator(estimator):
+        name = getattr(check, "func", check).__name__
+        try:
+            check(for_check(candidate, name))
+        except SkipTest as skipped:
+            assert name in SKIPPED, f"{name} was skipped: {skipped}"
+        except Exception as error:
+            if name not in expected:
+                error.add_note(f"in {name}")
+                failed.append(error)
+        else:
+            if name in expected:
+                failed.append(AssertionError(f"{name} passes: remove its excuse"))
+    if failed:
+        raise ExceptionGroup(f"{estimator!r} fails {len(failed)} checks", failed)
+
+
+@every_instance
+def test_scikit_learn_checks(estimator):
+    run_checks(estimator)
 
 
 @pytest.mark.slow
-@parametrize_with_checks(
-    [default_instance(cls) for cls in all_estimators()], expected_failed_checks=excused
-)
-def test_scikit_learn_check_with_defaults(estimator, check):
-    check(for_check(estimator, check))
+@pytest.mark.parametrize("cls", all_estimators(), ids=lambda cls: cls.__name__)
+def test_scikit_learn_checks_with_defaults(cls):
+    run_checks(default_instance(cls))
 
 
 UNYIELDED = [
@@ -103,74 +109,32 @@ UNYIELDED_TRANSFORMER = [
 
 
 @every_instance
-@pytest.mark.parametrize("name", UNYIELDED + UNYIELDED_TRANSFORMER)
-def test_check_that_scikit_learn_runs_on_its_own(estimator, name):
-    if name in UNYIELDED_TRANSFORMER and not hasattr(estimator, "transform"):
+def test_checks_that_scikit_learn_runs_on_its_own(estimator):
+    checks = UNYIELDED
+    if hasattr(estimator, "transform"):
+        checks = UNYIELDED + UNYIELDED_TRANSFORMER
+    else:
         assert not hasattr(type(estimator), "get_feature_names_out")
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        getattr(estimator_checks, name)(type(estimator).__name__, clone(estimator))
-
-
-@pytest.fixture(scope="module")
-def tables():
-    """A real table a task, standardised, small enough for a slow machine."""
-    found = {}
-    for task, load in (("classes", load_breast_cancer), ("numbers", load_diabetes)):
-        X, y = load(return_X_y=True, as_frame=True)
-        X = StandardScaler().set_output(transform="pandas").fit_transform(X)
-        X, y = X.iloc[:200, :6], y.iloc[:200]
-        if task == "classes":
-            y = y.map({0: "malignant", 1: "benign"}).astype(object)
-        found[task] = X, y
-    return found
-
-
-def table_for(estimator, tables):
-    return tables["classes" if is_classifier(estimator) else "numbers"]
-
-
-def quietly(function, *arguments, **keywords):
-    """Call with warnings off: what is under test here is not convergence."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return function(*arguments, **keywords)
-
-
-def seeded(estimator):
-    estimator = clone(estimator)
-    if "random_state" in estimator.get_params():
-        estimator.set_params(random_state=0)
-    return estimator
-
-
-def answers(model, X):
-    """What the model says by every inference method it has."""
-    return {m: getattr(model, m)(X) for m in METHODS if hasattr(model, m)}
-
-
-def said(model, X):
-    """Predictions, or what a transformer makes of the rows."""
-    return (model.predict if hasattr(model, "predict") else model.transform)(X)
-
-
-def as_predictor(steps):
-    """A pipeline that predicts: transformers get a linear model behind them."""
-    if not hasattr(steps[-1][1], "predict"):
-        steps = [*steps, ("linear", Ridge())]
-    return Pipeline(steps)
-
-
-def assert_same(first, second):
-    assert first.keys() == second.keys() and first
-    for method in first:
-        np.testing.assert_array_equal(first[method], second[method], err_msg=method)
+    failed = []
+    for name in checks:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                getattr(estimator_checks, name)(
+                    type(estimator).__name__, clone(estimator)
+                )
+        except SkipTest as skipped:
+            assert name in SKIPPED, f"{name} was skipped: {skipped}"
+        except Exception as error:
+            error.add_note(f"in {name}")
+            failed.append(error)
+    if failed:
+        raise ExceptionGroup(f"{estimator!r} fails {len(failed)} checks", failed)
 
 
 @every_instance
-def test_same_seed_same_answer_and_inputs_left_alone(estimator, tables):
-    X, y = table_for(estimator, tables)
+def test_same_seed_same_answer_and_inputs_left_alone(estimator):
+    X, y = table_for(estimator)
     X_before, y_before = X.copy(), y.copy()
     first = quietly(seeded(estimator).fit, X, y)
     second = quietly(seeded(estimator).fit, X, y)
@@ -178,29 +142,13 @@ def test_same_seed_same_answer_and_inputs_left_alone(estimator, tables):
     assert X.equals(X_before) and y.equals(y_before)
 
 
-FRESH = """
-import pickle, sys, warnings
-warnings.simplefilter("ignore")
-estimator, X, y = pickle.loads(sys.stdin.buffer.read())
-model = estimator.fit(X, y)
-said = (model.predict if hasattr(model, "predict") else model.transform)(X)
-sys.stdout.buffer.write(pickle.dumps(said))
-"""
-
-
 @every_instance
-def test_a_fresh_process_gives_the_same_answer(estimator, tables):
+def test_another_process_gives_the_same_answer(estimator, child):
     # through pickle here too: the memory layout decides the last bit of a product
-    X, y = pickle.loads(pickle.dumps(table_for(estimator, tables)))
+    X, y = pickle.loads(pickle.dumps(table_for(estimator)))
     here = said(quietly(seeded(estimator).fit, X, y), X)
-    done = subprocess.run(
-        [sys.executable, "-c", FRESH],
-        input=pickle.dumps((seeded(estimator), X, y)),
-        capture_output=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    np.testing.assert_array_equal(pickle.loads(done.stdout), here)
+    (there,) = child.run("tests._common:fit_and_say", seeded(estimator), X, y)
+    np.testing.assert_array_equal(there, here)
 
 
 def through_joblib(model, tmp_path):
@@ -224,8 +172,8 @@ def through_file(model, tmp_path):
     ],
     ids=["pickle", "deepcopy", "joblib", "file"],
 )
-def test_a_copy_answers_bit_for_bit(estimator, copied, tables, tmp_path):
-    X, y = table_for(estimator, tables)
+def test_a_copy_answers_bit_for_bit(estimator, copied, tmp_path):
+    X, y = table_for(estimator)
     model = quietly(seeded(estimator).fit, X, y)
     expected = answers(model, X)
     again = copied(model, tmp_path)
@@ -241,14 +189,14 @@ def test_unfitted_models_survive_a_file(estimator, tmp_path):
     estimator = clone(estimator)
     estimator.save(tmp_path / "model.npz")
     assert repr(skdiff.load(tmp_path / "model.npz")) == repr(estimator)
-    other = next(c for c in all_estimators() if c is not type(estimator))
+    other = next(c for c in classes().values() if c is not type(estimator))
     with pytest.raises(ValueError, match=f"not a {other.__name__}"):
         other.load(tmp_path / "model.npz")
 
 
 @every_instance
-def test_grid_search_inside_a_pipeline_in_two_processes(estimator, tables):
-    X, y = table_for(estimator, tables)
+def test_grid_search_inside_a_pipeline_in_two_processes(estimator):
+    X, y = table_for(estimator)
     grid = {"method": [seeded(estimator)], "scale__with_mean": [True, False]}
     pipeline = as_predictor(
         [("scale", StandardScaler()), ("method", seeded(estimator))]
@@ -273,8 +221,8 @@ def fit_and_predict(estimator, X, y):
 
 
 @every_instance
-def test_threads_give_the_serial_answer(estimator, tables):
-    X, y = table_for(estimator, tables)
+def test_threads_give_the_serial_answer(estimator):
+    X, y = table_for(estimator)
     serial = fit_and_predict(seeded(estimator), X, y)
     # the filters are process-wide state, which threads would race to restore
     with warnings.catch_warnings():
@@ -292,12 +240,12 @@ def test_threads_give_the_serial_answer(estimator, tables):
 
 
 @every_instance
-def test_sample_weight_is_routed_through_a_pipeline(estimator, tables):
+def test_sample_weight_is_routed_through_a_pipeline(estimator):
     if "sample_weight" not in inspect.signature(estimator.fit).parameters:
         request = getattr(estimator, "set_fit_request", None)
         assert "sample_weight" not in inspect.signature(request or len).parameters
         return
-    X, y = table_for(estimator, tables)
+    X, y = table_for(estimator)
     weight = np.random.default_rng(0).uniform(0.5, 2, len(X))
     with sklearn.config_context(enable_metadata_routing=True):
         method = seeded(estimator).set_fit_request(sample_weight=True)
@@ -330,10 +278,10 @@ def test_sample_weight_is_routed_through_a_pipeline(estimator, tables):
 
 
 @every_instance
-def test_string_labels_and_codes_are_one_problem(estimator, tables):
+def test_string_labels_and_codes_are_one_problem(estimator):
     if not is_classifier(estimator):
         return
-    X, y = table_for(estimator, tables)
+    X, y = table_for(estimator)
     codes = (y == "malignant").to_numpy().astype(int)  # the order of the sorted names
     words = quietly(seeded(estimator).fit, X, y)
     numbers = quietly(seeded(estimator).fit, X, codes)
@@ -344,8 +292,8 @@ def test_string_labels_and_codes_are_one_problem(estimator, tables):
 
 
 @every_instance
-def test_a_frame_and_its_array_are_one_table(estimator, tables):
-    X, y = table_for(estimator, tables)
+def test_a_frame_and_its_array_are_one_table(estimator):
+    X, y = table_for(estimator)
     framed = quietly(seeded(estimator).fit, X, y)
     plain = quietly(seeded(estimator).fit, X.to_numpy(), y.to_numpy())
     assert list(framed.feature_names_in_) == list(X.columns)
@@ -355,16 +303,16 @@ def test_a_frame_and_its_array_are_one_table(estimator, tables):
 
 
 @every_instance
-def test_a_second_fit_forgets_the_first(estimator, tables):
-    X, y = table_for(estimator, tables)
+def test_a_second_fit_forgets_the_first(estimator):
+    X, y = table_for(estimator)
     model = quietly(seeded(estimator).fit, X.iloc[::-1, :3], y)
     quietly(model.fit, X, y)
     assert_same(answers(model, X), answers(quietly(seeded(estimator).fit, X, y), X))
 
 
 @every_instance
-def test_every_public_method_asks_for_a_fit_first(estimator, tables):
-    X, _ = table_for(estimator, tables)
+def test_every_public_method_asks_for_a_fit_first(estimator):
+    X, _ = table_for(estimator)
     for name, method in inspect.getmembers(clone(estimator), inspect.ismethod):
         required = [
             p
@@ -387,17 +335,17 @@ def test_every_public_method_asks_for_a_fit_first(estimator, tables):
 
 
 @every_instance
-def test_silence(estimator, tables, capfd):
-    X, y = table_for(estimator, tables)
+def test_silence(estimator, capfd):
+    X, y = table_for(estimator)
     said(quietly(seeded(estimator).fit, X, y), X)
     assert capfd.readouterr() == ("", "")
 
 
 @every_instance
-def test_verbose_shows_progress(estimator, tables, capfd):
+def test_verbose_shows_progress(estimator, capfd):
     if "verbose" not in estimator.get_params():
         return
-    X, y = table_for(estimator, tables)
+    X, y = table_for(estimator)
     quietly(seeded(estimator).set_params(verbose=1).fit, X, y)
     out, err = capfd.readouterr()
     assert out and not err
@@ -424,11 +372,11 @@ class Recorder:
 
 
 @every_instance
-def test_callbacks_reach_the_fit_and_can_stop_it(estimator, tables):
+def test_callbacks_reach_the_fit_and_can_stop_it(estimator):
     pytest.importorskip("sklearn.callback", reason="callbacks came with 1.9")
     if not hasattr(estimator, "set_callbacks"):
         return
-    X, y = table_for(estimator, tables)
+    X, y = table_for(estimator)
     watched, stopped = Recorder(), Recorder(stop=True)
     model = seeded(estimator).set_callbacks(watched)
     assert has_callbacks(model)

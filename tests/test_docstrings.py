@@ -8,7 +8,13 @@ from sklearn.base import clone, is_classifier
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.preprocessing import scale
 
-from tests._discovery import all_estimators, public_names, quick_instances
+from tests._discovery import (
+    SELECTED,
+    all_estimators,
+    instance,
+    public_names,
+    quick_labels,
+)
 
 ESTIMATORS = all_estimators()
 SECTIONS = ("Parameters", "Attributes", "See Also", "Notes", "References", "Examples")
@@ -53,46 +59,43 @@ def test_documented_parameters_are_the_constructors(cls):
     assert documented == list(inspect.signature(cls.__init__).parameters)[1:]
 
 
-@pytest.mark.parametrize(
-    "estimator", quick_instances(), ids=lambda e: repr(e)[:60].replace("\n", "")
-)
-def test_documented_attributes_are_the_fitted_ones(estimator):
-    documented = set(section(type(estimator).__doc__, "Attributes"))
-    model = fitted(estimator)
-    public = {
-        name for name in vars(model) if name.endswith("_") and not name.startswith("_")
-    }
+@pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda c: c.__name__)
+def test_documented_attributes_are_the_fitted_ones(cls):
+    documented = set(section(cls.__doc__, "Attributes"))
+    models = [
+        fitted(instance(label))
+        for label in quick_labels()
+        if label.partition("-")[0] == cls.__name__
+    ]
+    set_by_fit = {name for model in models for name in vars(model)}
+    public = {n for n in set_by_fit if n.endswith("_") and not n.startswith("_")}
     assert public <= documented, f"undocumented: {sorted(public - documented)}"
     # an attribute may depend on the configuration (`only when ...`), but must be known
     # to the class or present in one of the configurations
-    quick = [fitted(e) for e in quick_instances() if type(e) is type(estimator)]
-    known = {name for m in quick for name in vars(m)} | set(dir(type(estimator)))
-    assert documented <= known, f"never set: {sorted(documented - known)}"
+    if SELECTED["every"]:
+        known = set_by_fit | set(dir(cls))
+        assert documented <= known, f"never set: {sorted(documented - known)}"
 
 
-def public_callables():
-    for name, thing in sorted(public_names().items()):
-        yield name, thing
-        if inspect.isclass(thing):
-            for method, function in inspect.getmembers(thing, inspect.isroutine):
-                ours = getattr(function, "__module__", "") or ""
-                if not method.startswith("_") and ours.startswith("skdiff."):
-                    yield f"{name}.{method}", function
+def public_callables(name, thing):
+    """The thing itself and, of a class, its public methods."""
+    yield name, thing
+    if inspect.isclass(thing):
+        for method, function in inspect.getmembers(thing, inspect.isroutine):
+            ours = getattr(function, "__module__", "") or ""
+            if not method.startswith("_") and ours.startswith("skdiff."):
+                yield f"{name}.{method}", function
 
 
-@pytest.mark.parametrize(
-    ("name", "thing"),
-    list(public_callables()),
-    ids=lambda x: x if isinstance(x, str) else "",
-)
-def test_everything_public_is_documented(name, thing):
-    docstring = inspect.getdoc(thing)
-    assert docstring and docstring.strip(), f"{name} has no docstring"
-    first = docstring.splitlines()[0]
-    assert first.endswith(".") and first[0].isupper(), first
-    if inspect.isfunction(thing):
-        named = [
-            n for n in inspect.signature(thing).parameters if n not in ("self", "cls")
-        ]
-        documented = [n.lstrip("*") for n in section(docstring, "Parameters")]
-        assert documented == named, f"{name}: documented {documented}, has {named}"
+@pytest.mark.parametrize("public", sorted(public_names()))
+def test_everything_public_is_documented(public):
+    for name, thing in public_callables(public, public_names()[public]):
+        docstring = inspect.getdoc(thing)
+        assert docstring and docstring.strip(), f"{name} has no docstring"
+        first = docstring.splitlines()[0]
+        assert first.endswith(".") and first[0].isupper(), f"{name}: {first}"
+        if inspect.isfunction(thing):
+            parameters = inspect.signature(thing).parameters
+            named = [n for n in parameters if n not in ("self", "cls")]
+            documented = [n.lstrip("*") for n in section(docstring, "Parameters")]
+            assert documented == named, f"{name}: documented {documented}, has {named}"

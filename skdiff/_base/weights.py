@@ -94,7 +94,7 @@ def save_weights(
     if objects := [k for k, a in arrays.items() if np.asarray(a).dtype.hasobject]:
         raise ValueError(f"{objects} hold Python objects; only numbers are stored.")
     buffer = io.BytesIO()
-    np.savez(buffer, **{k: np.asarray(a) for k, a in arrays.items()})
+    np.savez(buffer, **{k: np.asarray(a) for k, a in arrays.items()})  # type: ignore[arg-type]
     data = buffer.getvalue()
     from importlib.metadata import version
 
