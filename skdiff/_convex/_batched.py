@@ -45,7 +45,7 @@ def solve_systems(H: Array, B: Array) -> Array:
     """Solve ``H_k x = B_k`` for matrices (m, d, d) and right-hand sides (m, d, r).
 
     One singular matrix must not stop the batch: then all get a ridge at the level of
-    rounding, and the caller's residuals tell which answers are of use.
+    rounding, and the caller's residuals show which solutions are of use.
     """
     try:
         return np.asarray(np.linalg.solve(H, B), dtype=np.float64)

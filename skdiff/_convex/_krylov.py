@@ -55,7 +55,7 @@ def pcg_rows(
     tol: float = 1e-10,
     max_iter: int = 2000,
 ) -> tuple[Array, Array]:
-    """Solve ``H x = b`` for every row b of B; return the answers and their gaps.
+    """Solve ``H x = b`` for every row b of B; return the solutions and their gaps.
 
     ``product`` maps rows to rows and may hold another ``H`` for each. ``metric`` is
     the diagonal of a preconditioner M; gaps are relative residuals in the norm of

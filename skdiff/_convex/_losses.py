@@ -79,7 +79,7 @@ class Softplus:
         if order == 0:
             return (value,)
         np.reciprocal(share, out=share)
-        e *= share  # sigmoid(f), without cancellation at either end
+        e *= share  # sigmoid(f), without cancellation in either tail
         if order == 1:
             return value, e
         share *= e

@@ -25,8 +25,8 @@ _JOIN_AT_ONCE = 500
 class Composite:
     """A smooth convex function plus L1 or group penalties.
 
-    A subclass gives ``size``, ``lasso`` (a strength a group), ``groups`` (None: single
-    coefficients), :meth:`smooth` and :meth:`hessian`.
+    A subclass gives ``size``, ``lasso`` (one weight per group), ``groups`` (None:
+    single coefficients), :meth:`smooth` and :meth:`hessian`.
     """
 
     size: int
@@ -114,7 +114,7 @@ def prox_newton(
     """Minimise; ``gap`` is the largest violation of the optimality conditions.
 
     It is relative to the largest gradient at zero, which makes it free of units. The
-    start may be the answer of a neighbouring problem.
+    start may be the solution of a neighbouring problem.
     """
     d = problem.size
     w = np.zeros(d) if w is None else w.copy()
@@ -143,7 +143,7 @@ def prox_newton(
 
 
 def _working_set(problem: Composite, support: Any, off: Array) -> Any:
-    """Groups to move: the support and, of those that want to join, the most eager."""
+    """Groups to move: the support and, of the others, the largest violations."""
     joining = np.flatnonzero(~support & (off > 0))
     joining = joining[np.argsort(-off[joining], kind="stable")]
     if problem.groups is None:

@@ -155,7 +155,7 @@ def _attempt(
 
     start = time.perf_counter()
     try:
-        # OSQP prints from its polishing step even when told to be quiet
+        # OSQP prints from its last step even with verbose=False
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             problem.solve(
@@ -187,7 +187,7 @@ def certificate(problem: Any) -> float:
     """Largest relative violation of the optimality conditions, from scratch.
 
     Primal feasibility is read off the constraints. The dual side is the Lagrangian's
-    stationarity, computed from gradients of the atoms where they exist at the answer,
+    stationarity, computed from gradients of the atoms where they exist there,
     which for a convex problem bounds the distance of the objective from its optimum.
     """
     worst = 0.0
@@ -204,7 +204,7 @@ def certificate(problem: Any) -> float:
 
 
 def _stationarity(problem: Any) -> float:
-    """Size of the Lagrangian's gradient along the answer, in units of the objective.
+    """Size of the Lagrangian's gradient along the solution, in units of the objective.
 
     For a convex Lagrangian, ``gradient . (x - x*)`` bounds the gap; ``x`` itself
     stands for the unknown distance, which makes the figure free of units.

@@ -10,11 +10,9 @@ from skdiff.multiplicity._rashomon._display import (
     RashomonRangeDisplay,
     ToleranceProfileDisplay,
 )
-from skdiff.multiplicity._rashomon._estimator import (
-    RashomonClassifier,
-    multiplicity_report,
-)
-from skdiff.multiplicity._rashomon._regressor import RashomonRegressor
+from skdiff.multiplicity._rashomon._estimator import RashomonClassifier
+from skdiff.multiplicity._rashomon._regressor._estimator import RashomonRegressor
+from skdiff.multiplicity._rashomon._report import multiplicity_report
 
 __all__ = [
     "RashomonClassifier",

@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -16,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skdiff._base.compat import check_sample_weight
 from skdiff._nn._base import BaseNeural
 from skdiff.multiplicity._rashomon._estimator import RashomonClassifier
-from skdiff.multiplicity._rashomon._regressor import RashomonRegressor
+from skdiff.multiplicity._rashomon._regressor._estimator import RashomonRegressor
 
 _ACTIVATIONS = {
     "identity": lambda z: z,
@@ -27,7 +28,7 @@ _ACTIVATIONS = {
 _ROWS = 4096
 
 
-def last_layer_features(estimator, X):
+def last_layer_features(estimator: Any, X: Any) -> Any:
     """Return the last hidden layer of a fitted network: its learned features.
 
     This function is experimental: its interface may change without notice.
@@ -74,8 +75,15 @@ def last_layer_features(estimator, X):
 
 
 def last_layer_multiplicity(
-    estimator, X, y, *, epsilon=0.01, alpha=None, sample_weight=None, **rashomon_params
-):
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    epsilon: float = 0.01,
+    alpha: Any = None,
+    sample_weight: Any = None,
+    **rashomon_params: Any,
+) -> Any:
     """Audit all nearly optimal last layers of a fitted network.
 
     The network's output is a linear model on its last hidden layer. With these learned
@@ -135,7 +143,9 @@ def last_layer_multiplicity(
     >>> audit.predict_proba_range(X).shape
     (569, 2)
     """
-    if alpha is not None and (not isinstance(alpha, Real) or not 0 <= alpha < np.inf):
+    if alpha is not None and (
+        not isinstance(alpha, Real) or not 0 <= float(alpha) < np.inf
+    ):
         raise ValueError(f"alpha must be >= 0, got {alpha!r}.")
     network = _split(estimator)[1]
     n = len(y)
@@ -146,11 +156,11 @@ def last_layer_multiplicity(
         if sample_weight is None
         else check_sample_weight(sample_weight, np.empty((n, 1))).sum()
     )
+    cls: Any = RashomonClassifier
     if is_classifier(network):
         C = np.inf if alpha == 0 else 1.0 / (alpha * total)
         head = LogisticRegression(C=C)
         head.classes_ = network.classes_
-        cls = RashomonClassifier
     else:
         if coef.shape[0] > 1:
             raise ValueError("estimator with several outputs is not supported.")
@@ -160,7 +170,7 @@ def last_layer_multiplicity(
     head.coef_, head.intercept_, head.n_features_in_ = coef, intercept, coef.shape[-1]
     layers = make_pipeline(_Features(estimator), head)
     audit = cls(FrozenEstimator(layers), epsilon=epsilon, **rashomon_params)
-    with warnings.catch_warnings():  # the one below says what it means here
+    with warnings.catch_warnings():  # the one below explains what it means here
         warnings.filterwarnings(
             "ignore", ".*above the best objective", ConvergenceWarning
         )
@@ -170,7 +180,7 @@ def last_layer_multiplicity(
     return audit
 
 
-def _warn_outside(audit, w, network):
+def _warn_outside(audit: Any, w: Any, network: Any) -> Any:
     """The network's own last layer may lie beyond the tolerance."""
     fitted = audit._set
     d = fitted.scaling.n_features
@@ -191,23 +201,23 @@ def _warn_outside(audit, w, network):
 class _Features(TransformerMixin, BaseEstimator):
     """A fitted network as a transformer."""
 
-    def __init__(self, estimator):
+    def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> Any:
         """Do nothing: the network is fitted."""
         return self
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Any:
         """Return the learned features."""
         return last_layer_features(self.estimator, X)
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> Any:
         """It came fitted."""
         return True
 
 
-def _split(estimator):
+def _split(estimator: Any) -> Any:
     """Return (transformers or None, network) of what the user gave."""
     inner = estimator
     while isinstance(inner, FrozenEstimator):
@@ -228,7 +238,7 @@ def _split(estimator):
     return steps, inner
 
 
-def _last_layer(network, n):
+def _last_layer(network: Any, n: Any) -> Any:
     """Coefficients (n_outputs, n_hidden), intercepts, and the penalty beside the mean.
 
     Of two logits of two classes the difference counts.
@@ -252,7 +262,7 @@ def _last_layer(network, n):
     return network.coefs_[-1].T, network.intercepts_[-1], network.alpha / rows
 
 
-def _torch_layers(network, X):
+def _torch_layers(network: Any, X: Any) -> Any:
     """Hidden features of X, and the weight and bias of the last layer."""
     if network._state is None:
         raise ValueError("The target was constant: there is no network to audit.")

@@ -1,6 +1,7 @@
 """How far the models of a list disagree."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier, is_regressor
@@ -11,13 +12,13 @@ from skdiff._base.plotting import require_pandas
 
 
 class ModelListMultiplicity:
-    """Tell how far the models of a list disagree, row by row.
+    """Measure how far the models of a list disagree about each row.
 
     For models of any kind: refits under other seeds, on bootstrap samples, with other
-    hyperparameters. The figures are exact *for the list* and say nothing about models
+    hyperparameters. The figures are exact *for the list* and do not cover models
     that are not in it: they are inner bounds of the multiplicity of the kind of model,
-    and grow as the list grows. Where the model is linear, ask
-    :class:`RashomonClassifier` instead, which holds all of them.
+    and grow as the list grows. Where the model is linear, use
+    :class:`RashomonClassifier` instead, which covers all of them.
 
     This class is experimental: its interface may change without notice.
 
@@ -65,7 +66,14 @@ n_classes)
     (7, 0.125)
     """
 
-    def __init__(self, predictions, *, baseline=0, classes=None, threshold=0.5):
+    def __init__(
+        self,
+        predictions: Any,
+        *,
+        baseline: int = 0,
+        classes: Any = None,
+        threshold: Any = 0.5,
+    ) -> None:
         predictions = check_array(
             predictions, allow_nd=True, dtype=np.float64, input_name="predictions"
         )
@@ -73,34 +81,34 @@ n_classes)
             raise ValueError(f"predictions has {predictions.ndim} dimensions.")
         if not -len(predictions) <= baseline < len(predictions):
             raise ValueError(f"baseline={baseline} of {len(predictions)} models.")
-        if not isinstance(threshold, Real) or not 0 < threshold < 1:
+        if not isinstance(threshold, Real) or not 0 < float(threshold) < 1:
             raise ValueError(f"threshold must be between 0 and 1, got {threshold!r}.")
         self.predictions_ = predictions
         self.baseline_ = int(baseline) % len(predictions)
-        self.classes_ = None if classes is None else np.asarray(classes)
+        self.classes_: Any = None if classes is None else np.asarray(classes)
         self.threshold = threshold
         self.kept_ = np.arange(len(predictions))
 
     @classmethod
     def from_models(
         cls,
-        models,
-        X,
-        y=None,
+        models: Any,
+        X: Any,
+        y: Any = None,
         *,
-        baseline=None,
-        scoring=None,
-        tolerance=None,
-        threshold=0.5,
-    ):
-        """Ask every model of a list.
+        baseline: Any = None,
+        scoring: Any = None,
+        tolerance: Any = None,
+        threshold: Any = 0.5,
+    ) -> Any:
+        """Predict with every model of a list.
 
         Parameters
         ----------
         models : sequence of estimators
             Fitted classifiers of the same classes, or fitted regressors.
         X : array-like of shape (n_samples, n_features)
-            Rows to ask about.
+            Query rows.
         y : array-like of shape (n_samples,), default=None
             Their targets, to score the models on.
         baseline : int, default=None
@@ -116,14 +124,16 @@ n_classes)
         Returns
         -------
         multiplicity : ModelListMultiplicity
-            What the kept models say.
+            The predictions of the kept models.
         """
         models = list(models)
         if not models:
             raise ValueError("models is empty.")
         if not all(map(is_classifier, models)) and not all(map(is_regressor, models)):
             raise ValueError("models must be all classifiers or all regressors.")
-        if tolerance is not None and (not isinstance(tolerance, Real) or tolerance < 0):
+        if tolerance is not None and (
+            not isinstance(tolerance, Real) or float(tolerance) < 0
+        ):
             raise ValueError(f"tolerance must be >= 0, got {tolerance!r}.")
         if y is None and (tolerance is not None or scoring is not None):
             raise ValueError("tolerance and scoring need y.")
@@ -146,27 +156,27 @@ n_classes)
                 good[baseline] = True
                 kept = np.flatnonzero(good)
         place = int(np.flatnonzero(kept == (baseline or 0))[0])
-        asked = [_ask(models[k], X, classes) for k in kept]
-        found = cls(asked, baseline=place, classes=classes, threshold=threshold)
+        predictions = [_forecasts(models[k], X, classes) for k in kept]
+        found = cls(predictions, baseline=place, classes=classes, threshold=threshold)
         found.kept_ = kept
         return found
 
-    def range(self):
+    def range(self) -> Any:
         """Return the smallest and largest prediction of each row.
 
         Returns
         -------
         bounds : ndarray of shape (n_samples, 2) or (n_samples, n_classes, 2)
-            Ends of the ranges over the list.
+            Bounds of the ranges over the list.
         """
         P = self.predictions_
         return np.stack([P.min(axis=0), P.max(axis=0)], axis=-1)
 
-    def _changes(self, delta):
+    def _changes(self, delta: Any) -> Any:
         """Which rows each model changes, (n_models, n_samples)."""
         P = self.predictions_
         if delta is not None:
-            if not isinstance(delta, Real) or not delta > 0:
+            if not isinstance(delta, Real) or not float(delta) > 0:
                 raise ValueError(f"delta must be > 0, got {delta!r}.")
             moved = np.abs(P - P[self.baseline_]) >= delta
             return moved.any(axis=2) if P.ndim == 3 else moved
@@ -175,8 +185,8 @@ n_classes)
         labels = P.argmax(axis=2) if P.ndim == 3 else self.threshold < P
         return labels != labels[self.baseline_]
 
-    def conflicts(self):
-        """Tell for which rows the models of the list predict different labels.
+    def conflicts(self) -> Any:
+        """Find rows for which the models of the list predict different labels.
 
         Returns
         -------
@@ -185,8 +195,8 @@ n_classes)
         """
         return self._changes(None).any(axis=0)
 
-    def ambiguity(self, delta=None):
-        """Return the share of rows that some model of the list changes.
+    def ambiguity(self, delta: Any = None) -> Any:
+        """Return the proportion of rows that some model of the list changes.
 
         Parameters
         ----------
@@ -196,13 +206,13 @@ n_classes)
 
         Returns
         -------
-        share : float
+        proportion : float
             Between 0 and 1.
         """
         return float(self._changes(delta).any(axis=0).mean())
 
-    def discrepancy(self, delta=None):
-        """Return the largest share of rows that one model of the list changes.
+    def discrepancy(self, delta: Any = None) -> Any:
+        """Return the largest proportion of rows that one model of the list changes.
 
         Parameters
         ----------
@@ -212,7 +222,7 @@ n_classes)
 
         Returns
         -------
-        share : float
+        proportion : float
             Between 0 and 1; a lower bound for any larger list.
         model : int
             Place of that model in the list given to :meth:`from_models`.
@@ -220,7 +230,7 @@ n_classes)
         shares = self._changes(delta).mean(axis=1)
         return float(shares.max()), int(self.kept_[shares.argmax()])
 
-    def frame(self):
+    def frame(self) -> Any:
         """Return the ranges as a table.
 
         Returns
@@ -246,7 +256,7 @@ n_classes)
         return pd.DataFrame(columns)
 
 
-def _ask(model, X, classes):
+def _forecasts(model: Any, X: Any, classes: Any) -> Any:
     """Values, or probabilities (of the second class, where there are two)."""
     if classes is None:
         return np.asarray(model.predict(X), dtype=np.float64)

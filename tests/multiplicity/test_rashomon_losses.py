@@ -814,7 +814,7 @@ def test_questions_for_two_classes_are_named(flowers):
         model.report,
         lambda X: model.profile(X, [0.1]),
     ):
-        with pytest.raises(ValueError, match="answered for two classes"):
+        with pytest.raises(ValueError, match="for two classes"):
             question(X)
     with pytest.raises(ValueError, match="threshold is for two classes"):
         model.conflicts(X, threshold=0.3)

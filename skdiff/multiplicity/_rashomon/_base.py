@@ -143,7 +143,7 @@ class BaseRashomon(
         return check_X_y(self, X, y, **how)
 
     def _features(self, X, steps):
-        """Columns as the linear model sees them: dense, but for wide sparse tables."""
+        """Columns as the linear model sees them: dense, except very wide sparse X."""
         if steps is not None:
             X = steps.transform(X)
         X = check_array(X, accept_sparse="csr", dtype=np.float64, order="C")
@@ -157,12 +157,12 @@ class BaseRashomon(
         return self._set.scaling.directions(features)
 
     def _two_classes(self):
-        """Refuse what has no one answer a row for three classes and more."""
+        """Refuse what is not one number per row for three classes and more."""
         if len(getattr(self, "classes_", ())) > 2:
             raise ValueError(
-                f"This question is answered for two classes, and y had "
-                f"{len(self.classes_)}. Ask decision_range, predict_proba_range, "
-                "conflicts, ambiguity, coef_range, functional_range or transform."
+                f"This method is for two classes, and y had {len(self.classes_)}. Use "
+                "decision_range, predict_proba_range, conflicts, ambiguity, "
+                "coef_range, functional_range or transform."
             )
 
     def _query_features(self, X):
@@ -213,13 +213,13 @@ class BaseRashomon(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows to ask about.
+            Query rows.
 
         Returns
         -------
         bounds : ndarray of shape (n_samples, 2)
-            Smallest and largest value. Infinite where the data do not bound it: an
-            unpenalised model asked about a direction that no training row spans.
+            Smallest and largest value. Infinite where the data do not bound it: for
+            an unpenalised model in a direction that no training row spans.
         """
         V = self._query(X)
         return self._range(V) * self._set.scaling.unit
@@ -269,7 +269,7 @@ n_features + 1)
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows to ask about.
+            Query rows.
 
         Returns
         -------
@@ -293,7 +293,7 @@ n_features + 1)
         return self._set.scaling.features(W)
 
     def range_error(self, X):
-        """Bound the error of :meth:`decision_range`, row by row.
+        """Bound the error of :meth:`decision_range` for each row.
 
         Convexity proves an outer bound from the Lagrangian at any point, and a point
         of the set gives an inner one; their distance is returned.
@@ -301,13 +301,13 @@ n_features + 1)
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows to ask about.
+            Query rows.
 
         Returns
         -------
         error : ndarray of shape (n_samples, 2)
-            At least the distance of each reported end from the true one, in units of
-            the linear predictor.
+            At least the distance of each reported bound from the true one, in units
+            of the linear predictor.
         """
         V = self._query(X)
         level_set = self._set.level_set
@@ -317,12 +317,12 @@ n_features + 1)
     # --- transformer ----------------------------------------------------------------
 
     def transform(self, X):
-        """Return prediction, lower end, upper end and width as columns.
+        """Return prediction, lower bound, upper bound and width as columns.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows to ask about.
+            Query rows.
 
         Returns
         -------
@@ -371,7 +371,7 @@ n_features + 1)
             Their true targets; adds the loss of the baseline: log loss, or half the
             squared error.
         groups : array-like of shape (n_samples,), default=None
-            Group of each row; a line a group follows the line of all rows.
+            Group of each row; one line per group follows the line of all rows.
         deltas : tuple of float, default=(0.05, 0.1, 0.2)
             Changes of the prediction that count as ambiguous.
         epsilons : array-like of float, default=None

@@ -1,4 +1,4 @@
-"""Pictures of predictive multiplicity."""
+"""Plots of predictive multiplicity."""
 
 from itertools import pairwise
 
@@ -6,29 +6,30 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from skdiff._base.plotting import COLORS, get_axes, require_pandas
+from skdiff.multiplicity._rashomon._axes import feature_names, legend_above, shades
 
-# Up to this many rows each has an interval of its own; beyond the second number a
-# screen has fewer pixels than rows, and neighbours are summed up in bins.
+# Up to this many rows each has its own interval; beyond the second number a screen has
+# fewer pixels than rows, and neighbours are summarised in bins.
 SINGLE_ROWS, BAND_ROWS, BINS = 120, 2000, 300
 
 
 class RashomonRangeDisplay:
     """Show each row's prediction with its range over all nearly optimal models.
 
-    A hundred rows are drawn one by one, some thousand as a band. Of more rows a band
-    of neighbours is drawn: their median range, the most extreme ends in it, and below
-    the share of neighbours whose decision is arbitrary.
+    A hundred rows are drawn one by one, some thousand as a band. For more rows,
+    neighbours are summarised: their median range, the most extreme bounds, and below
+    the proportion of neighbours whose decision is arbitrary.
 
     Parameters
     ----------
     prediction : array-like of shape (n_samples,)
         Predictions of the baseline.
     low : array-like of shape (n_samples,)
-        Lower ends of the ranges.
+        Lower bounds of the ranges.
     high : array-like of shape (n_samples,)
-        Upper ends of the ranges.
+        Upper bounds of the ranges.
     threshold : float, default=None
-        Cut between two decisions, for classifiers.
+        Threshold between two decisions, for classifiers.
     name : str, default="Prediction"
         What the vertical axis shows.
 
@@ -124,7 +125,7 @@ class RashomonRangeDisplay:
             self._draw_bins(middle, low, high, arbitrary)
         self.ax_.set(xlabel="Rows, sorted by prediction", ylabel=self.name)
         self.ax_.margins(x=0.01)
-        _legend_above(self.ax_)
+        legend_above(self.ax_)
         return self
 
     def _label(self, arbitrary):
@@ -163,7 +164,7 @@ class RashomonRangeDisplay:
             )
 
     def _draw_bins(self, middle, low, high, arbitrary):
-        """Sum up neighbours: a pixel has many rows."""
+        """Summarise neighbours: one pixel holds many rows."""
         edges = np.linspace(0, len(middle), BINS + 1).astype(int)
         bins = [slice(a, b) for a, b in pairwise(edges)]
         place = (edges[:-1] + edges[1:] - 1) / 2
@@ -197,7 +198,7 @@ class RashomonRangeDisplay:
             rasterized=True,
         )
         if self.threshold is not None:
-            # a strip of its own: over the band it would hide what it is about
+            # a separate strip: drawn over the band it would hide the band
             self._draw_strip(place, summed(arbitrary, np.mean))
             self.ax_.fill_between(
                 [], [], color=COLORS["accent"], label=self._label(arbitrary)
@@ -219,7 +220,7 @@ class RashomonRangeDisplay:
         strip.spines["top"].set_color(COLORS["neutral"])
 
     def frame(self):
-        """Return the numbers behind the picture.
+        """Return the numbers behind the plot.
 
         Returns
         -------
@@ -235,7 +236,7 @@ class RashomonRangeDisplay:
 class ToleranceProfileDisplay:
     """Show how the ranges grow with the tolerance, overall or by group.
 
-    One tolerance is a choice; its profile shows whether the conclusion hangs on it.
+    One tolerance is a choice; the profile shows whether the conclusion depends on it.
 
     Parameters
     ----------
@@ -246,7 +247,7 @@ class ToleranceProfileDisplay:
     conflicts : array-like of bool of shape (n_epsilons, n_samples), default=None
         Whether each decision is arbitrary, for classifiers.
     groups : array-like of shape (n_samples,), default=None
-        Group of each row; a line a group.
+        Group of each row; one line per group.
     chosen : float, default=None
         The tolerance of the audit, marked.
     name : str, default="Width of the range"
@@ -259,7 +260,7 @@ class ToleranceProfileDisplay:
     figure_ : matplotlib Figure
         Its figure.
     lines_ : list of matplotlib Line2D
-        Mean widths, a line a group.
+        Mean widths, one line per group.
 
     See Also
     --------
@@ -296,19 +297,19 @@ class ToleranceProfileDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, X, epsilons=None, *, groups=None):
-        """Make the display from a fitted estimator, in one sweep.
+        """Make the display from a fitted estimator, along one path of tolerances.
 
         Parameters
         ----------
         estimator : RashomonClassifier or RashomonRegressor
             Fitted estimator.
         X : array-like of shape (n_samples, n_features)
-            Rows to ask about.
+            Query rows.
         epsilons : array-like of float, default=None
             Tolerances of the estimator's kind; by default fifteen from a twentieth of
             its own to twenty times as much.
         groups : array-like of shape (n_samples,), default=None
-            Group of each row; a line a group.
+            Group of each row; one line per group.
 
         Returns
         -------
@@ -348,7 +349,7 @@ class ToleranceProfileDisplay:
         return [(str(g), self.groups == g) for g in np.unique(self.groups)]
 
     def plot(self, ax=None):
-        """Draw mean widths and, dashed, the shares of arbitrary decisions.
+        """Draw mean widths and, dashed, the proportions of arbitrary decisions.
 
         Parameters
         ----------
@@ -372,7 +373,7 @@ class ToleranceProfileDisplay:
                 lw=0,
                 label="a tenth to nine tenths of the rows",
             )
-        colors = _shades(len(parts))
+        colors = shades(len(parts))
         self.lines_ = []
         for color, (group, rows) in zip(colors, parts, strict=True):
             mean = self.widths[:, rows].mean(axis=1)
@@ -390,7 +391,7 @@ class ToleranceProfileDisplay:
             self.ax_.axvline(self.chosen, color=COLORS["neutral"], lw=0.8, ls=":")
         name = self.name
         if self.conflicts is not None:
-            name += ", share of rows"
+            name += ", proportion of rows"
         self.ax_.set(xscale="log", xlabel="Tolerance", ylabel=name)
         self.ax_.set_ylim(bottom=0)
         self.ax_.margins(x=0)
@@ -398,7 +399,7 @@ class ToleranceProfileDisplay:
         return self
 
     def frame(self):
-        """Return the numbers behind the picture.
+        """Return the numbers behind the plot.
 
         Returns
         -------
@@ -431,9 +432,9 @@ class CoefficientRangeDisplay:
     coef : array-like of shape (n_features,)
         Coefficients of the baseline.
     low : array-like of shape (n_features,)
-        Lower ends of their ranges.
+        Lower bounds of their ranges.
     high : array-like of shape (n_features,)
-        Upper ends of their ranges.
+        Upper bounds of their ranges.
     names : array-like of str of shape (n_features,)
         Names of the features.
     max_features : int, default=30
@@ -497,7 +498,7 @@ class CoefficientRangeDisplay:
         if standardize:
             bounds, coef = bounds * scaling.scale[:, None], coef * scaling.scale
             name = "Coefficient for one standard deviation"
-        names = _feature_names(estimator, d)
+        names = feature_names(estimator, d)
         return cls(coef, *bounds.T, names, max_features=max_features, name=name)
 
     def plot(self, ax=None):
@@ -542,14 +543,14 @@ class CoefficientRangeDisplay:
             name += f" (the {len(shown)} largest of {len(self.coef)})"
         self.ax_.set(xlabel=name)
         self.ax_.set_ylim(-0.7, len(shown) - 0.3)
-        _legend_above(self.ax_)
+        legend_above(self.ax_)
         return self
 
     def _certain(self):
         return (self.low > 0) | (self.high < 0)
 
     def frame(self):
-        """Return the numbers behind the picture.
+        """Return the numbers behind the plot.
 
         Returns
         -------
@@ -566,46 +567,3 @@ class CoefficientRangeDisplay:
                 "sign_is_certain": self._certain(),
             }
         )
-
-
-def _feature_names(estimator, d):
-    """Names of the columns as the linear model sees them, numbers if unknown."""
-    names = getattr(estimator, "feature_names_in_", None)
-    if estimator._steps_fitted:
-        steps = getattr(estimator.estimator_, "estimator", estimator.estimator_)[:-1]
-        try:
-            names = steps.get_feature_names_out(names)
-        except (AttributeError, ValueError):  # a step that names nothing
-            names = None
-    return [f"x{k}" for k in range(d)] if names is None else names
-
-
-def _legend_above(ax):
-    """Legend over the axes, where it hides nothing; thin lines made visible."""
-    n = len(ax.get_legend_handles_labels()[0])
-    legend = ax.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=n if n <= 3 else 2,
-        frameon=False,
-        fontsize="small",
-        borderaxespad=0.2,
-        columnspacing=1.2,
-    )
-    for line in legend.get_lines():
-        line.set_linewidth(max(line.get_linewidth(), 1.5))
-    for handle in legend.legend_handles:
-        if hasattr(handle, "set_linewidths"):  # of intervals
-            handle.set_linewidths([3.0])
-
-
-def _shades(n):
-    """One colour a group, from the palette and on."""
-    if n <= 1:
-        return [COLORS["main"]]
-    fixed = [COLORS["main"], COLORS["accent"], COLORS["neutral"]]
-    if n <= len(fixed):
-        return fixed[:n]
-    from matplotlib import colormaps
-
-    return [colormaps["viridis"](k / (n - 1)) for k in range(n)]

@@ -17,7 +17,6 @@ from skdiff._base.compat import Interval, fit_context
 from skdiff.multiplicity._rashomon import _linear_models as linear
 from skdiff.multiplicity._rashomon._base import BaseRashomon
 from skdiff.multiplicity._rashomon._measures import AbstentionMixin
-from skdiff.multiplicity._rashomon._regressor import RashomonRegressor
 from skdiff.multiplicity._sets._classes import MultinomialRanges, OneVsRestRanges
 
 #: parameters that the audits of the classes take over
@@ -34,19 +33,19 @@ _SHARED = (
 
 
 def _has_probabilities(self):
-    """Whether predict_proba means something; before the fit it says so itself."""
+    """Whether predict_proba is defined; before the fit it raises NotFittedError."""
     return not hasattr(self, "classes_") or self._probable
 
 
 class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
-    """Tell which predictions are arbitrary among equally good linear classifiers.
+    """Find which predictions are arbitrary among equally good linear classifiers.
 
     The Rashomon set holds every linear model whose training objective is within a
     tolerance of the best one. Nothing in the data speaks against any of them, yet they
     disagree about some rows. This estimator gives the exact range of every probability,
     decision and coefficient over the whole set. Use it to audit a fitted model before
-    its decisions are acted upon. A confidence interval answers another question (a new
-    sample), and refits with other seeds or bootstraps see only a part of the set.
+    its decisions are acted upon. A confidence interval is about a new sample instead,
+    and refits with other seeds or bootstraps see only a part of the set.
 
     Parameters
     ----------
@@ -55,11 +54,11 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         ``SGDClassifier`` (by its loss), ``OneVsRestClassifier`` of one of them, or a
         pipeline that ends in one; ``FrozenEstimator`` for a model already fitted. None
         is ``LogisticRegression()``. L2, L1, elastic-net or no penalty. Its solution is
-        polished to full accuracy.
+        refined to full accuracy.
     epsilon : float, default=0.01
         Size of the set: larger sets hold more models and give wider ranges.
     epsilon_type : {"relative", "absolute", "lr", "profile", "cv"}, default="relative"
-        What ``epsilon`` means: a share of the best objective; an amount of it; one
+        What ``epsilon`` means: a fraction of the best objective; an amount of it; one
         minus the level of a joint (``"lr"``) or single-coefficient (``"profile"``)
         likelihood-ratio region; or a number of standard errors of the five-fold
         cross-validated loss.
@@ -71,8 +70,8 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         Probability of ``classes_[1]`` above which it is predicted; of two classes and
         of models with probabilities only.
     solver : {"auto", "direct", "cvxpy"}, default="auto"
-        ``"cvxpy"`` solves a convex program a row and side, a referee that is hundreds
-        of times slower; the others are the batched Newton method.
+        ``"cvxpy"`` solves one convex program per row and bound, a reference solver that
+        is hundreds of times slower; the others are the batched Newton method.
     tol : float, default=1e-4
         Tolerance of the stopping rule. A row is done when the residual of its
         optimality conditions is below it. The error of the reported bounds is of second
@@ -94,15 +93,15 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
     classes_ : ndarray of shape (n_classes,)
         Labels.
     estimators_ : list of RashomonClassifier or None
-        One binary audit a class where the model is one-vs-rest of three classes or
+        One binary audit per class where the model is one-vs-rest of three classes or
         more; the level set is their product.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Coefficients of the baseline, the polished optimum.
+        Coefficients of the baseline, the refined optimum.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Its intercept.
     objective_ : float or ndarray of shape (n_classes,)
         The best objective (with ``level="loss"`` the best loss): mean loss plus
-        penalty; one a class for one-vs-rest.
+        penalty; one per class for one-vs-rest.
     epsilon_ : float or ndarray of shape (n_classes,)
         How far above ``objective_`` the set reaches.
     hessian_ : ndarray of shape (n_parameters, n_parameters) or None
@@ -110,7 +109,7 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         intercept last, class by class. None for sparse tables of more than 2000
         columns.
     n_iter_ : int
-        Newton steps of the polish.
+        Newton steps of the refinement.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of str of shape (n_features,)
@@ -125,14 +124,14 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
     -----
     The largest ``v'w`` over the set solves ``grad L(w) = mu v``, ``L(w) = L* + eps``.
     All rows are solved together by Newton's method on ``(w, mu)`` in coordinates where
-    the Hessian at the optimum is the identity, from a third-order start; reported is
-    the Lagrangian's value. The paper searches a grid of target probabilities instead,
-    which gives inner bounds. The training rows are stored, as the questions need them.
-    Under an L1 norm the same holds on a support and signs that stay, which a semismooth
-    Newton method finds; hinge losses are linear or cone programs. Of a multinomial
-    model all margins and the largest probabilities are exact, the smallest ones are
-    bracketed, see :meth:`predict_proba_range`.
-    Coefficients are those of the linear model, after the steps of a pipeline.
+    the Hessian at the optimum is the identity, from a third-order start; the reported
+    value is the Lagrangian's. The paper searches a grid of target probabilities
+    instead, which gives inner bounds. The training rows are stored, as the ranges need
+    them. Under an L1 norm the same holds on a support and signs that stay, which a
+    semismooth Newton method finds; hinge losses are linear or cone programs. For a
+    multinomial model all margins and the largest probabilities are exact, the smallest
+    ones are bracketed, see :meth:`predict_proba_range`. Coefficients are those of the
+    linear model, after the steps of a pipeline.
 
     References
     ----------
@@ -187,7 +186,7 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
     # the inner estimator checks its own parameters
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None):
-        """Fit the estimator, polish it, and prepare its level set.
+        """Fit the estimator, refine it, and prepare its level set.
 
         Parameters
         ----------
@@ -295,7 +294,7 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         return delta
 
     def _on_both_sides(self, bounds, threshold):
-        cut = self._cut(threshold)  # predict says classes_[1] strictly above it
+        cut = self._cut(threshold)  # predict returns classes_[1] strictly above it
         return (bounds[:, 0] <= cut) & (bounds[:, 1] > cut)
 
     def _prediction_and_range(self, X):
@@ -327,7 +326,7 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows to ask about.
+            Query rows.
 
         Returns
         -------
@@ -348,8 +347,8 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         -------
         bounds : ndarray of shape (n_features + 1, 2) or (n_classes, n_features + 1, 2)
             Smallest and largest value; without an intercept ``n_features`` rows. Those
-            of a multinomial model are told less their mean over the classes, which
-            changes no prediction.
+            of a multinomial model are centred over the classes, which changes no
+            prediction.
         """
         many = self._many()
         return super().coef_range() if many is None else many.coefficients()
@@ -409,10 +408,10 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         X : array-like of shape (n_samples, n_features)
             Rows.
         abstain : bool, default=False
-            Whether to withhold the label of rows on which the set disagrees: those of
+            Whether to withhold the label of rows on which the set disagrees: those for
             which :meth:`conflicts` is true.
         abstain_label : object, default=None
-            The sentinel that stands for a withheld label. Take one that is no label.
+            The value that stands for a withheld label, different from every label.
 
         Returns
         -------
@@ -434,11 +433,11 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
     def predict_proba_range(self, X, return_inner=False):
         """Return the range of the probability of ``classes_[1]``, or of every class.
 
-        For two classes and for one-vs-rest models both ends are exact. For a
-        multinomial model the upper end is exact, and the lower one a certified outer
+        For two classes and for one-vs-rest models both bounds are exact. For a
+        multinomial model the upper bound is exact, and the lower one a certified outer
         bound, because no convex program gives the smallest probability: every model of
-        the set gives at least that much. Ask for ``return_inner`` to know how far the
-        bound can be from the truth.
+        the set gives at least that much. Set ``return_inner`` to know how far the bound
+        can be from the truth.
 
         Parameters
         ----------
@@ -447,7 +446,7 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         return_inner : bool, default=False
             Whether to return probabilities that models of the set attain, too: the
             smallest that a local search finds. The true minimum lies between them and
-            the lower ends.
+            the lower bounds.
 
         Returns
         -------
@@ -466,7 +465,7 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         return (bounds, bounds[:, 0].copy()) if return_inner else bounds
 
     def conflicts(self, X, threshold=None):
-        """Tell for which rows both labels are predicted by some model of the set.
+        """Find rows for which both labels are predicted by some model of the set.
 
         Parameters
         ----------
@@ -493,21 +492,21 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         return self._on_both_sides(self.decision_range(X), threshold)
 
     def ambiguity(self, X, delta=None):
-        """Return the share of rows on which the set disagrees.
+        """Return the proportion of rows on which the set disagrees.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows.
         delta : float, default=None
-            Count rows whose probability can move by at least this (of any class; of a
+            Count rows whose probability can move by at least this (of any class; for a
             multinomial model by the outer bounds, hence at most so many); rows whose
-            label can change if None. Of models without probabilities the linear
-            predictor is meant.
+            label can change if None. For models without probabilities it is a change
+            of the linear predictor.
 
         Returns
         -------
-        share : float
+        proportion : float
             Between 0 and 1.
         """
         if delta is None:
@@ -522,12 +521,12 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         return float((reach.reshape(len(p), -1).max(axis=1) >= delta).mean())
 
     def transform(self, X):
-        """Return prediction, lower end, upper end and width as columns.
+        """Return prediction, lower bound, upper bound and width as columns.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows to ask about.
+            Query rows.
 
         Returns
         -------
@@ -567,50 +566,3 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
             return names
         many = [f"{name}_{label}" for label in self.classes_ for name in names]
         return np.array(many, dtype=object)
-
-
-def multiplicity_report(
-    estimator, X, y, *, epsilon=0.01, groups=None, sample_weight=None, **report_params
-):
-    """Report in one call how arbitrary an estimator's predictions are.
-
-    Parameters
-    ----------
-    estimator : estimator
-        What :class:`RashomonClassifier` or :class:`RashomonRegressor` takes.
-    X : array-like of shape (n_samples, n_features)
-        Training rows, on which the report is made too.
-    y : array-like of shape (n_samples,)
-        Their targets.
-    epsilon : float, default=0.01
-        Relative tolerance.
-    groups : array-like of shape (n_samples,), default=None
-        Group of each row.
-    sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the rows in the fit.
-    **report_params : dict
-        Passed to ``report``: ``deltas``, ``epsilons``.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        A line a group and tolerance; see :meth:`RashomonClassifier.report`.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_breast_cancer
-    >>> from sklearn.linear_model import LogisticRegression
-    >>> from skdiff.multiplicity import multiplicity_report
-    >>> X, y = load_breast_cancer(return_X_y=True)
-    >>> X = (X - X.mean(axis=0)) / X.std(axis=0)
-    >>> table = multiplicity_report(LogisticRegression(), X, y)
-    >>> table[["n", "conflict_ratio"]].round(4).values.tolist()
-    [[569.0, 0.0281]]
-    """
-    last = estimator
-    while hasattr(last, "steps") or hasattr(last, "estimator"):
-        last = last.steps[-1][1] if hasattr(last, "steps") else last.estimator
-    regression = isinstance(last, linear.REGRESSORS)
-    cls = RashomonRegressor if regression else RashomonClassifier
-    model = cls(estimator, epsilon=epsilon).fit(X, y, sample_weight=sample_weight)
-    return model.report(X, y, groups=groups, **report_params)

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from typing import Any
 
 import numpy as np
 import sklearn
@@ -81,7 +82,7 @@ SGD_REGRESSOR_LOSSES = {
 }
 
 
-def split(estimator, default, kind):
+def split(estimator: Any, default: Any, kind: Any) -> Any:
     """Return (transformers or None, linear model, frozen?) of what the user gave."""
     frozen = isinstance(estimator, FrozenEstimator)
     inner = estimator.estimator if frozen else estimator
@@ -113,13 +114,13 @@ def split(estimator, default, kind):
     return steps, last, inner, frozen
 
 
-def fitted(inner, frozen, X, y, sample_weight):
+def fitted(inner: Any, frozen: Any, X: Any, y: Any, sample_weight: Any) -> Any:
     """The estimator, fitted here unless it came fitted."""
     if frozen:
         return inner
     inner = clone(inner)
     with warnings.catch_warnings():
-        # its tolerance is polished away below, so its own doubts do not matter
+        # the solution is refined below, so its own doubts do not matter
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
         if sample_weight is None:
@@ -128,13 +129,13 @@ def fitted(inner, frozen, X, y, sample_weight):
         name = f"{inner.steps[-1][0]}__" if isinstance(inner, Pipeline) else ""
         if not isinstance(last, OneVsRestClassifier):
             return inner.fit(X, y, **{f"{name}sample_weight": sample_weight})
-        # it hands weights on only where metadata routing asks it to
+        # it hands weights on only where metadata routing requests them
         with sklearn.config_context(enable_metadata_routing=True):
             last.estimator.set_fit_request(sample_weight=True)
             return inner.fit(X, y, sample_weight=sample_weight)
 
 
-def parameters(model):
+def parameters(model: Any) -> Any:
     """Coefficients (K, d) and intercepts (K,) of a fitted model."""
     coef = model.coef_
     coef = np.atleast_2d(coef.toarray() if issparse(coef) else coef)
@@ -144,7 +145,7 @@ def parameters(model):
 # --- objectives -------------------------------------------------------------------
 
 
-def objective_of(model, total, n):
+def objective_of(model: Any, total: Any, n: Any) -> Any:
     """Read the objective off a fitted model.
 
     ``total`` is the sum of the n weights. LogisticRegression and LinearSVC minimise ``C
@@ -164,7 +165,7 @@ def objective_of(model, total, n):
     raise TypeError(f"no objective is known of {type(model).__name__}")
 
 
-def _of_logistic(model, total, n):
+def _of_logistic(model: Any, total: Any, n: Any) -> Any:
     C, ratio = _logistic_penalty(model)
     strength = 0.0 if np.isinf(C) else 1.0 / (C * total)
     alpha, lasso = (1.0 - ratio) * strength, ratio * strength
@@ -176,8 +177,8 @@ def _of_logistic(model, total, n):
     return Objective(loss, alpha, at[0], model.fit_intercept, lasso, at[1])
 
 
-def _logistic_penalty(model):
-    """C, infinite without penalty, and the share of the L1 norm."""
+def _logistic_penalty(model: Any) -> Any:
+    """C, infinite without penalty, and the weight of the L1 norm."""
     penalty = model.penalty
     if isinstance(model, LogisticRegressionCV):
         ratio = np.ravel(getattr(model, "l1_ratio_", 0.0))[0]
@@ -187,11 +188,11 @@ def _logistic_penalty(model):
     ratio = float(ratio or 0.0)
     if penalty in ("l1", "l2"):
         ratio = float(penalty == "l1")
-    # since 1.8 the penalty is told by l1_ratio and C alone ("deprecated")
+    # since 1.8 the penalty is given by l1_ratio and C alone ("deprecated")
     return (np.inf if penalty is None else C), ratio
 
 
-def _of_svc(model, total, n):
+def _of_svc(model: Any, total: Any, n: Any) -> Any:
     if getattr(model, "multi_class", "ovr") != "ovr":
         raise ValueError(
             "LinearSVC with multi_class='crammer_singer' is not supported."
@@ -205,7 +206,7 @@ def _of_svc(model, total, n):
     return Objective(loss, strength, strength / scaling**2, model.fit_intercept)
 
 
-def _of_svr(model, total, n):
+def _of_svr(model: Any, total: Any, n: Any) -> Any:
     square = model.loss == "squared_epsilon_insensitive"
     loss = "SquaredEpsilonInsensitive" if square else "EpsilonInsensitive"
     strength, scaling = 1.0 / (model.C * total), model.intercept_scaling
@@ -218,7 +219,7 @@ def _of_svr(model, total, n):
     )
 
 
-def _of_sgd(model, total, n):
+def _of_sgd(model: Any, total: Any, n: Any) -> Any:
     classifies = isinstance(model, SGDClassifier)
     known = SGD_CLASSIFIER_LOSSES if classifies else SGD_REGRESSOR_LOSSES
     if model.loss not in known:
@@ -243,17 +244,17 @@ def _of_sgd(model, total, n):
     )
 
 
-def _of_ridge(model, total, n):
+def _of_ridge(model: Any, total: Any, n: Any) -> Any:
     alpha = 0.0
     if not isinstance(model, LinearRegression):
         alpha = model.alpha_ if isinstance(model, RidgeCV) else model.alpha
         if np.ndim(alpha) and np.size(alpha) > 1:
-            raise ValueError("estimator with one alpha a target is not supported.")
+            raise ValueError("estimator with one alpha per target is not supported.")
         alpha = float(np.asarray(alpha).ravel()[0]) / total
     return Objective("Squared", alpha, 0.0, model.fit_intercept)
 
 
-def _of_lasso(model, total, n):
+def _of_lasso(model: Any, total: Any, n: Any) -> Any:
     chosen = isinstance(model, LassoCV | ElasticNetCV)
     alpha = float(model.alpha_ if chosen else model.alpha)
     ratio = 1.0
@@ -264,12 +265,12 @@ def _of_lasso(model, total, n):
     )
 
 
-def _of_glm(model, total, n):
+def _of_glm(model: Any, total: Any, n: Any) -> Any:
     loss = "Poisson" if isinstance(model, PoissonRegressor) else "Gamma"
     return Objective(loss, float(model.alpha), 0.0, model.fit_intercept)
 
 
-def _of_huber(model, total, n):
+def _of_huber(model: Any, total: Any, n: Any) -> Any:
     """At the fitted scale, where half of ``scale`` times the objective is ours.
 
     HuberRegressor minimises ``sum_i s_i scale H((y - f) / scale) + alpha ||w||^2`` with
@@ -284,7 +285,7 @@ def _of_huber(model, total, n):
     )
 
 
-def _of_quantile(model, total, n):
+def _of_quantile(model: Any, total: Any, n: Any) -> Any:
     return Objective(
         "Pinball",
         0.0,
@@ -312,7 +313,7 @@ _READERS = (
 # --- weights and classes ------------------------------------------------------------
 
 
-def class_weights(model, y, sample_weight):
+def class_weights(model: Any, y: Any, sample_weight: Any) -> Any:
     """Weight of each class in sorted order, as the model computed it; None if equal."""
     given = getattr(model, "class_weight", None)
     if given is None:
@@ -324,7 +325,7 @@ def class_weights(model, y, sample_weight):
     return compute_class_weight(given, **keywords)
 
 
-def combined_weight(sample_weight, model, y, n):
+def combined_weight(sample_weight: Any, model: Any, y: Any, n: Any) -> Any:
     """Product of row and class weights."""
     weight = np.ones(n) if sample_weight is None else np.asarray(sample_weight, float)
     by_class = class_weights(model, y, sample_weight)
@@ -333,14 +334,14 @@ def combined_weight(sample_weight, model, y, n):
     return weight
 
 
-def is_one_vs_rest(model):
+def is_one_vs_rest(model: Any) -> Any:
     """Whether a fitted model of three classes or more is as many binary ones."""
     if isinstance(model, LOGISTIC):
         return getattr(model, "multi_class", "auto") == "ovr"
     return isinstance(model, LinearSVC | SGDClassifier | OneVsRestClassifier)
 
 
-def binary_models(model, codes, sample_weight):
+def binary_models(model: Any, codes: Any, sample_weight: Any) -> Any:
     """Yield (model, weights) of each class against the rest, as they were fitted.
 
     LinearSVC and SGDClassifier weight the rows of the class by its class weight and

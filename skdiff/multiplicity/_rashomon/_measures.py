@@ -1,8 +1,9 @@
-"""What an auditor asks of a level set beyond the range of a row."""
+"""Measures of a level set beyond the range of one row."""
 
 import copy
 import warnings
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from scipy.special import gammaln
@@ -14,7 +15,7 @@ from skdiff._base.plotting import require_pandas
 from skdiff.multiplicity._sets import _sampling as sampling
 from skdiff.multiplicity._sets._discrepancy import discrepancy_bracket
 
-# Below this share of the draws the weights say too little: hit-and-run mixes them.
+# Below this fraction of the draws the weights are too uneven: hit-and-run mixes them.
 SMALLEST_SHARE = 0.1
 
 
@@ -23,8 +24,10 @@ class MeasuresMixin:
 
     # --- many decisions at once -----------------------------------------------------
 
-    def discrepancy(self, X, delta=None, method="bounds"):
-        """Bracket the largest share of rows on which one model differs.
+    def discrepancy(
+        self: Any, X: Any, delta: float | None = None, method: str = "bounds"
+    ) -> Any:
+        """Bracket the largest proportion of rows on which one model differs.
 
         The ambiguity counts rows that *some* model of the set changes, each its own;
         the discrepancy is what a *single* one of them changes at once. Finding it
@@ -47,9 +50,9 @@ class MeasuresMixin:
         Returns
         -------
         lower : float
-            Share that ``model`` changes.
+            Proportion that ``model`` changes.
         upper : float
-            Share that no model of the set exceeds; at most the ambiguity.
+            Proportion that no model of the set exceeds; at most the ambiguity.
         model : estimator
             A copy of the audited estimator, with the coefficients of that model.
 
@@ -89,7 +92,7 @@ class MeasuresMixin:
             )
         return found.lower / len(V), found.upper / len(V), model
 
-    def _limits(self, f, bounds, delta):
+    def _limits(self: Any, f: Any, bounds: Any, delta: Any) -> Any:
         """What the linear predictor must fall to, or rise to, to count as changed.
 
         Infinite where no model gets there.
@@ -98,7 +101,7 @@ class MeasuresMixin:
         if delta is None:
             cut = self._cut()
             positive = f > cut
-            # the label of ``classes_[1]`` is given strictly above the cut
+            # the label of ``classes_[1]`` is given strictly above the threshold
             above = np.where(positive, np.inf, np.nextafter(cut, np.inf))
             below = np.where(positive, cut, -np.inf)
             changes = self._on_both_sides(bounds, self.threshold)
@@ -111,7 +114,7 @@ class MeasuresMixin:
         below = np.where(changes & (below >= low), below, -np.inf)
         return below, above
 
-    def _first_change(self, f, end, middle, delta):
+    def _first_change(self: Any, f: Any, end: Any, middle: Any, delta: Any) -> Any:
         """Bisect for where the response has moved by delta on the way to the end."""
         sign = np.sign(np.where(end == f, 1.0, end - f))
         near, far = f.copy(), np.where(np.isfinite(end), end, f + sign * 1e3)
@@ -122,7 +125,7 @@ class MeasuresMixin:
             near, far = np.where(beyond, near, half), np.where(beyond, half, far)
         return np.where(moved, far, sign * np.inf)
 
-    def _model_at(self, w):
+    def _model_at(self: Any, w: Any) -> Any:
         """The audited estimator with other coefficients."""
         model = copy.deepcopy(self.estimator_)
         while not hasattr(model, "steps") and not hasattr(model, "coef_"):
@@ -136,27 +139,27 @@ class MeasuresMixin:
         last.intercept_ = np.full(shape, intercept) if shape else float(intercept)
         return model
 
-    def _smooth_set(self, what):
+    def _smooth_set(self: Any, what: Any) -> Any:
         """The level set of a smooth objective; others are refused."""
         check_is_fitted(self)
         self._two_classes()
         if not self._set.smooth:
             raise ValueError(
                 f"{what} is offered for smooth losses with an L2 penalty or none, on "
-                "dense columns. Of an L1 penalty, a piecewise linear loss or a wide "
-                "sparse table ask the ranges instead."
+                "dense columns. For an L1 penalty, a piecewise linear loss or sparse X "
+                "of many columns use the ranges instead."
             )
         return self._set.level_set
 
     # --- samples and volume ---------------------------------------------------------
 
-    def sample(self, n_samples=1000, random_state=None):
+    def sample(self: Any, n_samples: int = 1000, random_state: Any = None) -> Any:
         """Draw models that represent the uniform distribution over the set.
 
         Rays through the centre end at the boundary; directions are weighted by what
         volume they carry, so no Markov chain and no burn-in is needed. The effective
         sample size is ``1 / sum(weights ** 2)``. Samples show what typical models of
-        the set do; for extremes ask the ranges, which no finite sample reaches.
+        the set do; for extremes use the ranges, which no finite sample reaches.
 
         Parameters
         ----------
@@ -197,7 +200,13 @@ class MeasuresMixin:
             weight = np.full(n_samples, 1 / n_samples)
         return *self._set.scaling.features(level_set.models(U)), weight
 
-    def log_volume(self, n_samples=4000, *, return_std=False, random_state=None):
+    def log_volume(
+        self: Any,
+        n_samples: int = 4000,
+        *,
+        return_std: bool = False,
+        random_state: Any = None,
+    ) -> Any:
         """Estimate the logarithm of the volume of the set, without bias.
 
         The volume is that of coefficients and intercept in the units of the features.
@@ -224,12 +233,17 @@ class MeasuresMixin:
         return (value, error) if return_std else value
 
     def log_volume_ratio(
-        self, reference, n_samples=4000, *, return_std=False, random_state=None
-    ):
+        self: Any,
+        reference: Any,
+        n_samples: int = 4000,
+        *,
+        return_std: bool = False,
+        random_state: Any = None,
+    ) -> Any:
         """Estimate the logarithm of the Rashomon ratio.
 
-        That is the share of a reference set of models that lies in the set: how common
-        good models are among those one would have considered.
+        That is the proportion of a reference set of models that lies in the set: how
+        common good models are among those one would have considered.
 
         Parameters
         ----------
@@ -264,18 +278,18 @@ class MeasuresMixin:
         if mean == 0:
             return (-np.inf, np.nan) if return_std else -np.inf
         value = volume + self._set.scaling.log_volume + np.log(mean) - log_reference
-        # the volume and the share come from draws of their own
+        # the volume and the fraction come from separate draws
         error = np.sqrt(np.var(hit) / mean**2 + np.var(share)) / np.sqrt(n_samples)
         return (float(value), float(error)) if return_std else float(value)
 
-    def _bounded_set(self, n_samples, random_state):
+    def _bounded_set(self: Any, n_samples: Any, random_state: Any) -> Any:
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"n_samples must be an int >= 1, got {n_samples!r}.")
         level_set = self._smooth_set("sampling")
         if level_set.null.shape[1]:
             raise ValueError(
-                "The set has no end in directions that the data say nothing about: "
+                "The set is unbounded in directions that the data do not determine: "
                 "columns are collinear and the model has no penalty. Drop columns or "
                 "penalise it."
             )
@@ -284,15 +298,15 @@ class MeasuresMixin:
 
     # --- many tolerances ------------------------------------------------------------
 
-    def profile(self, X, epsilons):
+    def profile(self: Any, X: Any, epsilons: Any) -> Any:
         """Return the widths of the ranges for several tolerances.
 
-        All tolerances are answered in one sweep, each started from the last.
+        All tolerances are computed along one path, each started from the last.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows to ask about.
+            Query rows.
         epsilons : array-like of shape (n_epsilons,)
             Tolerances, of the kind of ``epsilon_type``.
 
@@ -307,13 +321,15 @@ class MeasuresMixin:
 
 
 class AbstentionMixin:
-    """What withholding arbitrary decisions costs and brings."""
+    """What withholding arbitrary decisions costs and gains."""
 
-    def abstention_curve(self, X, y, epsilons=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3)):
-        """Tell what withholding arbitrary decisions costs and brings.
+    def abstention_curve(
+        self: Any, X: Any, y: Any, epsilons: Any = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+    ) -> Any:
+        """Measure what withholding arbitrary decisions costs and gains.
 
         At each tolerance the rows on which the set disagrees are withheld. The usual
-        alternative stands beside it: withhold as many rows, those nearest to the
+        alternative is reported beside it: withhold as many rows, those nearest to the
         threshold.
 
         Parameters
@@ -328,10 +344,10 @@ class AbstentionMixin:
         Returns
         -------
         table : pandas.DataFrame
-            Columns ``epsilon``, ``coverage`` (share of rows decided), ``accuracy`` (on
-            them), ``accuracy_withheld`` (on the others) and ``accuracy_by_margin`` (on
-            as many decided rows when those nearest to the threshold are withheld). NaN
-            where no row is left to count.
+            Columns ``epsilon``, ``coverage`` (proportion of rows decided), ``accuracy``
+            (on them), ``accuracy_withheld`` (on the others) and ``accuracy_by_margin``
+            (on as many decided rows when those nearest to the threshold are withheld).
+            NaN where no row is left to count.
         """
         pd = require_pandas("abstention_curve")
         V = self._query(X)
@@ -357,19 +373,20 @@ class AbstentionMixin:
         return pd.DataFrame(lines)
 
 
-def _mean(hits):
+def _mean(hits: Any) -> Any:
     return hits.mean() if len(hits) else np.nan
 
 
-def _reference(reference, n_parameters):
+def _reference(reference: Any, n_parameters: Any) -> Any:
     """Membership in a ball or box, and the logarithm of its volume."""
     if isinstance(reference, Real):
-        if not 0 < reference < np.inf:
+        radius = float(reference)
+        if not 0 < radius < np.inf:
             raise ValueError(f"reference must be a radius > 0, got {reference!r}.")
         half = n_parameters / 2
         volume = half * np.log(np.pi) - gammaln(half + 1)
-        volume += n_parameters * np.log(reference)
-        return lambda w: np.linalg.norm(w, axis=1) <= reference, volume
+        volume += n_parameters * np.log(radius)
+        return lambda w: np.linalg.norm(w, axis=1) <= radius, volume
     box = check_array(reference, dtype=np.float64, input_name="reference")
     if box.shape != (n_parameters, 2) or not np.all(box[:, 0] < box[:, 1]):
         raise ValueError(

@@ -1,9 +1,9 @@
-"""Whether one model of a level set can meet several half-space demands at once.
+"""Whether one model of a level set can meet several half-space constraints at once.
 
-A demand is ``a'u >= c`` with a unit vector ``a``, in the whitened coordinates of
-``_level_set``. A set of demands can be met within the budget exactly when the least gap
-under them is at most the budget. Every "no" given here is proven by convexity, every
-"yes" by a model; what is neither is called unknown.
+A constraint is ``a'u >= c`` with a unit vector ``a``, in the whitened coordinates of
+``_level_set``. A set of constraints can be met within the budget exactly when the least
+gap under them is at most the budget. Every "no" given here is proven by convexity,
+every "yes" by a model; what is neither is called unknown.
 """
 
 from dataclasses import dataclass
@@ -20,23 +20,23 @@ from skdiff.multiplicity._sets._maximiser import Extremes, Maximiser
 YES, NO, UNKNOWN = 1, -1, 0
 
 _MAX_STEPS, _ROUNDS = 40, 8
-# Pairs are asked in blocks, whose temporaries are a few megabytes.
+# Pairs are checked in blocks, whose temporaries are a few megabytes.
 _BLOCK = 4096
-# A "yes" is safe from rounding by this share of the set's size.
+# A "yes" is safe from rounding by this fraction of the set's size.
 SPARE = 1e-9
 
 
 @dataclass
-class Answer:
-    """What is known about one set of demands."""
+class Verdict:
+    """What is known about one set of constraints."""
 
     verdict: int
-    model: Array  # whitened; meets the demands when the verdict is YES
+    model: Array  # whitened; meets the constraints when the verdict is YES
 
 
 @dataclass
 class Feasibility:
-    """Answers questions about one level set and budget."""
+    """Feasibility of constraints on the models of one level set."""
 
     level_set: LevelSet
     budget: float
@@ -47,13 +47,13 @@ class Feasibility:
         """Prepare a level set."""
         return cls(level_set, budget, level_set.radius(budget))
 
-    def together(self, A: Array, c: Array, start: Array | None = None) -> Answer:
-        """Minimise the gap under all demands, as far as needed for a verdict.
+    def together(self, A: Array, c: Array, start: Array | None = None) -> Verdict:
+        """Minimise the gap under all constraints, as far as needed for a verdict.
 
         The model of a "yes" meets them with a little to spare.
 
-        Sequential quadratic programming from a point that meets the demands: linear
-        demands stay met along every step, so only the gap needs a line search. For
+        Sequential quadratic programming from a point that meets the constraints: linear
+        constraints stay met along every step, so only the gap needs a line search. For
         multipliers ``l >= 0`` and any feasible u, convexity gives ``gap(u) >= gap(u0)
         + l'(c - A u0) + (grad - A'l)'(u - u0)``, the proof of a "no".
         """
@@ -62,22 +62,22 @@ class Feasibility:
         if start is None or np.any(A @ start < firm):
             start, _ = least_distance(A, firm)
             if start is None or np.linalg.norm(start) > self.radius:
-                return Answer(NO, np.zeros(A.shape[1]))
+                return Verdict(NO, np.zeros(A.shape[1]))
             if not np.all(np.isfinite(start)):
-                return Answer(UNKNOWN, np.zeros(A.shape[1]))
+                return Verdict(UNKNOWN, np.zeros(A.shape[1]))
         u = start
         gap, gradient, second = _evaluate(data, u)
         for _ in range(_MAX_STEPS):
             if gap <= self.budget:
-                return Answer(YES, u)
+                return Verdict(YES, u)
             H = data.hessian(second)[0]
             step, multiplier = quadratic_step(H, gradient, A, firm - A @ u)
             if step is None:
-                return Answer(UNKNOWN, u)
+                return Verdict(UNKNOWN, u)
             rest = np.linalg.norm(gradient - A.T @ multiplier)
             proven = gap + multiplier @ (c - A @ u) - 2 * self.radius * rest
             if proven > self.budget * (1 + 1e-9):
-                return Answer(NO, u)
+                return Verdict(NO, u)
             slope, t = float(gradient @ step), 1.0
             if slope > -1e-14 * max(gap, self.budget):
                 break
@@ -87,19 +87,19 @@ class Feasibility:
                     break
                 t /= 2
                 if t < 1e-8:
-                    return Answer(UNKNOWN, u)
+                    return Verdict(UNKNOWN, u)
             u = u + t * step
             gap, gradient, second = found
-        return Answer(YES if gap <= self.budget else UNKNOWN, u)
+        return Verdict(YES if gap <= self.budget else UNKNOWN, u)
 
     def pairs(self, A: Array, c: Array, first: Any, second: Any) -> Array:
-        """Verdicts (n_pairs,) on pairs of demands, solved together.
+        """Verdicts (n_pairs,) on pairs of constraints, solved together.
 
         By duality a pair fails exactly when, for some ``t`` in [0, 1], the support
         function of the set in the direction ``t a + (1 - t) b`` stays below ``t c_a +
         (1 - t) c_b``. Their difference is convex in ``t`` with a derivative read off
-        the maximiser, so ``t`` is bisected until a maximiser meets both demands or the
-        difference is proven negative.
+        the maximiser, so ``t`` is bisected until a maximiser meets both constraints or
+        the difference is proven negative.
         """
         verdicts = np.zeros(len(first), dtype=int)
         for start in range(0, len(first), _BLOCK):
@@ -116,7 +116,7 @@ class Feasibility:
             i, j, share = first[open_], second[open_], t[open_, None]
             V = share * A[i] + (1 - share) * A[j]
             norms = np.linalg.norm(V, axis=1)
-            # opposite directions: no unit vector to ask for, the bounds decide
+            # opposite directions: there is no unit vector, the bounds decide
             V = np.where(norms[:, None] > 1e-12, V, A[i])
             norms = np.where(norms > 1e-12, norms, 1.0)
             unit = V / norms[:, None]
@@ -161,7 +161,7 @@ def upper_ends(level_set: LevelSet, unit: Array, budget: float) -> Extremes:
     for start in range(0, len(unit), step):
         rows = slice(start, start + step)
         V = unit[rows]
-        mu, U = solver.predict(V)  # of both signs; the second half is asked for
+        mu, U = solver.predict(V)  # of both signs; only the second half is needed
         found.put(rows, solver.solve(V, U[len(V) :], mu[len(V) :]))
     return found
 
@@ -186,12 +186,12 @@ def shrunk(level_set: LevelSet, U: Array, budget: float) -> Array:
 
 
 def quadratic_step(
-    H: Array, gradient: Array, A: Array, demand: Array
+    H: Array, gradient: Array, A: Array, constraint: Array
 ) -> tuple[Array | None, Array]:
-    """Minimise ``d'Hd / 2 + gradient'd`` under ``A d >= demand``.
+    """Minimise ``d'Hd / 2 + gradient'd`` under ``A d >= constraint``.
 
     In the coordinates ``x = L'(d + H^-1 gradient)``, ``H = L L'``, it is the point of
-    least norm of a polyhedron. Returns the step and the multipliers of the demands.
+    least norm of a polyhedron. Returns the step and the multipliers of the constraints.
     """
     try:
         L = cho_factor(H, lower=True, check_finite=False)[0]
@@ -199,7 +199,7 @@ def quadratic_step(
         return None, np.zeros(len(A))
     G = solve_triangular(L, A.T, lower=True, check_finite=False).T
     x0 = solve_triangular(L, gradient, lower=True, check_finite=False)
-    x, multiplier = least_distance(G, demand + G @ x0)
+    x, multiplier = least_distance(G, constraint + G @ x0)
     if x is None or not np.all(np.isfinite(x)):
         return None, np.zeros(len(A))
     step = solve_triangular(L, x - x0, lower=True, trans=1, check_finite=False)
@@ -209,8 +209,8 @@ def quadratic_step(
 def least_distance(G: Array, h: Array) -> tuple[Array | None, Array]:
     """Least ``|x|`` with ``G x >= h``, by non-negative least squares.
 
-    Lawson and Hanson (1974), chapter 23; with the multipliers of the demands. None if
-    there is no such x, NaN if the solver gave up.
+    Lawson and Hanson (1974), chapter 23; with the multipliers of the constraints. None
+    if there is no such x, NaN if the solver gave up.
     """
     scale = max(float(np.abs(h).max(initial=0.0)), 1e-300)
     E = np.vstack([G.T, h / scale])

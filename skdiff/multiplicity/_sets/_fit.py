@@ -121,7 +121,7 @@ class FittedSet:
         return None if H is None else self.scaling.hessian(H)
 
     def pack(self) -> dict[str, Any]:
-        """Plain values and arrays, from which :meth:`unpack` rebuilds the set."""
+        """Built-in types and arrays, from which :meth:`unpack` rebuilds the set."""
         problem = self.level_set.problem
         X = problem.X
         if issparse(X):

@@ -90,7 +90,7 @@ class Diagonal(Whitened):
 
 
 class L1Maximiser(Maximiser):
-    """Maximise unit directions over a level set with kinks at zero coefficients."""
+    """Maximise unit directions over a level set with an L1 norm."""
 
     data: Diagonal
 
@@ -131,10 +131,10 @@ class L1Maximiser(Maximiser):
         return result
 
     def first_multipliers(self, V: Array) -> Array:
-        """At most what the quadratic model would ask for, were there no kinks.
+        """At most what the quadratic model would need if it were smooth.
 
-        A multiplier too large leads far out, where points of the path are dear; one
-        too small costs a doubling.
+        A multiplier too large leads far out, where points of the path are expensive;
+        one too small costs a doubling.
         """
         _, _, second = self.data.evaluate(np.zeros((1, V.shape[1])))
         H = self.data.hessian(second)[0]
@@ -187,7 +187,7 @@ class L1Maximiser(Maximiser):
             done = state.size <= self.tol
             if done.any():
                 result.put(rows[done], self.finish(state, V[rows], U, mu, done, n_iter))
-            # a point still off the path says nothing about the level on it
+            # a point still off the path does not show the level on it
             sure = np.abs(f) > 10 * np.linalg.norm(state.r1, axis=1)
             above, below = sure & (f > 0), sure & (f <= 0)
             # Illinois: the stale end weighs less

@@ -103,7 +103,7 @@ def _next_corner(
     """How far each row's piece goes, and the coefficient that ends it.
 
     ``R`` is the gradient of the smooth part less ``mu v``. A coefficient that left at
-    the last corner moves inward, towards the other end of its interval.
+    the last corner moves inward, towards the other bound of its interval.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         leave = np.where(sign * D < 0, -W / D, np.inf)

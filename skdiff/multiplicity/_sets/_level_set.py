@@ -23,13 +23,13 @@ from skdiff.multiplicity._sets._maximiser import Extremes, Maximiser, blocks_of
 from skdiff.multiplicity._sets._problem import Problem, Whitened
 
 # A direction in which the Hessian is this much flatter than in the steepest one, in
-# units where every column has curvature one, is one the data say nothing about.
+# units where every column has curvature one, is one that the data do not determine.
 FLAT = 1e-11
 
 
 @dataclass
 class LevelSet:
-    """The models within a budget of the best one, ready to be asked."""
+    """The models within a budget of the best one, ready for queries."""
 
     problem: Problem
     center: Array
@@ -53,7 +53,7 @@ class LevelSet:
             raise UnboundedError(found.gap)
         whiten, null, scale = _whitening(hessian)
         if not problem.loss.smooth and null.shape[1]:
-            # rows beyond their kink have no curvature here, but elsewhere in the set
+            # rows on the flat piece of the loss have curvature elsewhere in the set
             whiten, null, scale = _whitening(problem.largest_hessian())
         data = problem.whitened(found.x, whiten)
         return cls(
@@ -72,7 +72,7 @@ class LevelSet:
 
     @classmethod
     def restore(cls, problem: Problem, **arrays: Any) -> "LevelSet":
-        """Rebuild a level set to the bit, without another polish."""
+        """Rebuild a level set to the bit, without refining it again."""
         data = problem.whitened(arrays["center"], arrays["whiten"])
         return cls(problem=problem, data=data, **arrays)
 
@@ -170,7 +170,7 @@ class LevelSet:
     def error_bound(
         self, V: Array, found: Extremes, budget: float, radius: float
     ) -> Array:
-        """Distance between a proven upper end and a feasible point's value.
+        """Distance between a proven upper bound and a feasible point's value.
 
         For every w in the set, ``v'w <= v'w0 + (budget - gap(w0)) / mu + |r'(w - w0)| /
         mu`` with ``r = grad L(w0) - mu v``; and ``gap`` is convex along the ray from

@@ -1,9 +1,9 @@
 """Level sets of multinomial logistic regression, and extremes of its probabilities.
 
-Parameters are a matrix with a row a class, flattened. Margins ``f_k - f_j`` are linear
-in them, so that their extremes are those of any linear functional. The logarithm of a
-probability is concave: its maximum solves ``grad L = mu grad log p_k`` on the boundary.
-Its minimum is that of a concave function; only bounds of it are to be had.
+Parameters are a matrix with one row per class, flattened. Margins ``f_k - f_j`` are
+linear in them, so that their extremes are those of any linear functional. The logarithm
+of a probability is concave: its maximum solves ``grad L = mu grad log p_k`` on the
+boundary. Its minimum is that of a concave function; only bounds of it are to be had.
 """
 
 from dataclasses import dataclass

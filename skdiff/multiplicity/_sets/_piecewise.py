@@ -36,7 +36,8 @@ HIGHS_OPTIONS = {
 class LinearProgram:
     """``min c'w + rows of slack`` over ``F(w) <= level``, for any c.
 
-    Variables are ``w``, a slack a row and, under an L1 norm, a bound a coefficient.
+    Variables are ``w``, one slack per row and, under an L1 norm, one bound per
+    coefficient.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -162,7 +163,7 @@ def _silenced() -> Iterator[None]:
 
 
 class PiecewiseLevelSet(L1LevelSet):
-    """The models within a budget of the best, a program a question."""
+    """The models within a budget of the best, one program per extreme."""
 
     @classmethod
     def at(
@@ -242,6 +243,6 @@ class PiecewiseLevelSet(L1LevelSet):
         """There is no proof for these losses."""
         raise ValueError(
             "range_error has no bound for piecewise linear losses (hinge, quantile, "
-            "epsilon-insensitive): their ranges are the answer of a linear or cone "
+            "epsilon-insensitive): their ranges are solutions of a linear or cone "
             "program, to its solver's tolerance."
         )

@@ -55,7 +55,7 @@ class Problem:
         return Whitened(self, center, whiten)
 
     def largest_hessian(self) -> Array:
-        """Return the Hessian if every row were on the curved side of its kink."""
+        """Return the Hessian if every row were on the curved piece of its loss."""
         return (self.X.T * self.s) @ self.X + np.diag(self.penalty)
 
 
@@ -83,7 +83,7 @@ class Whitened:
 
     @property
     def hessians(self) -> Hessians:
-        """Tabulated on first use: an ellipsoid never asks."""
+        """Tabulated on first use: an ellipsoid needs none."""
         if self._hessians is None:
             self._hessians = Hessians(self.X, self.s)
         return self._hessians

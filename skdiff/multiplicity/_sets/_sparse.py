@@ -1,4 +1,4 @@
-"""Level sets of wide sparse tables, which are never made dense.
+"""Level sets of high-dimensional sparse X, which is never made dense.
 
 The Hessian is an operator: two products with the table. All systems of a block of
 directions are solved together by conjugate gradients, in coordinates in which its
@@ -92,7 +92,7 @@ class SparseLevelSet:
 
     @property
     def differentiable(self) -> bool:
-        """Answers extremes only: there are no whitened coordinates to draw from."""
+        """Only extremes exist: there are no whitened coordinates to draw from."""
         return False
 
     @property
@@ -269,4 +269,4 @@ class SparseLevelSet:
 
     def errors(self, V: Any, budget: float, **settings: Any) -> Array:
         """There is no proof without a radius of the set."""
-        raise ValueError("range_error is not available for sparse tables this wide.")
+        raise ValueError("range_error is not available for high-dimensional sparse X.")

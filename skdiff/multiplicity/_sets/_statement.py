@@ -4,6 +4,8 @@ Watson-Daniels, Parkes and Ustun (2023), section 3, with the grid of target
 probabilities replaced by its limit: maximise ``v'w`` subject to ``L(w) <= L* + eps``.
 """
 
+from typing import Any
+
 import numpy as np
 
 from skdiff._convex._losses import (
@@ -16,7 +18,7 @@ from skdiff._convex._losses import (
 from skdiff._convex._solve import solve
 
 
-def _row_losses(loss, f, y, s):
+def _row_losses(loss: Any, f: Any, y: Any, s: Any) -> Any:
     """Weighted sum of the losses of the rows as cvxpy writes it."""
     import cvxpy as cp
 
@@ -39,11 +41,11 @@ def _row_losses(loss, f, y, s):
     raise TypeError(f"no statement is known of {name}")
 
 
-def _slacks(loss, f, y):
+def _slacks(loss: Any, f: Any, y: Any) -> Any:
     """Piecewise linear losses as variables above their pieces.
 
-    Written with a maximum they would have no gradient at their kinks, where the answer
-    is, and no certificate.
+    Written with a maximum they would have no gradient at their non-smooth points, where
+    the solution is, and no certificate.
     """
     import cvxpy as cp
 
@@ -56,7 +58,7 @@ def _slacks(loss, f, y):
     return slack, [slack >= f - y - loss.delta, slack >= y - f - loss.delta]
 
 
-def state_objective(problem):
+def state_objective(problem: Any) -> Any:
     """Return the objective as a cvxpy expression, its variable and constraints."""
     import cvxpy as cp
 
@@ -82,7 +84,7 @@ def state_objective(problem):
     return total, w, constraints
 
 
-def state_problem(problem, level):
+def state_problem(problem: Any, level: Any) -> Any:
     """Return the cvxpy problem, its variable and its parameter, the direction."""
     import cvxpy as cp
 
@@ -92,7 +94,7 @@ def state_problem(problem, level):
     return statement, w, v
 
 
-def minimiser(problem):
+def minimiser(problem: Any) -> Any:
     """The best model by a general solver."""
     import cvxpy as cp
 
@@ -101,7 +103,7 @@ def minimiser(problem):
     return solve(statement, w, tol=1e-10, hint="the penalty")
 
 
-def extremes(level_set, V, budget):
+def extremes(level_set: Any, V: Any, budget: Any) -> Any:
     """Minima and maxima of the directions, a solve each; returns (m, 2) and models."""
     statement, w, v = state_problem(level_set.problem, level_set.objective + budget)
     values, models = np.empty((len(V), 2)), np.empty((len(V), 2, V.shape[1]))

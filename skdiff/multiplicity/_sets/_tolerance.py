@@ -18,7 +18,7 @@ _SMALLEST = 1e-12  # a best loss below this gives a relative epsilon no meaning
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What the user asked for."""
+    """The tolerance that the user chose."""
 
     epsilon: float
     kind: str = "relative"  # the constructor's epsilon_type

@@ -13,7 +13,7 @@ from skdiff.multiplicity._sets._objective import LOG_LINKS
 
 
 class RashomonRegressor(RegressorMixin, BaseRashomon):
-    """Tell which predictions are arbitrary among equally good linear regressions.
+    """Find which predictions are arbitrary among equally good linear regressions.
 
     The same audit as :class:`RashomonClassifier` for regressions. Under squared loss
     and an L2 penalty the level set is an ellipsoid and every range has a closed form;
@@ -37,8 +37,8 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
     level : {"objective", "loss"}, default="objective"
         Whether the set is one of the penalised objective or of the loss alone.
     solver : {"auto", "direct", "cvxpy"}, default="auto"
-        ``"cvxpy"`` solves a convex program a row and side; the others are the formula
-        or the batched Newton method.
+        ``"cvxpy"`` solves one convex program per row and bound; the others are the
+        formula or the batched Newton method.
     tol : float, default=1e-4
         Tolerance of the stopping rule. A row without a closed form is done when the
         residual of its optimality conditions is below it.
@@ -69,7 +69,7 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
         Second derivatives of the smooth part of the objective, intercept last. None
         for sparse tables of more than 2000 columns.
     n_iter_ : int
-        Newton steps of the polish.
+        Newton steps of the refinement.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of str of shape (n_features,)
@@ -129,7 +129,7 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None):
-        """Fit the estimator, polish it, and prepare its level set.
+        """Fit the estimator, refine it, and prepare its level set.
 
         Parameters
         ----------
@@ -208,7 +208,7 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
         return self._response(self._range(V))
 
     def ambiguity(self, X, delta):
-        """Return the share of rows whose prediction can move by at least ``delta``.
+        """Return the proportion of rows whose prediction can move by ``delta``.
 
         Parameters
         ----------
@@ -219,7 +219,7 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
 
         Returns
         -------
-        share : float
+        proportion : float
             Between 0 and 1.
         """
         self._check_delta(delta)

@@ -1,0 +1,1 @@
+"""The regressor over the set of nearly optimal linear models."""
