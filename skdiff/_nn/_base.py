@@ -20,10 +20,10 @@ from skdiff._base.compat import (
     StrOptions,
     check_sample_weight,
     fit_context,
-    has_callbacks,
 )
 from skdiff._base.parameters import NETWORK, constraints
 from skdiff._base.persistence import SaveMixin
+from skdiff._base.progress import watch
 from skdiff._base.validation import refuse_dates
 from skdiff._nn._decay import read_decay
 from skdiff._nn._inference import NeuralInference
@@ -90,17 +90,16 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
         return Net
 
     def _train(
-        self, net: Any, data: Any, limits: Any, validate: Any, report: Any
+        self, net: Any, data: Any, limits: Any, progress: Any, validate: Any
     ) -> Any:
         """HOOK: train ``net`` on ``data`` and return a ``Run``.
 
-        Override it for several stages or for a solver of one's own; ``limits``,
-        ``validate`` (scores the hold-out, or None) and ``report`` (asks the callbacks
-        whether to stop, or None) are to be honoured after every epoch.
+        Override it for several stages or for another solver. All stages share the loop
+        guard ``progress``; ``validate`` scores the validation set, or is None.
         """
-        from skdiff._nn._fit import Run, run_epochs
+        from skdiff._nn._fit import run_epochs
 
-        return run_epochs(net, data, limits, validate, report, Run())
+        return run_epochs(net, data, limits, progress, validate)
 
     def _training(self) -> dict[str, Any]:
         """HOOK: return the training parameters; override it to change one."""
@@ -263,8 +262,6 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
             max_iter=1 if one_epoch else training["max_iter"],
             tol=training["tol"],
             n_iter_no_change=training["n_iter_no_change"],
-            time_limit=self.time_limit,
-            verbose=bool(self.verbose),
             one_epoch=one_epoch,
             continued=continued,
         )
@@ -275,23 +272,36 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
                 output = _fit.predict_chunks(net.module_, held[0], self.device)
                 return float(self._validation_score(output, held[1], held[2]))
 
-        report = self._reporter(net, given, encoding, seed)
         batch = min(net.batch_size, len(X))
-        with threads_for(_fit.work_per_batch(net.module_, batch)):
+        work = threads_for(_fit.work_per_batch(net.module_, batch))
+        with self._guard(given, encoding, seed) as progress, work:
             net.notify("on_train_begin", X=data, y=None)
-            run = self._train(net, data, limits, validate, report)
+            run = self._train(net, data, limits, progress, validate)
             net.notify("on_train_end", X=data, y=None)
         _fit.finish(net)
         keep = one_epoch or self.warm_start
         self._take_over(net, run, encoding, seed, keep, continued)
         self._report(net, table)
-        if run.stopped == "max_iter" and not one_epoch:
-            warnings.warn(
-                f"Maximum iterations ({limits.max_iter}) reached and the optimization "
-                "hasn't converged yet. Increase max_iter or learning_rate_init.",
-                ConvergenceWarning,
-                stacklevel=3,
+        if not one_epoch:
+            self._warn_of_limit(run.stopped, limits.max_iter)
+
+    def _warn_of_limit(self, stopped, max_iter):
+        """Say that training ended before it converged."""
+        if stopped == "max_iter":
+            limit, remedy = (
+                f"Maximum iterations ({max_iter})",
+                "max_iter or learning_rate_init",
             )
+        elif stopped == "time":
+            limit, remedy = f"Time limit ({self.time_limit} s)", "time_limit"
+        else:
+            return
+        warnings.warn(
+            f"{limit} reached and the optimization hasn't converged yet. Increase "
+            f"{remedy}.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
 
     def _start(self, X, target, encoding, seed, continued):
         """A fresh net, or the one left by the last fit."""
@@ -319,27 +329,24 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
         return net
 
     def _build(self, n_in, encoding, generator, dtype, X=None, target=None):
-        import torch
-
         from skdiff._nn import _fit
 
         n_out = self._n_outputs(encoding)
         training = self._training()
         module = self._module(n_in, n_out, generator)
-        net = _fit.build_net(
-            self._stepper(module),
-            module,
-            self._batch_loss,
+        settings = _fit.Settings(
             solver=training["solver"],
             learning_rate_init=training["learning_rate_init"],
             momentum=training["momentum"],
             alpha=self._decay(training["alpha"]),
             batch_size=FULL_BATCH_ROWS if X is None else self._batch_rows(X),
-            dtype=getattr(torch, dtype),
+            dtype=dtype,
             device=self.device,
-            generator=generator,
-            strata=None if target is None else self._strata(target),
             net_params=self.net_params,
+        )
+        strata = None if target is None else self._strata(target)
+        net = _fit.build_net(
+            self._stepper(module), module, self._batch_loss, settings, generator, strata
         )
         net.n_out = n_out
         return net
@@ -388,40 +395,27 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
         }
         return {**encoding, "_state": state, "_live": {}}
 
-    def _reporter(self, net, given, encoding, seed):
-        """A function that tells callbacks about an epoch, or None without any."""
-        if not has_callbacks(self):
-            return None
+    def _guard(self, given, encoding, seed):
+        """The loop guard; a callback sees what a fit would leave after an epoch."""
         X, y, weight = given
-        metadata = None if weight is None else {"sample_weight": weight}
-        context = self._init_callback_context(max_subtasks=self._training()["max_iter"])
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
-        def report():
-            epoch = context.subcontext(task_name="epoch")
-            epoch.call_on_fit_task_begin(estimator=self, X=X, y=y)
-            return bool(
-                epoch.call_on_fit_task_end(
-                    estimator=self,
-                    X=X,
-                    y=y,
-                    metadata=metadata,
-                    reconstruction_attributes=lambda: {
-                        **self._fitted(net, encoding, seed, keep=False),
-                        "n_features_in_": X.shape[1],
-                        "n_iter_": 1,
-                    },
-                )
-            )
+        def fitted(net):
+            fitted = self._fitted(net, encoding, seed, keep=False)
+            return {**fitted, "n_features_in_": X.shape[1], "n_iter_": 1}
 
-        return report
+        return watch(
+            self,
+            X,
+            y,
+            max_iter=self._training()["max_iter"],
+            metadata=None if weight is None else {"sample_weight": weight},
+            attributes=fitted,
+        )
 
     def _fit_constant(self, encoding, continued):
         """Nothing to learn: all rows have one target."""
-        if has_callbacks(self):
-            context = self._init_callback_context(max_subtasks=0)
-            context.call_on_fit_task_begin(estimator=self)
-            context.call_on_fit_task_end(estimator=self)
+        with watch(self, max_iter=0):
+            pass
         for name, value in {**encoding, "_state": None, "_live": {}}.items():
             setattr(self, name, value)
         self.loss_curve_, self.n_iter_, self.loss_ = [], 1, 0.0

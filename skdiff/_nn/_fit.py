@@ -4,8 +4,6 @@ torch is imported by whoever calls; see ``_base`` for the shell.
 """
 
 import math
-import sys
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
+from skdiff._base.progress import Progress
 from skdiff._nn._data import TensorData, as_tensor
 from skdiff._nn._net import Criterion, Net
 from skdiff._nn._optim import OPTIMIZERS, FlatOptimizer
@@ -37,15 +36,27 @@ class Run:
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop."""
+    """When training has converged, and how long it may last."""
 
     max_iter: int
     tol: float
     n_iter_no_change: int
-    time_limit: float | None
-    verbose: bool
     one_epoch: bool = False
     continued: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a net is trained, by the names of its estimator's parameters."""
+
+    solver: str = "adam"
+    learning_rate_init: float = 1e-3
+    momentum: float = 0.0
+    alpha: float | tuple[float, ...] = 0.0
+    batch_size: int = 256
+    dtype: str = "float64"
+    device: str = "cpu"
+    net_params: dict[str, Any] | None = None
 
 
 class Best:
@@ -85,49 +96,43 @@ def run_epochs(
     net: Net,
     data: TensorData,
     limits: Limits,
-    validate: Callable[[], float] | None,
-    report: Callable[[], bool] | None,
-    run: Run,
+    progress: Progress,
+    validate: Callable[[], float] | None = None,
+    run: Run | None = None,
 ) -> Run:
     """Train until a limit or until nothing improves; leave the best state in the net.
 
-    ``validate`` scores the hold-out after an epoch; ``report`` tells scikit-learn's
-    callbacks about it and returns whether one asks to stop.
+    ``validate`` scores the validation set after an epoch. ``run`` is continued where an
+    earlier stage has left one.
     """
+    run = Run() if run is None else run
     best = Best(net.module_, limits.tol)
-    start = time.monotonic()
     last_good: dict[str, Any] = {}
-    try:
-        for _ in range(limits.max_iter):
-            loss = _epoch(net, data, run)
+    with progress.interruptible(lambda: bool(run.loss_curve)):
+        for _ in progress.iterations(limits.max_iter):
+            loss = _epoch(net, data, progress)
             if not math.isfinite(loss):
                 _recover(net, best, last_good, run)
                 break
             run.loss_curve.append(loss)
+            score = None
             if validate is not None:
-                run.validation_scores.append(validate())
-            score = -loss if validate is None else run.validation_scores[-1]
-            best.offer(score, keep=validate is not None)
+                score = validate()
+                run.validation_scores.append(score)
+            best.offer(-loss if score is None else score, keep=validate is not None)
             if validate is None:
                 last_good = _snapshot(net, last_good)
-            if limits.verbose:
-                _write(run)
-            if report is not None and report():
-                run.stopped = "callback"
-            elif run.stopped == "max_iter":
-                run.stopped = _reason(best, limits, start)
-            if run.stopped != "max_iter":
+            if progress.step(loss=loss, score=score, state=net):
                 break
-    except KeyboardInterrupt:
-        if not run.loss_curve:  # nothing to keep: plainly unfitted
-            raise
-        run.stopped = "interrupted"
-        warnings.warn("The fit was interrupted; its best state is kept.", stacklevel=2)
+            if best.stale >= limits.n_iter_no_change:
+                run.stopped = "converged"
+                break
     best.restore()
+    run.stopped = progress.reason(run.stopped)
     return run
 
 
-def _epoch(net: Net, data: TensorData, run: Run) -> float:
+def _epoch(net: Net, data: TensorData, progress: Progress) -> float:
     """One epoch. skorch's callbacks stop a fit by raising KeyboardInterrupt."""
     before = len(net.history)
     flat = isinstance(net.optimizer_, FlatOptimizer)
@@ -139,16 +144,8 @@ def _epoch(net: Net, data: TensorData, run: Run) -> float:
         done = len(net.history) > before and "train_loss" in net.history[-1]
         if not done or not net.callbacks_:
             raise
-        run.stopped = "callback"
+        progress.end("callback")
         return float(net.history[-1, "train_loss"]) + penalty
-
-
-def _reason(best: Best, limits: Limits, start: float) -> str:
-    if best.stale >= limits.n_iter_no_change:
-        return "converged"
-    if limits.time_limit is not None and time.monotonic() - start > limits.time_limit:
-        return "time"
-    return "max_iter"
 
 
 def _snapshot(net: Net, into: dict[str, Any]) -> dict[str, Any]:
@@ -189,42 +186,27 @@ def _recover(net: Net, best: Best, last_good: dict[str, Any], run: Run) -> None:
     )
 
 
-def _write(run: Run) -> None:
-    line = f"Iteration {run.n_iter}, loss = {run.loss_curve[-1]:.8f}"
-    if run.validation_scores:
-        line += f", validation score = {run.validation_scores[-1]:.6f}"
-    sys.stdout.write(line + "\n")
-
-
 def build_net(
     net_class: type[Net],
     module: nn.Module,
     batch_loss: Any,
-    *,
-    solver: str,
-    learning_rate_init: float,
-    momentum: float,
-    alpha: float | tuple[float, ...],
-    batch_size: int,
-    dtype: torch.dtype,
-    device: str,
+    settings: Settings,
     generator: torch.Generator,
-    strata: np.ndarray | None,
-    net_params: dict[str, Any] | None,
+    strata: np.ndarray | None = None,
 ) -> Net:
     """Initialise a net over a module in the dtype and on the device asked for."""
     arguments: dict[str, Any] = {
-        "optimizer": OPTIMIZERS[solver],
-        "optimizer__weight_decay": alpha,
-        "lr": learning_rate_init,
-        "batch_size": batch_size,
-        "device": device,
+        "optimizer": OPTIMIZERS[settings.solver],
+        "optimizer__weight_decay": settings.alpha,
+        "lr": settings.learning_rate_init,
+        "batch_size": settings.batch_size,
+        "device": settings.device,
     }
-    if solver == "sgd":
-        arguments["optimizer__momentum"] = momentum
-    arguments |= net_params or {}
+    if settings.solver == "sgd":
+        arguments["optimizer__momentum"] = settings.momentum
+    arguments |= settings.net_params or {}
     net = net_class(
-        module.to(device=device, dtype=dtype),
+        module.to(device=settings.device, dtype=getattr(torch, settings.dtype)),
         Criterion(batch_loss),
         generator=generator,
         strata=None if strata is None else as_tensor(strata),

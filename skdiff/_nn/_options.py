@@ -19,6 +19,7 @@ from skdiff._base.parameters import (
     Parameter,
     constraints,
 )
+from skdiff._base.progress import Progress
 
 REGMIX_ALPHA = 2.0
 REGMIX_HOLD_OUT = 0.2
@@ -258,9 +259,8 @@ class RegressorOptions(TrainingOptions):
             max_iter=training["max_iter"],
             tol=training["tol"],
             n_iter_no_change=training["n_iter_no_change"],
-            time_limit=self.time_limit,
-            verbose=False,
         )
+        progress = Progress(time_limit=self.time_limit)
         w, w_held = (None if weight is None else weight[r] for r in (train, held))
         sizes = [0, *(2**e for e in range(32) if 2**e < len(train))]
         scores = []
@@ -272,7 +272,7 @@ class RegressorOptions(TrainingOptions):
             net.sam_rho = float(self.sam_rho)
             net.mixing = _neighbours(X[train], target[train], size, alpha, by)
             data = as_tensors(X[train], target[train], w, self.device)
-            self._train(net, data, limits, None, None)
+            self._train(net, data, limits, progress, None)
             _fit.finish(net)
             output = _fit.predict_chunks(net.module_, X[held], self.device)
             scores.append(self._validation_score(output, target[held], w_held))

@@ -1,6 +1,5 @@
 """CaPE below its parameters: the start, the two stages, the sources of targets."""
 
-import time
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -150,10 +149,10 @@ class BaseCape(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
 
         return row_loss(output, target)
 
-    def _train(self, net, data, limits, validate, report):
+    def _train(self, net, data, limits, progress, validate):
         from skdiff.calibration._cape import _module as stages
 
-        begin, run, fitting = time.monotonic(), stages.CapeRun(), self._fitting
+        run, fitting = stages.CapeRun(), self._fitting
         held = None
         if validate is not None:
             out = fitting.rows[1]
@@ -164,10 +163,8 @@ class BaseCape(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         if self._given() is not None and not limits.continued:
             self._start_from_given(net, held, run)
         else:
-            stages.first_stage(net, data, limits, held, report, run)
-        left = stages.seconds_left(limits, begin)
-        through = run.stopped in ("converged", "max_iter", "diverged")
-        if held is not None and self.finetune_iter and left is not None and through:
+            stages.first_stage(net, data, limits, progress, held, run)
+        if held is not None and self.finetune_iter and not progress.is_over():
             # it sets frequencies right, which the options of the loss would bend again
             loss, net.criterion_.batch_loss = (
                 net.criterion_.batch_loss,
@@ -176,13 +173,15 @@ class BaseCape(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
             stages.second_stage(
                 net,
                 stages.TensorData(data.X, data.y[:2]),
-                stages.replace(left, max_iter=self.finetune_iter),
+                stages.Finetuning(
+                    self.finetune_iter,
+                    self.finetune_learning_rate,
+                    self.discrimination_epochs,
+                    self._retarget(held),
+                ),
+                progress,
                 held,
-                report,
                 run,
-                learning_rate=self.finetune_learning_rate,
-                discrimination_epochs=self.discrimination_epochs,
-                retarget=self._retarget(held),
             )
             net.criterion_.batch_loss = loss
         fitting.platt = self._final_map(net, held, stages)

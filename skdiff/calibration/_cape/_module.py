@@ -3,10 +3,9 @@
 Liu et al. (2022), algorithm 1. Loaded by the first fit, with torch.
 """
 
-import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 from torch.nn import functional as F
 
+from skdiff._base.progress import Progress
 from skdiff._base.typing import Array
 from skdiff._nn._data import TensorData, as_tensor
 from skdiff._nn._fit import Best, Limits, Run, predict_chunks, run_epochs
@@ -103,12 +103,26 @@ class CapeNet(Net):
         return super().run_epoch(data if self.choose is None else self.choose(data))
 
 
+@dataclass(frozen=True)
+class Finetuning:
+    """The second stage: epochs on targets between epochs on labels.
+
+    ``retarget(proba, held_proba)`` makes targets from the predictions for the training
+    rows and for the validation set.
+    """
+
+    max_iter: int
+    learning_rate: float
+    discrimination_epochs: int
+    retarget: Callable[[Array, Array], Array]
+
+
 def first_stage(
     net: CapeNet,
     data: TensorData,
     limits: Limits,
+    progress: Progress,
     held: Held | None,
-    report: Callable[[], bool] | None,
     run: CapeRun,
 ) -> None:
     """Train on labels; leave the weights of the best held-out cross-entropy."""
@@ -118,26 +132,18 @@ def first_stage(
         output = predict_chunks(net.module_, held.X, net.device)
         return run.note("early", held.judge(probabilities(output)))
 
-    run_epochs(net, data, limits, None if held is None else validate, report, run)
+    run_epochs(net, data, limits, progress, None if held is None else validate, run)
 
 
 def second_stage(
     net: CapeNet,
     data: TensorData,
-    limits: Limits,
+    how: Finetuning,
+    progress: Progress,
     held: Held,
-    report: Callable[[], bool] | None,
     run: CapeRun,
-    *,
-    learning_rate: float,
-    discrimination_epochs: int,
-    retarget: Callable[[Array, Array], Array],
 ) -> None:
-    """Fine-tune; leave the best weights of both stages.
-
-    ``retarget(proba, held_proba)`` makes targets of the forecasts of the training rows
-    and of the held-out rows.
-    """
+    """Fine-tune; leave the best weights of both stages."""
     X = data.X.cpu().numpy()
     start, before = Best(net.module_, 0.0), run.stopped
     held_proba = probabilities(predict_chunks(net.module_, held.X, net.device))
@@ -146,12 +152,12 @@ def second_stage(
 
     def choose(data: TensorData) -> TensorData:
         nonlocal epoch, kind
-        kind = "discrimination" if epoch % (discrimination_epochs + 1) else "cape"
+        kind = "discrimination" if epoch % (how.discrimination_epochs + 1) else "cape"
         epoch += 1
         if kind == "discrimination":
             return data
         proba = probabilities(predict_chunks(net.module_, X, net.device))
-        run.targets = retarget(proba, held_proba)
+        run.targets = how.retarget(proba, held_proba)
         soft = as_tensor(run.targets.astype(X.dtype), net.device)
         return TensorData(data.X, (soft, data.y[1]))
 
@@ -164,10 +170,10 @@ def second_stage(
     first = len(run.validation_scores)
     run.stopped = "max_iter"
     try:
-        _slow_down(net, learning_rate)
+        _slow_down(net, how.learning_rate)
         net.choose = choose
-        patient = replace(limits, n_iter_no_change=limits.max_iter + 1)
-        run_epochs(net, data, patient, validate, report, run)
+        patient = Limits(how.max_iter, 0.0, how.max_iter + 1)
+        run_epochs(net, data, patient, progress, validate, run)
     except ValueError:
         # not even one finite epoch: the early-stopped network stands
         run.stopped = "diverged"
@@ -198,11 +204,3 @@ def _slow_down(net: CapeNet, learning_rate: float) -> None:
         for tensor in net.optimizer_.memory.values():
             tensor.zero_()
         net.optimizer_.n_steps.zero_()
-
-
-def seconds_left(limits: Limits, start: float) -> Limits | None:
-    """Limits of the second stage, or None when the time is over."""
-    if limits.time_limit is None:
-        return limits
-    left = limits.time_limit - (time.monotonic() - start)
-    return replace(limits, time_limit=left) if left > 0 else None

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skdiff._base.progress import Progress
 from skdiff._nn._data import TensorData, as_tensor
-from skdiff._nn._fit import Limits, Run, build_net, finish, run_epochs
+from skdiff._nn._fit import Limits, Run, Settings, build_net, finish, run_epochs
 from skdiff._nn._modules import MLP, Dropout
 from skdiff._nn._net import Net
 from skdiff.cluster._tell import _lloyd as numbers
@@ -155,22 +156,20 @@ def train(
         TellNet,
         module,
         objective,
-        solver="adam",
-        learning_rate_init=learning_rate,
-        momentum=0.0,
-        alpha=0.0,
-        batch_size=batch_size,
-        dtype=getattr(torch, X.dtype.name),
-        device=device,
-        generator=generator,
-        strata=None,
-        net_params=None,
+        Settings(
+            learning_rate_init=learning_rate,
+            batch_size=batch_size,
+            dtype=X.dtype.name,
+            device=device,
+        ),
+        generator,
     )
     inputs = as_tensor(X, device)
     data, run = TensorData(inputs, (inputs, None)), Run()
-    patient = Limits(pretrain_iter, 0.0, pretrain_iter + 1, None, verbose)
+    progress = Progress(verbose=verbose)
+    patient = Limits(pretrain_iter, 0.0, pretrain_iter + 1)
     if pretrain_iter:
-        run_epochs(net, data, patient, None, None, run)
+        run_epochs(net, data, patient, progress, None, run)
     found = start(encode(module, X, device))
     centers = found.centers
     counts = np.bincount(found.labels, minlength=len(centers)).astype(np.float64)
@@ -193,7 +192,7 @@ def train(
 
     if max_iter and run.stopped == "max_iter":
         net.before, objective.weight = move, clustering_weight
-        joint = Limits(max_iter, tol, PATIENCE, None, verbose)
-        run_epochs(net, data, joint, None, None, run)
+        joint = Limits(max_iter, tol, PATIENCE)
+        run_epochs(net, data, joint, progress, None, run)
     finish(net)
     return centers, run

@@ -106,7 +106,7 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
                 )
         return target
 
-    def _train(self, net, data, limits, validate, report):
+    def _train(self, net, data, limits, progress, validate):
         from skdiff._nn import _fit
 
         target, weight = data.y[:2]
@@ -125,13 +125,13 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         if warmup:
             goal.warm = True
             first = replace(limits, max_iter=warmup, n_iter_no_change=10**9)
-            _fit.run_epochs(net, data, first, None, report, run)
+            _fit.run_epochs(net, data, first, progress, None, run)
             goal.warm = False
         left = limits.max_iter - run.n_iter
         if run.stopped == "max_iter" and left:
             self._recentre(net, data)
             rest = replace(limits, max_iter=left)
-            _fit.run_epochs(net, data, rest, validate, report, run)
+            _fit.run_epochs(net, data, rest, progress, validate, run)
         if net.linear is not None:
             net.linear.close()
             net.linear = None

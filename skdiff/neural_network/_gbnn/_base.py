@@ -1,26 +1,26 @@
 """What classifier and regressor of boosted networks share."""
 
-import time
 import warnings
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from skdiff._base.compat import Interval
+from skdiff._base.compat import CallbackSupportMixin, Interval
 from skdiff._base.persistence import SaveMixin
+from skdiff._base.progress import watch
 from skdiff._base.rows import column_statistics
+from skdiff._base.validation import check_X, split_validation
 from skdiff.neural_network._gbnn import _solver as solver
 
-SMALLEST_HOLD_OUT = 10
+SMALLEST_VALIDATION = 10  # rows; fewer tell little about learning
 CHUNK = 8192  # rows whose hidden units are held at once
 
 
-class BaseGBNN(SaveMixin, BaseEstimator):
+class BaseGBNN(SaveMixin, CallbackSupportMixin, BaseEstimator):
     """What classifier and regressor share."""
 
     _parameter_constraints = {
@@ -38,16 +38,19 @@ class BaseGBNN(SaveMixin, BaseEstimator):
         "random_state": ["random_state"],
     }
 
-    def _fit_numbers(self, X, Y, s, loss, scale, centre):
-        """Grow on merged rows; outputs are ``scale`` times those of the loss."""
+    def _fit_numbers(self, given, train, loss, scale, centre, **more):
+        """Grow on merged rows; outputs are ``scale`` times those of the loss.
+
+        ``given`` holds X, y and weights for the callbacks. ``more`` are further
+        attributes, set with all others when the fit is complete.
+        """
         rng = check_random_state(self.random_state)
+        X, Y, s = train
         columns = column_statistics(X, s)
         Z = np.column_stack([columns.standardised(X), np.ones(len(X))])
-        held = None
+        train, held = solver.Rows(Z, Y, s), None
         if self.n_iter_no_change is not None and (rows := self._split(Y, rng)):
-            train, out = rows
-            held = Z[out], Y[out], s[out] / s[out].sum()
-            Z, Y, s = Z[train], Y[train], s[train] / s[train].sum()
+            train, held = train.take(rows[0]), train.take(rows[1])
         whole, rest = divmod(int(self.n_hidden), int(self.units_per_step))
         limits = solver.Limits(
             sizes=[int(self.units_per_step)] * whole + [rest] * (rest > 0),
@@ -57,57 +60,73 @@ class BaseGBNN(SaveMixin, BaseEstimator):
             alpha=float(self.alpha),
             n_iter_no_change=self.n_iter_no_change,
             tol=float(self.tol),
-            deadline=None
-            if self.time_limit is None
-            else time.monotonic() + self.time_limit,
-            verbose=bool(self.verbose),
         )
-        growth = solver.grow(Z, Y, s, loss, limits, columns.scale > 0, held, rng)
-        network = solver.assemble(growth, columns.mean, columns.divisor, scale, centre)
-        kept = len(growth.steps)
-        if growth.held_loss:
-            kept = int(np.argmin(growth.held_loss)) + 1
-        self._take_over(
-            network,
-            kept,
-            np.array(growth.steps),
-            np.array(growth.train_loss),
-            np.array(growth.held_loss) if growth.held_loss else None,
-            growth.stopped,
+
+        def fitted(growth):
+            return {**self._fitted(growth, columns, scale, centre), **more}
+
+        alive = columns.scale > 0
+        guard = watch(
+            self,
+            *given[:2],
+            max_iter=len(limits.sizes),
+            metadata=None if given[2] is None else {"sample_weight": given[2]},
+            attributes=fitted,
+            unit="Step",
         )
+        with guard as progress:
+            growth = solver.grow(train, loss, limits, alive, held, rng, progress)
+        for name, value in fitted(growth).items():
+            setattr(self, name, value)
         if growth.stopped == "time":
             warnings.warn(
                 f"{type(self).__name__} reached time_limit={self.time_limit} after "
-                f"{len(growth.steps)} steps of {len(limits.sizes)}.",
+                f"{len(growth.steps)} of {len(limits.sizes)} steps. Increase it.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
 
     def _split(self, Y, rng):
-        """Rows to train on and to hold out, or None where there are too few."""
-        n_held = round(self.validation_fraction * len(Y))
-        if n_held < SMALLEST_HOLD_OUT or len(Y) - n_held < 2:
-            return None
-        return train_test_split(
-            np.arange(len(Y)),
-            test_size=n_held,
-            stratify=self._strata(Y, n_held),
-            random_state=rng.randint(2**31 - 1),
+        """Rows of the training and validation sets; None where there are too few."""
+        return split_validation(
+            len(Y),
+            self.validation_fraction,
+            rng.randint(2**31 - 1),
+            strata=self._strata(Y),
+            fewest=SMALLEST_VALIDATION,
         )
 
-    def _strata(self, Y, n_held):
+    def _strata(self, Y):
         return None
 
-    def _take_over(self, network, kept, steps, train, held, stopped):
-        """Assign the first ``kept`` steps, everything at once."""
-        end = network.ends[kept]
-        self._ends, self._shifts = network.ends[: kept + 1], network.shifts[: kept + 1]
-        self.coefs_ = [network.W[:, :end].copy(), network.V[:end].copy()]
-        self.intercepts_ = [network.b[:end].copy(), self._shifts[-1].copy()]
-        self.step_sizes_, self.train_score_ = steps[:kept], train[:kept]
-        self.validation_score_ = None if held is None else held[:kept]
-        self.n_iter_, self.n_hidden_ = kept, int(end)
-        self.stopped_ = stopped
+    def _fitted(self, growth, columns, scale, centre):
+        """Attributes of the network, up to its best step."""
+        network = solver.assemble(growth, columns.mean, columns.divisor, scale, centre)
+        kept, held = len(growth.steps), growth.held_loss
+        if held:
+            kept = int(np.argmin(held)) + 1
+        sizes = np.array([step.size for step in growth.steps])
+        train = np.array([step.train_loss for step in growth.steps])
+        held = np.array(held) if held else None
+        return self._first_steps(network, kept, sizes, train, held) | {
+            "stopped_": growth.stopped
+        }
+
+    @staticmethod
+    def _first_steps(network, kept, sizes, train, held):
+        """Attributes of the first ``kept`` steps."""
+        end, shifts = network.ends[kept], network.shifts[: kept + 1]
+        return {
+            "_ends": network.ends[: kept + 1],
+            "_shifts": shifts,
+            "coefs_": [network.W[:, :end].copy(), network.V[:end].copy()],
+            "intercepts_": [network.b[:end].copy(), shifts[-1].copy()],
+            "step_sizes_": sizes[:kept],
+            "train_score_": train[:kept],
+            "validation_score_": None if held is None else held[:kept],
+            "n_iter_": kept,
+            "n_hidden_": int(end),
+        }
 
     # --- inference ------------------------------------------------------------------
 
@@ -122,7 +141,7 @@ class BaseGBNN(SaveMixin, BaseEstimator):
 
     def _checked(self, X):
         check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        return check_X(self, X, reset=False, dtype=np.float64, order="C")
 
     def _output(self, X):
         X, network = self._checked(X), self._network()
@@ -133,7 +152,7 @@ class BaseGBNN(SaveMixin, BaseEstimator):
         return np.concatenate(parts)
 
     def _staged(self, X, then):
-        """Generator of answers after each step; X is checked at once."""
+        """Generator of predictions after each step; X is checked at once."""
         X, network = self._checked(X), self._network()
         H = solver.hidden(X, network)
         return (then(F) for F in solver.stages(H, network))
@@ -162,14 +181,15 @@ class BaseGBNN(SaveMixin, BaseEstimator):
         for name, value in vars(self).items():
             if name not in vars(model):
                 setattr(model, name, value)
-        model._take_over(
+        kept = self._first_steps(
             self._network(),
             int(k),
             self.step_sizes_,
             self.train_score_,
             self.validation_score_,
-            self.stopped_,
         )
+        for name, value in kept.items():
+            setattr(model, name, value)
         return model
 
     def _exported(self, mlp, y):

@@ -175,13 +175,16 @@ class GBNNRegressor(RegressorMixin, BaseGBNN):
             The fitted estimator.
         """
         X, y, weight = checked_table(self, X, y, sample_weight, **self._target_checks)
+        given = X, y, weight
         Y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         X, Y, s = merge_rows(X, Y, weight)
         target = column_statistics(Y, s)
         Y = (Y - target.mean) / target.divisor
         loss = solver.Squares(target.divisor)
-        self._fit_numbers(X, Y, s, loss, target.divisor, target.mean)
-        self._one_column = y.ndim == 1
+        rows = solver.Rows(X, Y, s)
+        self._fit_numbers(
+            given, rows, loss, target.divisor, target.mean, _one_column=y.ndim == 1
+        )
         return self
 
     def _shaped(self, F):
@@ -399,6 +402,7 @@ class GBNNClassifier(ClassifierMixin, BaseGBNN):
         """
         X, y, weight = checked_table(self, X, y, sample_weight)
         check_classification_targets(y)
+        given = X, y, weight
         classes, codes = np.unique(y, return_inverse=True)
         X, codes, s = merge_rows(X, codes[:, None].astype(np.float64), weight)
         codes = codes[:, 0].astype(int)
@@ -408,14 +412,12 @@ class GBNNClassifier(ClassifierMixin, BaseGBNN):
             Y, loss, scale = np.eye(len(classes))[codes], solver.ManyClasses(), 1.0
         else:  # nothing to learn but a constant
             Y, loss, scale = np.zeros((len(X), 1)), solver.Squares(np.ones(1)), 1.0
-        self._fit_numbers(X, Y, s, loss, scale, 0.0)
-        self.classes_ = classes
+        rows = solver.Rows(X, Y, s)
+        self._fit_numbers(given, rows, loss, scale, 0.0, classes_=classes)
         return self
 
-    def _strata(self, Y, n_held):
-        codes = Y[:, 0] if Y.shape[1] == 1 else Y.argmax(axis=1)
-        counts = np.unique(codes, return_counts=True)[1]
-        return codes if counts.min() >= 2 and n_held >= len(counts) else None
+    def _strata(self, Y):
+        return Y[:, 0] if Y.shape[1] == 1 else Y.argmax(axis=1)
 
     def _decision(self, F):
         return F[:, 0] if F.shape[1] == 1 else F

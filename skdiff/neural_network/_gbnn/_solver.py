@@ -6,18 +6,16 @@ weights of a block are a ridge regression, so L-BFGS moves the units alone. Weig
 rows sum to one throughout.
 """
 
-import sys
-import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, softmax
 
+from skdiff._base.progress import Progress
 from skdiff._base.typing import Array
 from skdiff._convex._newton import spd_solve
 
@@ -38,6 +36,19 @@ class Block(NamedTuple):
     shift: Array
 
 
+class Rows(NamedTuple):
+    """Rows with a last column of ones, targets, and weights that sum to one."""
+
+    X: Array
+    Y: Array
+    s: Array
+
+    def take(self, which: Any) -> "Rows":
+        """Some of the rows, their weights scaled to sum to one."""
+        s = self.s[which]
+        return Rows(self.X[which], self.Y[which], s / s.sum())
+
+
 class Limits(NamedTuple):
     """How to grow, and when to stop."""
 
@@ -48,20 +59,34 @@ class Limits(NamedTuple):
     alpha: float
     n_iter_no_change: int | None
     tol: float
-    deadline: float | None
-    verbose: bool
+
+
+class Step(NamedTuple):
+    """One step of boosting: its block, which includes the step size, and its losses."""
+
+    block: Block
+    size: float
+    train_loss: float
+    held_loss: float | None
 
 
 @dataclass
 class Growth:
-    """What boosting leaves behind; blocks include their step size."""
+    """What boosting leaves behind."""
 
     start: Array
-    blocks: list[Block] = field(default_factory=list)
-    steps: list[float] = field(default_factory=list)
-    train_loss: list[float] = field(default_factory=list)
-    held_loss: list[float] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     stopped: str = "n_hidden"
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The blocks of all steps."""
+        return [step.block for step in self.steps]
+
+    @property
+    def held_loss(self) -> list[float]:
+        """Losses of the validation set, if there is one."""
+        return [x.held_loss for x in self.steps if x.held_loss is not None]
 
 
 # --- losses -------------------------------------------------------------------------
@@ -217,46 +242,43 @@ def block_output(X: Array, block: Block) -> Array:
 
 
 def grow(
-    X: Array,
-    Y: Array,
-    s: Array,
+    train: Rows,
     loss: Loss,
     limits: Limits,
     alive: Array,
-    held: tuple[Array, Array, Array] | None,
+    held: Rows | None,
     rng: np.random.RandomState,
+    progress: Progress,
 ) -> Growth:
-    """Add blocks until there are enough, or until the hold-out stops improving."""
-    growth = Growth(loss.start(Y, s))
-    F = np.tile(growth.start, (len(X), 1))
-    F_held = None if held is None else np.tile(growth.start, (len(held[0]), 1))
-    try:
-        for size in limits.sizes:
-            R = loss.residual(F, Y)
+    """Add blocks until there are enough or the validation loss stops improving."""
+    growth = Growth(loss.start(train.Y, train.s))
+    F = np.tile(growth.start, (len(train.X), 1))
+    F_held = None if held is None else np.tile(growth.start, (len(held.X), 1))
+    value = loss.loss(F, train.Y, train.s)
+    with progress.interruptible(lambda: bool(growth.steps)):
+        for k in progress.iterations(len(limits.sizes)):
+            R = loss.residual(F, train.Y)
             if np.abs(R).max() <= DONE:
                 growth.stopped = "perfect"
                 break
-            block = _next_block(X, R, s, size, limits, alive, rng)
-            h = block_output(X, block)
-            before = growth.train_loss[-1] if growth.train_loss else loss.loss(F, Y, s)
-            rho, F = _step(limits.learning_rate, h, R, F, Y, s, loss, before)
-            growth.blocks.append(Block(block.units, rho * block.out, rho * block.shift))
-            growth.steps.append(rho)
-            growth.train_loss.append(loss.loss(F, Y, s))
+            block = _next_block(
+                train._replace(Y=R), limits.sizes[k], limits, alive, rng
+            )
+            h = block_output(train.X, block)
+            rho, F = _step(limits.learning_rate, h, R, F, train, loss, value)
+            value, outside = loss.loss(F, train.Y, train.s), None
             if held is not None and F_held is not None:
-                F_held += rho * block_output(held[0], block)
-                growth.held_loss.append(loss.loss(F_held, held[1], held[2]))
-            if limits.verbose:
-                _write(growth)
-            if _is_over(growth, limits):
+                F_held += rho * block_output(held.X, block)
+                outside = loss.loss(F_held, held.Y, held.s)
+            scaled = Block(block.units, rho * block.out, rho * block.shift)
+            growth.steps.append(Step(scaled, rho, value, outside))
+            score = None if outside is None else -outside
+            if progress.step(loss=value, score=score, state=growth):
                 break
-    except KeyboardInterrupt:
-        if not growth.blocks:  # nothing to keep: plainly unfitted
-            raise
-        n = min(len(growth.blocks), len(growth.steps), len(growth.train_loss))
-        growth.blocks, growth.steps = growth.blocks[:n], growth.steps[:n]
-        growth.stopped = "interrupted"
-        warnings.warn("The fit was interrupted; its steps are kept.", stacklevel=2)
+            if _has_converged(growth.held_loss, limits):
+                growth.stopped = "converged"
+                break
+    growth.stopped = progress.reason(growth.stopped)
     return growth
 
 
@@ -265,8 +287,7 @@ def _step(
     h: Array,
     R: Array,
     F: Array,
-    Y: Array,
-    s: Array,
+    train: Rows,
     loss: Loss,
     before: float,
 ) -> tuple[float, Array]:
@@ -275,6 +296,7 @@ def _step(
     Where nearly all rows are certain, curvature vanishes and Newton's step explodes: it
     is halved until the training loss does not grow.
     """
+    _, Y, s = train
     rho = learning_rate * loss.step(h, R, F, Y, s)
     if isinstance(loss, Squares):
         return rho, F + rho * h
@@ -287,43 +309,29 @@ def _step(
 
 
 def _next_block(
-    X: Array,
-    R: Array,
-    s: Array,
+    residuals: Rows,
     size: int,
     limits: Limits,
     alive: Array,
     rng: np.random.RandomState,
 ) -> Block:
-    n, p = X.shape
+    n, p = residuals.X.shape
     bound = np.sqrt(2.0 / (p - 1 + size))
     units = rng.uniform(-bound, bound, size=(p, size))
     units[:-1] *= alive[:, None]
     taken = int(limits.subsample * n)
     if limits.subsample < 1 and taken >= SMALL_SAMPLE:
-        rows = np.sort(rng.permutation(n)[:taken])
-        X, R, s = X[rows], R[rows], s[rows] / s[rows].sum()
+        residuals = residuals.take(np.sort(rng.permutation(n)[:taken]))
+    X, R, s = residuals
     return fit_block(X, R, s, units, limits.alpha, limits.max_iter)
 
 
-def _is_over(growth: Growth, limits: Limits) -> bool:
-    if limits.deadline is not None and time.monotonic() > limits.deadline:
-        growth.stopped = "time"
-        return True
-    patience, scores = limits.n_iter_no_change, growth.held_loss
+def _has_converged(scores: list[float], limits: Limits) -> bool:
+    """Whether the validation loss has not improved for too many steps."""
+    patience = limits.n_iter_no_change
     if patience is None or len(scores) <= patience:
         return False
-    if min(scores[-patience:]) < min(scores[:-patience]) * (1.0 - limits.tol):
-        return False
-    growth.stopped = "converged"
-    return True
-
-
-def _write(growth: Growth) -> None:
-    line = f"Step {len(growth.steps)}, loss = {growth.train_loss[-1]:.8f}"
-    if growth.held_loss:
-        line += f", held-out loss = {growth.held_loss[-1]:.8f}"
-    sys.stdout.write(line + "\n")
+    return min(scores[-patience:]) >= min(scores[:-patience]) * (1.0 - limits.tol)
 
 
 # --- the network --------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """What regressor and classifier of radial bases share: the shell around the solver."""
 
-import time
 import warnings
 from dataclasses import replace
 from numbers import Integral, Real
@@ -15,8 +14,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skdiff._base.compat import Interval, StrOptions
+from skdiff._base.compat import CallbackSupportMixin, Interval, StrOptions
 from skdiff._base.persistence import SaveMixin
+from skdiff._base.progress import watch
 from skdiff._base.rows import Columns, column_statistics, merge_rows
 from skdiff.neural_network._grbf import _solver as solver
 
@@ -27,7 +27,11 @@ CHUNK = 16_384  # rows whose kernel values are held at once
 
 
 class BaseGRBF(
-    SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    SaveMixin,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """What regressor and classifier share."""
 
@@ -51,17 +55,15 @@ class BaseGRBF(
         "random_state": ["random_state"],
     }
 
-    def _fit_numbers(self, X, Y, weight, loss):
+    def _fit_numbers(self, given, Y, weight, loss, **more):
         """Fit to checked rows; ``Y`` holds one column an output.
 
-        Nothing is assigned before the end: an interrupted fit leaves nothing half done.
+        ``given`` holds X, y and weights for the callbacks. Nothing is assigned before
+        the end: an interrupted fit leaves nothing half done. ``more`` are further
+        attributes.
         """
-        limits = solver.Limits(
-            self.max_iter,
-            self.tol,
-            None if self.time_limit is None else time.monotonic() + self.time_limit,
-            bool(self.verbose),
-        )
+        limits = solver.Limits(self.max_iter, self.tol)
+        X = given[0]
         d = X.shape[1]
         if self.rank is not None and self.rank > d:
             raise ValueError(
@@ -79,7 +81,7 @@ class BaseGRBF(
         alive = columns.scale > 0
         if not self.standardize:
             columns = Columns(np.zeros(d), np.ones(d))
-        given = self._given_centers(d)
+        centers = self._given_centers(d)
         X = columns.standardised(X)
         objective = solver.Objective(
             loss=loss,
@@ -94,8 +96,27 @@ class BaseGRBF(
             alpha_weights=float(self.alpha_weights),
             alpha_centers=float(self.alpha_centers),
         )
-        run = self._best_run(objective, columns, given, alive, limits)
-        self._take_over(run, objective, columns, target_columns)
+
+        def fitted(point):
+            return {**self._fitted(point, objective, columns, target_columns), **more}
+
+        guard = watch(
+            self,
+            *given[:2],
+            max_iter=self.max_iter * self.n_init,
+            metadata=None if given[2] is None else {"sample_weight": given[2]},
+            attributes=lambda point: {**fitted(point), "n_iter_": 1},
+        )
+        with guard as progress:
+            run = self._best_run(objective, columns, centers, alive, limits, progress)
+        results = {
+            "n_iter_": run.n_iter,
+            "loss_curve_": run.loss_curve,
+            "objective_": float(run.objective),
+            "stopped_": run.stopped,
+        }
+        for name, value in {**fitted(run.point), **results}.items():
+            setattr(self, name, value)
         if run.stopped in ("max_iter", "time"):
             warnings.warn(
                 f"{type(self).__name__} stopped at its limit ({run.stopped}) after "
@@ -125,7 +146,7 @@ class BaseGRBF(
             )
         return C
 
-    def _best_run(self, objective, columns, given, alive, limits):
+    def _best_run(self, objective, columns, centers, alive, limits, progress):
         """The lowest of ``n_init`` runs; the first starts without noise."""
         rng = check_random_state(self.random_state)
         n = len(objective.X)
@@ -133,10 +154,12 @@ class BaseGRBF(
         if n_centers == "auto":
             n_centers = max(1, min(32, n // 4))
         by_adam = self.solver == "adam" or (self.solver == "auto" and n > ADAM_BEYOND)
+        steps = solver.Steps(BATCH, LEARNING_RATE, rng)
+        two_stages = centers is None and self.centers_init == "kmeans"
         best = None
         for attempt in range(self.n_init):
-            if given is not None:
-                C = columns.standardised(given)
+            if centers is not None:
+                C = columns.standardised(centers)
             else:
                 C = solver.choose_centers(
                     objective.X, objective.s, n_centers, self.centers_init, rng
@@ -150,23 +173,17 @@ class BaseGRBF(
                 U = solver.shaken(objective, U, scale, alive, rng)
             start = solver.with_weights(objective, U, C)
             if by_adam:
-                run = solver.minimise_by_adam(
-                    objective,
-                    start,
-                    limits,
-                    batch_size=BATCH,
-                    learning_rate=LEARNING_RATE,
-                    rng=rng,
+                run = solver.minimise_by_adam(objective, start, limits, progress, steps)
+            elif two_stages and limits.max_iter > 4:
+                run = self._in_two_stages(
+                    objective, start, n_centers, limits, progress, rng
                 )
-            elif (
-                given is None and self.centers_init == "kmeans" and limits.max_iter > 4
-            ):
-                run = self._in_two_stages(objective, start, n_centers, limits, rng)
             else:
-                run = solver.minimise(objective, start, limits)
+                run = solver.minimise(objective, start, limits, progress)
             if best is None or run.objective < best.objective:
                 best = run
-            if run.stopped in ("time", "interrupted"):
+            if progress.is_over():
+                best.stopped = progress.ended
                 break
         return best
 
@@ -177,7 +194,7 @@ class BaseGRBF(
         cross_entropy = isinstance(objective.loss, solver.CrossEntropy)
         objective.joint = cross_entropy and size > solver.NEWTON_UP_TO
 
-    def _in_two_stages(self, objective, start, n_centers, limits, rng):
+    def _in_two_stages(self, objective, start, n_centers, limits, progress, rng):
         """Cluster anew in the metric that the first stage finds.
 
         Means of clusters in all columns lie near the middle of the few directions that
@@ -185,46 +202,53 @@ class BaseGRBF(
         """
         few = limits._replace(max_iter=limits.max_iter // 4)
         fixed = replace(objective, learn_centers=False)
-        first = solver.minimise(fixed, start, few)
-        if first.stopped in ("time", "interrupted"):
+        first = solver.minimise(fixed, start, few, progress)
+        if progress.is_over():
             return first
         U = first.point.U
         C = solver.choose_centers(objective.X, objective.s, n_centers, "kmeans", rng, U)
         self._anchor(objective, C)
         rest = limits._replace(max_iter=limits.max_iter - first.n_iter)
-        run = solver.minimise(objective, solver.with_weights(objective, U, C), rest)
-        if run.objective > first.objective:  # rare: the first clusters were better
+        begin = solver.with_weights(objective, U, C)
+        run = solver.minimise(objective, begin, rest, progress)
+        if run.objective > first.objective and not progress.is_over():
+            # rare: the first clusters were better
             self._anchor(objective, start.C)
-            run = solver.minimise(objective, first.point, rest)
+            run = solver.minimise(objective, first.point, rest, progress)
         run.loss_curve = first.loss_curve + run.loss_curve
         run.n_iter += first.n_iter
         return run
 
-    def _take_over(self, run, objective, columns, target_columns):
-        """Assign everything at once."""
-        U, C, W, b = run.point
+    def _fitted(self, point, objective, columns, target_columns):
+        """Attributes of a point of the minimisation."""
+        U, C, W, b = point
         values, vectors = solver.spectrum(U)
-        scale = target_columns.divisor
-        self._state = {"U": U.copy(), "C": C.copy(), "W": W * scale}
-        self._state["b"] = b * scale + target_columns.mean
-        self.mean_, self.scale_ = columns.mean, columns.divisor
-        self.centers_ = C * columns.divisor + columns.mean
-        self.eigenvalues_, self.components_ = values, vectors
-        self.precision_factor_ = vectors.T * np.sqrt(values)
-        self.precision_ = U @ U.T
-        total = values.sum()
-        self.explained_precision_ratio_ = (
-            values / total if total > 0 else np.full(len(values), 1 / len(values))
-        )
+        scale, total = target_columns.divisor, values.sum()
 
         def slopes():
-            gradient = np.abs(solver.function_gradient(objective.X, run.point))
+            gradient = np.abs(solver.function_gradient(objective.X, point))
             return np.einsum("i,ikj->j", objective.s, gradient)
 
-        self.feature_importances_ = solver.importances(self.importance, U, slopes)
-        self.n_iter_, self.loss_curve_ = run.n_iter, run.loss_curve
-        self.objective_, self.stopped_ = float(run.objective), run.stopped
-        self._n_features_out = len(values)
+        return {
+            "_state": {
+                "U": U.copy(),
+                "C": C.copy(),
+                "W": W * scale,
+                "b": b * scale + target_columns.mean,
+            },
+            "mean_": columns.mean,
+            "scale_": columns.divisor,
+            "centers_": C * columns.divisor + columns.mean,
+            "eigenvalues_": values,
+            "components_": vectors,
+            "precision_factor_": vectors.T * np.sqrt(values),
+            "precision_": U @ U.T,
+            "explained_precision_ratio_": values / total
+            if total > 0
+            else np.full(len(values), 1 / len(values)),
+            "feature_importances_": solver.importances(self.importance, U, slopes),
+            "_n_features_out": len(values),
+        }
 
     # --- inference ------------------------------------------------------------------
 

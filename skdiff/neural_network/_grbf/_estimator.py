@@ -218,8 +218,8 @@ n_features), default="kmeans"
         """
         X, y, weight = checked_table(self, X, y, sample_weight, **self._target_checks)
         Y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
-        self._fit_numbers(X, Y, weight, Squares())
         single = y.ndim == 1
+        self._fit_numbers((X, y, weight), Y, weight, Squares(), _one_column=single)
         W, b = self._state["W"], self._state["b"]
         self.coef_ = W[:, 0] if single else W.T
         self.intercept_ = float(b[0]) if single else b
@@ -242,7 +242,7 @@ n_features), default="kmeans"
             Values in the units of the training targets.
         """
         F = self._output(X)
-        return F[:, 0] if self.coef_.ndim == 1 else F
+        return F[:, 0] if self._one_column else F
 
     def __sklearn_tags__(self):
         """Say that several outputs are fine."""
@@ -459,6 +459,7 @@ n_features), default="kmeans"
         X, y, weight = checked_table(self, X, y, sample_weight)
         check_classification_targets(y)
         X, y, weight = class_weighted(X, y, weight, self.class_weight)
+        given = X, y, weight
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 3:
             Y = (codes[:, None] == len(classes) - 1).astype(np.float64)
@@ -466,8 +467,7 @@ n_features), default="kmeans"
             Y = np.eye(len(classes))[codes]
         # with one class there is nothing to learn but a constant
         loss = CrossEntropy() if len(classes) > 1 else Squares()
-        self._fit_numbers(X, Y, weight, loss)
-        self.classes_ = classes
+        self._fit_numbers(given, Y, weight, loss, classes_=classes)
         self.coef_, self.intercept_ = self._state["W"].T, self._state["b"]
         return self
 

@@ -6,9 +6,6 @@ centres) whose gradient, by the envelope theorem, is the partial gradient at tho
 weights (variable projection). Weights of rows sum to one throughout.
 """
 
-import sys
-import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -18,6 +15,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, softmax
 from sklearn.cluster import kmeans_plusplus
 
+from skdiff._base.progress import Patience, Progress
 from skdiff._base.typing import Array
 from skdiff._convex._newton import spd_solve
 
@@ -29,6 +27,7 @@ LLOYD_STEPS = 50
 # a centre sways few rows, the matrix all: in units of this, both take like steps
 CENTER_UNIT = 30.0
 SCALE_ROWS = 20_000  # rows that tell the typical distance
+STALE_EPOCHS = 10  # of Adam without progress
 
 
 class Point(NamedTuple):
@@ -56,8 +55,6 @@ class Limits(NamedTuple):
 
     max_iter: int
     tol: float
-    deadline: float | None
-    verbose: bool
 
 
 # --- features -----------------------------------------------------------------------
@@ -346,8 +343,8 @@ def starting_factor(
         Q, _ = np.linalg.qr(np.column_stack([linear, noise]) * alive[:, None])
         return scale * np.sqrt(d / objective.rank) * Q[:, : objective.rank]
     wide = replace(objective, rank=d, learn_centers=False)
-    few = limits._replace(max_iter=WARM_STEPS, verbose=False)
-    run = minimise(wide, with_weights(wide, U, wide.anchors), few)
+    few = limits._replace(max_iter=WARM_STEPS)
+    run = minimise(wide, with_weights(wide, U, wide.anchors), few, Progress())
     left, size, _ = np.linalg.svd(run.point.U)
     return left[:, : objective.rank] * size[: objective.rank]
 
@@ -380,7 +377,9 @@ def with_weights(objective: Objective, U: Array, C: Array) -> Point:
 # --- minimisers ---------------------------------------------------------------------
 
 
-def minimise(objective: Objective, start: Point, limits: Limits) -> Run:
+def minimise(
+    objective: Objective, start: Point, limits: Limits, progress: Progress
+) -> Run:
     """L-BFGS on the reduced objective; the best point met is kept."""
     value, _, point = objective.evaluate(objective.pack(start), start)
     run = Run(point, value)
@@ -400,23 +399,20 @@ def minimise(objective: Objective, start: Point, limits: Limits) -> Run:
         now = float(intermediate_result.fun)
         run.loss_curve.append(now)
         run.n_iter += 1
-        if limits.verbose:
-            sys.stdout.write(f"Iteration {run.n_iter}, loss = {now:.8f}\n")
+        over = progress.step(loss=now, state=run.point)
         if before - now <= limits.tol * abs(now):
             run.stopped = "converged"
-        elif limits.deadline is not None and time.monotonic() > limits.deadline:
-            run.stopped = "time"
-        if run.stopped != "max_iter":
+        if over or run.stopped == "converged":
             raise StopIteration
 
-    def go() -> None:
-        options = {
-            "maxcor": MEMORY,
-            "maxiter": limits.max_iter,
-            "maxfun": 20 * limits.max_iter + 20,
-            "ftol": 0.0,
-            "gtol": 1e-12,
-        }
+    options = {
+        "maxcor": MEMORY,
+        "maxiter": limits.max_iter,
+        "maxfun": 20 * limits.max_iter + 20,
+        "ftol": 0.0,
+        "gtol": 1e-12,
+    }
+    with progress.interruptible(lambda: bool(run.loss_curve)):
         found = minimize(
             oracle,
             objective.pack(start),
@@ -428,37 +424,31 @@ def minimise(objective: Objective, start: Point, limits: Limits) -> Run:
         if run.stopped == "max_iter" and run.n_iter < limits.max_iter:
             # no slope left, or none that rounding lets the line search see
             run.stopped = "converged" if found.nfev < options["maxfun"] else "max_iter"
-
-    _guarded(go, run)
-    return _finished(run)
+    return _finished(run, progress)
 
 
-def _guarded(go: Callable[[], None], run: Run) -> None:
-    """Keep the best state of an interrupted fit, if there is one."""
-    try:
-        go()
-    except KeyboardInterrupt:
-        if not run.loss_curve:
-            raise
-        run.stopped = "interrupted"
-        warnings.warn("The fit was interrupted; its best state is kept.", stacklevel=2)
-
-
-def _finished(run: Run) -> Run:
+def _finished(run: Run, progress: Progress) -> Run:
+    run.stopped = progress.reason(run.stopped)
     if not run.loss_curve:
         run.loss_curve.append(run.objective)
     run.n_iter = max(run.n_iter, 1)
     return run
 
 
+class Steps(NamedTuple):
+    """Mini-batches of Adam."""
+
+    batch_size: int
+    learning_rate: float
+    rng: np.random.RandomState
+
+
 def minimise_by_adam(
     objective: Objective,
     start: Point,
     limits: Limits,
-    *,
-    batch_size: int,
-    learning_rate: float,
-    rng: np.random.RandomState,
+    progress: Progress,
+    steps: Steps,
 ) -> Run:
     """Adam over mini-batches; after each epoch the weights are solved for exactly."""
     objective = replace(objective, center_unit=1.0)
@@ -471,9 +461,9 @@ def minimise_by_adam(
 
     def epoch() -> float:
         nonlocal theta, step
-        order = rng.permutation(n)
-        for begin in range(0, n, batch_size):
-            rows = np.sort(order[begin : begin + batch_size])
+        order = steps.rng.permutation(n)
+        for begin in range(0, n, steps.batch_size):
+            rows = np.sort(order[begin : begin + steps.batch_size])
             s = joint.s[rows]
             # the factor makes a batch's sum an unbiased guess of the table's
             batch = replace(
@@ -483,7 +473,7 @@ def minimise_by_adam(
             step += 1
             first[:] = 0.9 * first + 0.1 * g
             second[:] = 0.999 * second + 0.001 * g**2
-            size = learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+            size = steps.learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
             theta = theta - size * first / (np.sqrt(second) + 1e-8)
         here = joint.unpack(theta, run.point)
         value, _, point = objective.evaluate(objective.pack(here), here)
@@ -493,25 +483,17 @@ def minimise_by_adam(
             run.objective, run.point = value, point
         return value
 
-    def go() -> None:
-        best, stale = np.inf, 0
-        for _ in range(limits.max_iter):
-            value = epoch()
-            run.loss_curve.append(value)
+    patience = Patience(STALE_EPOCHS, limits.tol, relative=True)
+    with progress.interruptible(lambda: bool(run.loss_curve)):
+        for _ in progress.iterations(limits.max_iter):
+            run.loss_curve.append(epoch())
             run.n_iter += 1
-            if limits.verbose:
-                sys.stdout.write(f"Epoch {run.n_iter}, loss = {value:.8f}\n")
-            stale = 0 if value < best - limits.tol * abs(value) else stale + 1
-            best = min(best, value)
-            if stale >= 10:
-                run.stopped = "converged"
-            elif limits.deadline is not None and time.monotonic() > limits.deadline:
-                run.stopped = "time"
-            if run.stopped != "max_iter":
+            if progress.step(loss=run.loss_curve[-1], state=run.point):
                 break
-
-    _guarded(go, run)
-    return _finished(run)
+            if patience.is_over(run.loss_curve[-1]):
+                run.stopped = "converged"
+                break
+    return _finished(run, progress)
 
 
 # --- reading the result -------------------------------------------------------------

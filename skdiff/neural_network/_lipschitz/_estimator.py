@@ -33,12 +33,12 @@ class BaseLipschitz(BaseNeural):
         bound = float(self.lipschitz_bound)
         return LipschitzMLP(sizes, self.activation, bound, generator)
 
-    def _train(self, net, data, limits, validate, report):
+    def _train(self, net, data, limits, progress, validate):
         from skdiff.neural_network._lipschitz._module import fill_standardiser
 
         if not limits.continued:
             fill_standardiser(net.module_, data.X, data.y[1])
-        return super()._train(net, data, limits, validate, report)
+        return super()._train(net, data, limits, progress, validate)
 
     def _take_over(self, net, run, encoding, seed, keep, continued):
         super()._take_over(net, run, encoding, seed, keep, continued)

@@ -92,10 +92,10 @@ class BaseSparseBayesian(BaseNeural):
             settings |= {"tol": 0.0, "n_iter_no_change": 10**9}
         return settings
 
-    def _train(self, net, data, limits, validate, report):
+    def _train(self, net, data, limits, progress, validate):
         self._schedule(net, self._n_rows)
         net.prepare(limits.max_iter)
-        run = super()._train(net, data, limits, validate, report)
+        run = super()._train(net, data, limits, progress, validate)
         if run.stopped == "max_iter":
             run.stopped = "completed"
         return run
