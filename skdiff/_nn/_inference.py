@@ -1,5 +1,7 @@
 """What a fitted network answers, and how it travels: arrays, the module on demand."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -7,20 +9,20 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 class NeuralInference:
     """Outputs, the module rebuilt from arrays, pickles; the shell does the fitting."""
 
-    def _checked(self, X):
+    def _checked(self: Any, X: Any) -> Any:
         """Rows to answer for, in the dtype to compute in."""
         X = validate_data(
             self, X, dtype=[np.float64, np.float32], order="C", reset=False
         )
         return self._cast(X)
 
-    def _restore(self, module):
+    def _restore(self: Any, module: Any) -> Any:
         """Put the saved weights into a module built alike."""
         from skdiff._nn import _fit
 
         _fit.load_arrays(module, self._unpacked(self._state["arrays"], module))
 
-    def _output(self, X):
+    def _output(self: Any, X: Any) -> Any:
         """Raw outputs of the network, in the dtype it computes in."""
         check_is_fitted(self)
         X = self._checked(X)
@@ -37,7 +39,7 @@ class NeuralInference:
                 module, X.astype(compute, copy=False), self.device
             )
 
-    def _module_for_prediction(self):
+    def _module_for_prediction(self: Any) -> Any:
         """The module, rebuilt from arrays at the first call after a fit or a load."""
         live = self._live
         if "net" in live:
@@ -57,7 +59,7 @@ class NeuralInference:
         return live["module"]
 
     @property
-    def net_(self):
+    def net_(self: Any) -> Any:
         """The network as an initialised ``skorch.NeuralNet``; None for a constant."""
         check_is_fitted(self)
         if self._state is None:
@@ -76,17 +78,17 @@ class NeuralInference:
             self._live["view"] = net
         return self._live.get("net", self._live.get("view"))
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self: Any) -> Any:
         """Tell whether a fit has come to its end."""
         return hasattr(self, "n_iter_")
 
-    def __getstate__(self):
+    def __getstate__(self: Any) -> Any:
         """Leave out what is rebuilt: no torch object is pickled."""
-        state = super().__getstate__()
+        state: Any = super().__getstate__()
         return {key: value for key, value in state.items() if key != "_live"}
 
-    def __setstate__(self, state):
+    def __setstate__(self: Any, state: Any) -> Any:
         """Take arrays; torch is imported by the first prediction."""
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[misc]
         if "_state" in state:
-            self._live = {}
+            self._live: dict[str, Any] = {}

@@ -18,8 +18,10 @@ class NeuralClassifierMixin(ClassifierMixin):
 
     _target_checks: dict[str, Any] = {}
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self: Any, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> Any:
         """Train one more epoch on these rows.
 
         Parameters
@@ -53,7 +55,7 @@ class NeuralClassifierMixin(ClassifierMixin):
         finally:
             del self._declared_classes
 
-    def predict(self, X):
+    def predict(self: Any, X: Any) -> Any:
         """Predict the class of each row.
 
         Parameters
@@ -73,7 +75,7 @@ class NeuralClassifierMixin(ClassifierMixin):
             codes = decision.argmax(axis=1)
         return self.classes_[codes]
 
-    def decision_function(self, X):
+    def decision_function(self: Any, X: Any) -> Any:
         """Return the margin of each row.
 
         Parameters
@@ -91,7 +93,7 @@ class NeuralClassifierMixin(ClassifierMixin):
             return z
         return z[:, 0] if z.shape[1] == 1 else z[:, 1] - z[:, 0]
 
-    def predict_proba(self, X):
+    def predict_proba(self: Any, X: Any) -> Any:
         """Return the probability of each class.
 
         Parameters
@@ -111,7 +113,7 @@ class NeuralClassifierMixin(ClassifierMixin):
             return np.column_stack([expit(-decision), expit(decision)])
         return softmax(decision, axis=1)
 
-    def _row_loss(self, output, target):
+    def _row_loss(self: Any, output: Any, target: Any) -> Any:
         from torch.nn import functional as F
 
         return F.cross_entropy(output, target, reduction="none")
@@ -119,11 +121,11 @@ class NeuralClassifierMixin(ClassifierMixin):
     # a loss whose gradient is written out in _plain; an override does not have the mark
     _row_loss.plain = "cross_entropy"  # type: ignore[attr-defined]
 
-    def _check_y(self, y):
+    def _check_y(self: Any, y: Any) -> Any:
         check_classification_targets(y)
         return column_or_1d(y, warn=True)
 
-    def _encode(self, y, weight, encoding):
+    def _encode(self: Any, y: Any, weight: Any, encoding: Any) -> Any:
         """Codes of the labels; ``encoding`` learns or keeps ``classes_``."""
         declared = getattr(self, "_declared_classes", None)
         if "classes_" not in encoding:
@@ -135,23 +137,23 @@ class NeuralClassifierMixin(ClassifierMixin):
             raise ValueError(f"y holds labels {unknown} that are not in {classes}.")
         return np.searchsorted(classes, y).astype(np.int64)
 
-    def _is_constant(self, encoding):
+    def _is_constant(self: Any, encoding: Any) -> Any:
         return len(encoding["classes_"]) == 1
 
-    def _n_outputs(self, encoding):
+    def _n_outputs(self: Any, encoding: Any) -> Any:
         """One logit a class."""
         return len(encoding["classes_"])
 
-    def _class_weighted(self, weight, y):
+    def _class_weighted(self: Any, weight: Any, y: Any) -> Any:
         if self.class_weight is None:
             return weight
         factors = compute_sample_weight(self.class_weight, y)
         return factors if weight is None else weight * factors
 
-    def _strata_of_split(self, target):
+    def _strata_of_split(self: Any, target: Any) -> Any:
         return target
 
-    def _validation_score(self, output, target, weight):
+    def _validation_score(self: Any, output: Any, target: Any, weight: Any) -> Any:
         """Accuracy on the hold-out."""
         if output.shape[1] == 1:
             predicted = (output[:, 0] > 0).astype(int)
@@ -165,13 +167,13 @@ class NeuralRegressorMixin(RegressorMixin):
 
     _target_checks: dict[str, Any] = {"multi_output": True, "y_numeric": True}
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self: Any) -> Any:
         """Say that several outputs are fine."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
-    def predict(self, X):
+    def predict(self: Any, X: Any) -> Any:
         """Predict the value of each row.
 
         Parameters
@@ -189,17 +191,17 @@ class NeuralRegressorMixin(RegressorMixin):
         y = z * scale + self._y_mean.astype(z.dtype, copy=False)
         return y[:, 0] if self._one_column else y
 
-    def _row_loss(self, output, target):
+    def _row_loss(self: Any, output: Any, target: Any) -> Any:
         return ((output - target) ** 2).mean(dim=1) / 2
 
     _row_loss.plain = "squares"  # type: ignore[attr-defined]
 
-    def _check_y(self, y):
+    def _check_y(self: Any, y: Any) -> Any:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return np.asarray(y, dtype=np.float64)
 
-    def _encode(self, y, weight, encoding):
+    def _encode(self: Any, y: Any, weight: Any, encoding: Any) -> Any:
         """Targets of mean zero and variance one, by the first table seen."""
         columns = y.reshape(len(y), -1)
         if "_y_mean" not in encoding:
@@ -215,15 +217,15 @@ class NeuralRegressorMixin(RegressorMixin):
             encoding["_one_column"] = y.ndim == 1
         return (columns - encoding["_y_mean"]) / encoding["_y_scale"]
 
-    def _is_constant(self, encoding):
+    def _is_constant(self: Any, encoding: Any) -> Any:
         return False
 
-    def _n_outputs(self, encoding):
+    def _n_outputs(self: Any, encoding: Any) -> Any:
         return encoding["n_outputs_"]
 
-    def _strata_of_split(self, target):
+    def _strata_of_split(self: Any, target: Any) -> Any:
         return None
 
-    def _validation_score(self, output, target, weight):
+    def _validation_score(self: Any, output: Any, target: Any, weight: Any) -> Any:
         """Coefficient of determination on the hold-out."""
         return r2_score(target, output, sample_weight=weight)

@@ -6,7 +6,7 @@ attributes they leave behind in its docstring. torch is imported by the fit.
 """
 
 from collections.abc import Mapping
-from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
@@ -31,8 +31,10 @@ class TrainingOptions:
     _shared_parameters: Mapping[str, Parameter] = TRAINING_OPTIONS
     _option_constraints = constraints(TRAINING_OPTIONS)
 
-    @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, groups=None):
+    @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(
+        self: Any, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
+    ) -> Any:
         """Fit the network.
 
         Parameters
@@ -57,12 +59,12 @@ class TrainingOptions:
         grouping = self._grouping(groups, X, sample_weight)
         return self._fit(X, y, sample_weight, continued=continued, grouping=grouping)
 
-    def _partial_fit(self, X, y, sample_weight):
+    def _partial_fit(self: Any, X: Any, y: Any, sample_weight: Any) -> Any:
         if self.group_dro:
             raise ValueError("group_dro=True needs groups, which partial_fit has not.")
-        return super()._partial_fit(X, y, sample_weight)
+        return super()._partial_fit(X, y, sample_weight)  # type: ignore[misc]
 
-    def _grouping(self, groups, X, sample_weight):
+    def _grouping(self: Any, groups: Any, X: Any, sample_weight: Any) -> Any:
         """Labels of the groups and codes of the rows that count."""
         if groups is None:
             if self.group_dro:
@@ -77,24 +79,26 @@ class TrainingOptions:
             groups = groups[weight > 0]
         return np.unique(groups, return_inverse=True)
 
-    def _option_keywords(self, n_out):
+    def _option_keywords(self: Any, n_out: Any) -> Any:
         """Arguments of the loss with options; empty when none is on."""
         return {}
 
-    def _changes_loss(self):
+    def _changes_loss(self: Any) -> Any:
         return self.group_dro
 
-    def _no_gradient(self):
+    def _no_gradient(self: Any) -> Any:
         for name in ("sam_rho", "group_dro"):
             if getattr(self, name):
                 return f"with {name} it trains by more than the descent of one loss"
-        return super()._no_gradient()
+        return super()._no_gradient()  # type: ignore[misc]
 
-    def _fitted_loss(self, target, weight, n_out):
-        loss, twice = super()._fitted_loss(target, weight, n_out)
+    def _fitted_loss(self: Any, target: Any, weight: Any, n_out: Any) -> Any:
+        loss, twice = super()._fitted_loss(  # type: ignore[misc]
+            target, weight, n_out
+        )
         return self._with_options(loss, self._option_keywords(n_out)), twice
 
-    def _with_options(self, batch_loss, keywords):
+    def _with_options(self: Any, batch_loss: Any, keywords: Any) -> Any:
         """The loss of a batch, with what the options add."""
         if not keywords:
             return batch_loss
@@ -102,7 +106,9 @@ class TrainingOptions:
 
         return OptionLoss(batch_loss, **keywords)
 
-    def _configure(self, net, data, table, encoding, seed):
+    def _configure(
+        self: Any, net: Any, data: Any, table: Any, encoding: Any, seed: Any
+    ) -> Any:
         """Switch on what is asked for."""
         net.sam_rho = float(self.sam_rho)
         keywords = self._option_keywords(net.n_out)
@@ -124,15 +130,15 @@ class TrainingOptions:
         net.criterion_.batch_loss = self._with_options(self._batch_loss, keywords)
         return data
 
-    def _fit_constant(self, encoding, continued):
+    def _fit_constant(self: Any, encoding: Any, continued: Any) -> Any:
         self._forget_groups()
-        return super()._fit_constant(encoding, continued)
+        return super()._fit_constant(encoding, continued)  # type: ignore[misc]
 
-    def _forget_groups(self):
+    def _forget_groups(self: Any) -> Any:
         self.groups_ = self.group_losses_ = self.group_weights_ = None
         self.worst_group_score_ = None
 
-    def _report(self, net, table):
+    def _report(self: Any, net: Any, table: Any) -> Any:
         """Loss of each group of the training rows, and the score of the worst."""
         self._forget_groups()
         X, target, weight, grouping = table
@@ -150,9 +156,9 @@ class TrainingOptions:
                 self.group_weights_ = loss.group_weights.numpy().astype(np.float64)
             loss = loss.batch_loss
         output = _fit.predict_chunks(net.module_, X, self.device)
-        tensors = [
+        z, codes_or_values, weights = (
             None if a is None else torch.from_numpy(a) for a in (output, target, weight)
-        ]
+        )
         losses, scores = [], []
         for g in range(len(labels)):
             rows = np.flatnonzero(codes == g)
@@ -160,7 +166,9 @@ class TrainingOptions:
                 losses.append(np.nan)
                 continue
             with torch.no_grad():
-                losses.append(float(group_loss(loss, *tensors, torch.from_numpy(rows))))
+                some = torch.from_numpy(rows)
+                value = group_loss(loss, z, codes_or_values, weights, some)
+                losses.append(float(value))
             w = None if weight is None else weight[rows]
             scores.append(self._validation_score(output[rows], target[rows], w))
         self.groups_, self.group_losses_ = labels, np.array(losses)
@@ -176,10 +184,10 @@ class ClassifierOptions(TrainingOptions):
         **constraints(CLASSIFIER_OPTIONS),
     }
 
-    def _changes_loss(self):
+    def _changes_loss(self: Any) -> Any:
         return super()._changes_loss() or self.spectral_decoupling > 0
 
-    def _option_keywords(self, n_out):
+    def _option_keywords(self: Any, n_out: Any) -> Any:
         if not self.spectral_decoupling:
             return {}
         import torch
@@ -204,12 +212,12 @@ class RegressorOptions(TrainingOptions):
         "regmix": [dict, None],
     }
 
-    def _no_gradient(self):
+    def _no_gradient(self: Any) -> Any:
         if self.regmix is not None:
             return "with regmix it trains on mixed rows"
         return super()._no_gradient()
 
-    def _regmix(self):
+    def _regmix(self: Any) -> Any:
         """``(k, alpha, by)`` of the mixing, or None."""
         if self.regmix is None:
             return None
@@ -218,17 +226,21 @@ class RegressorOptions(TrainingOptions):
             raise ValueError(
                 f"regmix has unknown keys {sorted(unknown)}; it takes {sorted(known)}."
             )
-        k, alpha, by = ({**known, **self.regmix}[name] for name in known)
-        whole = isinstance(k, Integral) and not isinstance(k, bool) and k >= 1
+        settings: dict[str, Any] = {**known, **self.regmix}
+        k, alpha, by = settings["k"], settings["alpha"], settings["by"]
+        whole = isinstance(k, int | np.integer) and not isinstance(k, bool) and k >= 1
         if not whole and k != "auto":
             raise ValueError(f"regmix['k'] must be an int >= 1 or 'auto', got {k!r}.")
-        if not isinstance(alpha, Real) or not alpha > 0 or not np.isfinite(alpha):
+        number = isinstance(alpha, int | float | np.number)
+        if not number or not alpha > 0 or not np.isfinite(alpha):
             raise ValueError(f"regmix['alpha'] must be a number > 0, got {alpha!r}.")
         if by not in ("data", "target"):
             raise ValueError(f"regmix['by'] must be 'data' or 'target', got {by!r}.")
         return k, float(alpha), by
 
-    def _configure(self, net, data, table, encoding, seed):
+    def _configure(
+        self: Any, net: Any, data: Any, table: Any, encoding: Any, seed: Any
+    ) -> Any:
         """Choose which rows may be mixed."""
         data = super()._configure(net, data, table, encoding, seed)
         settings = self._regmix()
@@ -242,7 +254,9 @@ class RegressorOptions(TrainingOptions):
             net.mixing = _neighbours(X, target, self.regmix_k_, alpha, by)
         return data
 
-    def _choose_k(self, table, alpha, by, encoding, seed):
+    def _choose_k(
+        self: Any, table: Any, alpha: Any, by: Any, encoding: Any, seed: Any
+    ) -> Any:
         """No neighbour, 1, 2, 4, ...: the best on a fifth of the rows."""
         from skdiff._nn import _fit
         from skdiff._nn._data import as_tensors
@@ -279,7 +293,7 @@ class RegressorOptions(TrainingOptions):
         return sizes[int(np.argmax(scores))]
 
 
-def _neighbours(X, target, k, alpha, by):
+def _neighbours(X: Any, target: Any, k: Any, alpha: Any, by: Any) -> Any:
     """The k nearest other rows of each row, by features or by targets."""
     if k == 0:
         return None

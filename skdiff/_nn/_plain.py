@@ -59,26 +59,26 @@ class PlainNet(Net):
 
     loss: Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
-    @torch.no_grad()
     def gradient(self, batch: Any, **fit_params: Any) -> tuple[Tensor, Tensor]:
         """Fill the gradients, which are views of the optimiser's buffer."""
-        X, (target, weight) = batch
-        module: MLP = self.module_
-        layers = module.layers()
-        values = [X]
-        for W, b in layers[:-1]:
-            values.append(module.activation(torch.addmm(b, values[-1], W.t())))
-        W, b = layers[-1]
-        output = torch.addmm(b, values[-1], W.t())
-        loss, delta = type(self).loss(output, target, weight)
-        backward = BACKWARD[module.activation]
-        for k in range(len(layers) - 1, -1, -1):
-            W, b = layers[k]
-            torch.mm(delta.t(), values[k], out=W.grad)
-            torch.sum(delta, dim=0, out=b.grad)
-            if k:
-                delta = backward(torch.mm(delta, W), values[k])
-        return loss, output
+        with torch.no_grad():
+            X, (target, weight) = batch
+            module: MLP = self.module_
+            layers = module.layers()
+            values = [X]
+            for W, b in layers[:-1]:
+                values.append(module.activation(torch.addmm(b, values[-1], W.t())))
+            W, b = layers[-1]
+            output = torch.addmm(b, values[-1], W.t())
+            loss, delta = type(self).loss(output, target, weight)
+            backward = BACKWARD[module.activation]
+            for k in range(len(layers) - 1, -1, -1):
+                W, b = layers[k]
+                torch.mm(delta.t(), values[k], out=W.grad)
+                torch.sum(delta, dim=0, out=b.grad)
+                if k:
+                    delta = backward(torch.mm(delta, W), values[k])
+            return loss, output
 
 
 class CrossEntropyNet(PlainNet):

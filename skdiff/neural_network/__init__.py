@@ -1,5 +1,7 @@
 """Classifiers and regressors that are networks."""
 
+from typing import Any
+
 from skdiff.neural_network._active_subspace._estimator import ActiveSubspaceTransformer
 from skdiff.neural_network._anyloss._estimator import AnyLossClassifier
 from skdiff.neural_network._gbnn._estimator import GBNNClassifier, GBNNRegressor
@@ -28,7 +30,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     # a torch module: loading it loads torch, which an estimator does at its first fit
     if name == "ConfusionMetricLoss":
         from skdiff.neural_network._anyloss._module import ConfusionMetricLoss

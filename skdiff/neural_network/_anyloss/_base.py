@@ -210,13 +210,13 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         )
         net.linear = None
         if plain:
-            from skdiff.neural_network._anyloss._solver import LinearSteps
+            from skdiff.neural_network._anyloss._solver import LinearSteps, Task
 
             net.linear = LinearSteps(
                 data.X.numpy(),
                 target.numpy(),
                 None if weight is None else weight.numpy(),
-                goal,
+                Task(goal.metric.closed, goal.amplification, goal.balanced_warmup),
                 net.optimizer_,
             )
 

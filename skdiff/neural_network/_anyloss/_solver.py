@@ -6,8 +6,21 @@ step and torch's may take turns.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+
+from skdiff._base.typing import FloatArray, IntArray
+from skdiff._nn._optim import FlatOptimizer
+from skdiff.neural_network._anyloss._metrics import BinaryMetric
+
+
+class Task(NamedTuple):
+    """What a linear model is trained for."""
+
+    metric: BinaryMetric
+    amplification: float
+    balanced_warmup: bool
 
 
 class LinearSteps:
@@ -18,7 +31,14 @@ class LinearSteps:
     hyperbolic tangents a row are all the transcendental work.
     """
 
-    def __init__(self, X, y, weight, goal, optimizer):
+    def __init__(
+        self,
+        X: FloatArray,
+        y: IntArray,
+        weight: FloatArray | None,
+        task: Task,
+        optimizer: FlatOptimizer,
+    ) -> None:
         # positives first: the two class costs become two slices
         order = np.argsort(1 - y, kind="stable")
         n, d = X.shape
@@ -29,8 +49,8 @@ class LinearSteps:
         self.s = np.ones(n, dtype=X.dtype) if weight is None else weight[order]
         self.n1 = n1 = int(y.sum())
         self.P, self.N = float(self.s[:n1].sum()), float(self.s[n1:].sum())
-        self.metric, self.L = goal.metric.closed, goal.amplification
-        self.balanced = goal.balanced_warmup
+        self.metric, self.L = task.metric, task.amplification
+        self.balanced = task.balanced_warmup
         self.counts = np.zeros((2, n), dtype=X.dtype)  # tp and fp in one product
         self.counts[0, :n1], self.counts[1, n1:] = self.s[:n1] / 2, self.s[n1:] / 2
         self.tanhs = np.empty((2, n), dtype=X.dtype)
@@ -50,7 +70,7 @@ class LinearSteps:
         self.gradient = np.empty_like(self.flat)
         self.g_w = self.gradient[:d]
 
-    def step(self, warm):
+    def step(self, warm: bool) -> float:
         """Take one step and return the loss before it."""
         np.dot(self.flat, self.halves, out=self.t)
         loss = self._entropy() if warm else self._metric()
@@ -60,7 +80,7 @@ class LinearSteps:
         self._update()
         return loss
 
-    def _metric(self):
+    def _metric(self) -> float:
         """Slope of ``1 - M`` in half the logits, left in ``u``."""
         t, u, L = self.t, self.u, self.L
         np.tanh(t, out=t)
@@ -81,7 +101,7 @@ class LinearSteps:
         negative *= -m_fp * L / 8
         return 1.0 - value
 
-    def _entropy(self):
+    def _entropy(self) -> float:
         """Slope of the warm-up's cross-entropy in half the logits, left in ``u``."""
         n1, u = self.n1, self.u
         scales = (self.P, self.N)
@@ -107,7 +127,7 @@ class LinearSteps:
             side *= share
         return float(losses[:n1].sum() * shares[0] + losses[n1:].sum() * shares[1])
 
-    def _update(self):
+    def _update(self) -> None:
         """The optimiser's formula on its own memory."""
         g = self.gradient
         if self.betas is None:
@@ -135,6 +155,6 @@ class LinearSteps:
         root *= self.lr / (1 - beta1**self.n_steps)
         self.flat -= root
 
-    def close(self):
+    def close(self) -> None:
         """Leave the number of steps with the optimiser."""
         self.optimizer.n_steps.fill_(self.n_steps)
