@@ -149,7 +149,7 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
     def _descends(self) -> bool:
         """HOOK: tell whether training is the descent of one loss.
 
-        Stages and steps of one's own are taken not to be, unless a subclass knows.
+        Stages and steps of its own are taken not to be, unless a subclass knows.
         """
         cls = type(self)
         own = cls._train is not BaseNeural._train

@@ -216,7 +216,7 @@ def build_net(
 
 
 def seeded(seed: int) -> torch.Generator:
-    """A generator of one's own: the global one is left alone, also between threads."""
+    """A generator of its own: the global one is left alone, also between threads."""
     return torch.Generator().manual_seed(seed)
 
 

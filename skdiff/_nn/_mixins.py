@@ -86,7 +86,7 @@ class NeuralClassifierMixin(ClassifierMixin):
         Returns
         -------
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Log odds of ``classes_[1]``, or one logit a class for three and more.
+            Log odds of ``classes_[1]``, or one logit per class for three and more.
         """
         z = self._output(X)
         if len(self.classes_) > 2:
@@ -141,7 +141,7 @@ class NeuralClassifierMixin(ClassifierMixin):
         return len(encoding["classes_"]) == 1
 
     def _n_outputs(self: Any, encoding: Any) -> Any:
-        """One logit a class."""
+        """One logit per class."""
         return len(encoding["classes_"])
 
     def _class_weighted(self: Any, weight: Any, y: Any) -> Any:

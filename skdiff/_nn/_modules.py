@@ -100,7 +100,7 @@ class Dropout(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """One table of vectors a categorical column; codes in, numbers out."""
+    """One table of vectors per categorical column, for mixed embeddings."""
 
     def __init__(
         self,

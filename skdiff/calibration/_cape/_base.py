@@ -49,7 +49,7 @@ class BaseCape(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
     # --- the network to start from --------------------------------------------------
 
     def _given(self):
-        """The network given, without its wrapper; None for one of one's own."""
+        """The network given, without its wrapper; None for one of its own."""
         frozen = isinstance(self.estimator, FrozenEstimator)
         return self.estimator.estimator if frozen else self.estimator
 

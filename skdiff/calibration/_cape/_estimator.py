@@ -18,7 +18,7 @@ class CalibratedProbabilityClassifier(BaseCape):
     A network is trained on the labels until its held-out cross-entropy stops
     improving, and then goes on, at a small rate, with epochs on the labels and epochs
     on *empirical probabilities*: what happened to rows that were given about the same
-    forecast. Use it for risks, where the number itself is the answer and labels are
+    forecast. Use it for risks, where the number itself matters and labels are
     noisy. The early-stopped network with Platt scaling is the baseline, and often as
     good; the user guide has figures.
 
@@ -57,7 +57,7 @@ class CalibratedProbabilityClassifier(BaseCape):
     final_platt : bool, default=False
         Platt-scale the outputs on the held-out rows at the end.
     estimator : estimator instance, default=None
-        A neural classifier of skdiff to start from instead of a network of one's own.
+        A neural classifier of skdiff to start from instead of a network of its own.
         Fitted, or in a :class:`~sklearn.frozen.FrozenEstimator`, it is taken as it is,
         and the first stage is left out; otherwise a clone is fitted on the training
         rows, with ``groups`` where it takes them. Its architecture replaces
@@ -140,11 +140,11 @@ default="relu"
         Epoch of the second stage whose weights are kept; -1 when none was better than
         the early-stopped network, whose weights then stand.
     stage_history_ : dict of ndarrays
-        A row an epoch: ``"kind"`` (``"early"``, ``"cape"`` on targets,
+        One row per epoch: ``"kind"`` (``"early"``, ``"cape"`` on targets,
         ``"discrimination"`` on labels), ``"train_loss"``, ``"validation_loss"``,
         ``"validation_ece"``, ``"validation_brier"``.
     platt_ : ndarray of shape (n_maps, 2) or None
-        Slope and offset of the final Platt map, one for two classes and else one a
+        Slope and offset of the final Platt map, one for two classes and else one per
         class; None without ``final_platt``.
     net_ : skorch.NeuralNet or None
         The network; None when y has one class.
@@ -182,11 +182,11 @@ default="relu"
     Notes
     -----
     Equal forecasts get equal targets. There is no ``class_weight``: re-weighted classes
-    have other frequencies, and the probabilities would answer for those; a warning says
-    so when ``estimator`` has one. The held-out rows serve twice, for the targets and
-    for the choice of the epoch; with the two numbers of Platt's map this did no harm in
-    our runs, for the other maps prefer ``"cross_fit"``. The kernel regression is a
-    convolution on a grid, exact to 1e-4.
+    have other frequencies, and the probabilities would describe those; a warning is
+    raised when ``estimator`` has one. The held-out rows serve twice, for the targets
+    and for the choice of the epoch; with the two numbers of Platt's map this did no
+    harm in our runs, for the other maps prefer ``"cross_fit"``. The kernel regression
+    is a convolution on a grid, exact to 1e-4.
 
     References
     ----------

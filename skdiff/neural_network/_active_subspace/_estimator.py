@@ -35,7 +35,7 @@ class ActiveSubspaceTransformer(
     """Project rows on the few directions in which the target varies.
 
     A network of Gaussian bases learns one precision matrix for all its centres; its
-    leading eigenvectors are the projection. Use it for a supervised picture in one to
+    leading eigenvectors are the projection. Use it for a supervised plot in one to
     three dimensions, or before a model that suffers from useless columns. It needs the
     target to be a smooth function of the rows; :class:`~sklearn.decomposition.PCA`
     needs no target and looks at the spread of the columns alone.
@@ -47,7 +47,7 @@ class ActiveSubspaceTransformer(
         unfitted :class:`GRBFRegressor` or :class:`GRBFClassifier`.
     n_components : int or float, default=2
         Number of directions, at most that of the columns. A float above 0 and at most
-        1 takes as many as are needed for that share of the trace of the precision
+        1 takes as many as are needed for that fraction of the trace of the precision
         matrix.
     whiten : bool, default=False
         Multiply each direction by the root of its eigenvalue, so that distances are
@@ -67,13 +67,14 @@ class ActiveSubspaceTransformer(
     eigenvalues_ : ndarray of shape (n_components,)
         Their eigenvalues, descending.
     explained_precision_ratio_ : ndarray of shape (n_components,)
-        Their shares of the trace of the precision matrix.
+        Their fractions of the trace of the precision matrix.
     mean_ : ndarray of shape (n_features,)
         What is taken off each column.
     scale_ : ndarray of shape (n_features,)
         What each column is divided by.
     feature_importances_ : ndarray of shape (n_features,)
-        Shares of the standardised columns, as the network measures them.
+        Importance of each standardised column, in total one, as the network measures
+        them.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of shape (n_features,)

@@ -17,9 +17,9 @@ class AnyLossClassifier(BaseAnyLoss):
 
     Probabilities are pushed towards 0 and 1 by a steep sigmoid, so that their sums are
     nearly the cells of the confusion matrix and yet differentiable. The model predicts
-    at the plain cut of 0.5. Use it when one fixed model must do well on a metric that
+    at the threshold 0.5. Use it when one fixed model must do well on a metric that
     cross-entropy does not know: a custom cost, a mixture of metrics, or a linear model
-    on data that are not linear. When only the cut is in question, logistic regression
+    on data that are not linear. When only the threshold matters, logistic regression
     under ``TunedThresholdClassifierCV`` does about as well and should be tried first.
 
     Parameters
@@ -37,12 +37,12 @@ class AnyLossClassifier(BaseAnyLoss):
     amplification : float, default=10.0
         Steepness ``L`` of the sigmoid. Values from 4 to 73 give about the same model.
     bce_weight : float or "auto", default="auto"
-        Share of cross-entropy in the loss. ``"auto"`` is 0 for two classes and, for
-        more, 0.5 with classes weighted alike unless ``class_weight`` says otherwise.
-        At 1 the loss is plain cross-entropy.
+        Weight of cross-entropy in the loss. ``"auto"`` is 0 for two classes and, for
+        more, 0.5 with classes weighted alike unless ``class_weight`` is set.
+        At 1 the loss is cross-entropy.
     warmup_iter : int or "auto", default="auto"
         Steps of cross-entropy, with classes weighted alike unless ``class_weight``
-        says otherwise, before the metric takes over. ``"auto"`` is 100 for linear
+        is set, before the metric takes over. ``"auto"`` is 100 for linear
         models and with ``class_weight``, 0 for other networks and warm starts.
     cost_matrix : array-like of shape (n_classes, n_classes), default=None
         Cost of predicting the column's class for the row's; replaces ``metric``.
@@ -160,13 +160,13 @@ default="relu"
     See Also
     --------
     ConfusionMetricLoss : The loss alone, for torch and skorch.
-    sklearn.model_selection.TunedThresholdClassifierCV : Tune the cut instead.
+    sklearn.model_selection.TunedThresholdClassifierCV : Tune the threshold instead.
 
     Notes
     -----
-    ``predict_proba`` is *not calibrated*: the loss only asks on which side of 0.5 a row
-    falls. Wrap the classifier in ``sklearn.calibration.CalibratedClassifierCV`` when
-    probabilities matter. The metric enters by two numbers, its slopes in true and
+    ``predict_proba`` is *not calibrated*: the loss only depends on which side of 0.5 a
+    row falls. Wrap the classifier in ``sklearn.calibration.CalibratedClassifierCV``
+    when probabilities matter. The metric enters by two numbers, its slopes in true and
     false positives, which the whole table shares; the gradient is therefore exact for
     any number of rows in two passes over chunks. The paper takes the rarer class as
     positive; here it is ``classes_[1]``, as everywhere in scikit-learn. Three and more

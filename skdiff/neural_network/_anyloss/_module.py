@@ -238,9 +238,9 @@ class ConfusionMetricLoss(nn.Module):
         classes they are those of the second.
     amplification : float, default=10.0
         How far probabilities are pushed from the middle. Larger is closer to counting,
-        with smaller gradients away from the cut.
+        with smaller gradients away from the threshold.
     bce_weight : float, default=0.0
-        Share of cross-entropy in the loss.
+        Weight of cross-entropy in the loss.
     cost_matrix : array-like of shape (n_classes, n_classes), default=None
         Cost of each cell (rows true, columns predicted); replaces ``metric``.
     zero_division : float, default=0.0

@@ -20,11 +20,11 @@ class GBNNRegressor(RegressorMixin, BaseGBNN):
     """Grow a network with one hidden layer by boosting, to predict numbers.
 
     Each step fits a few hidden units to what the network still gets wrong. The result
-    is one plain network that can be cut after any step: choose the size afterwards
-    with :meth:`staged_predict`, keep it with :meth:`prune`, hand it on with
-    :meth:`to_mlp`. Use it when a small network must be deployed or when the settings
-    of a network are not worth a search. For accuracy alone try gradient boosting of
-    trees first.
+    is one ordinary network that can be truncated after any step: choose the size
+    afterwards with :meth:`staged_predict`, keep it with :meth:`prune`, hand it on with
+    :meth:`to_mlp`. Use it when a small network must be deployed or when the settings of
+    a network are not worth a search. For accuracy alone try gradient boosting of trees
+    first.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class GBNNRegressor(RegressorMixin, BaseGBNN):
         Shrinkage of each step, as in gradient boosting. 1 overfits regressions badly;
         smaller needs more units.
     subsample : float, default=0.5
-        Share of the distinct rows each step is fitted to, drawn without replacement.
+        Fraction of the distinct rows each step is fitted to, drawn without replacement.
         Where fewer than 50 would be drawn, all rows are used.
     max_iter : int, default=200
         Maximum number of iterations. They are steps of L-BFGS within one boosting step;
@@ -98,7 +98,7 @@ class GBNNRegressor(RegressorMixin, BaseGBNN):
     Notes
     -----
     The units of a step are fitted by L-BFGS while the output weights are solved for
-    (variable projection) and not polished: later steps make up for it. Columns and
+    (variable projection) and not refined: later steps make up for it. Columns and
     targets are standardised inside and the scaling is folded into the weights, so rows
     go in as they come. Equal rows are merged and sorted first: neither the order of the
     rows nor the way a weight is written changes the result. The authors' code neither
@@ -250,7 +250,7 @@ class GBNNClassifier(ClassifierMixin, BaseGBNN):
     """Grow a network with one hidden layer by boosting, to predict labels.
 
     Each step fits a few hidden units to the gradient of the log loss. The result is one
-    plain network that can be cut after any step: choose the size afterwards with
+    ordinary network that can be truncated after any step: choose the size afterwards with
     :meth:`staged_predict_proba`, keep it with :meth:`prune`, hand it on with
     :meth:`to_mlp`. Use it when a small network must be deployed or when the settings of
     a network are not worth a search. For accuracy alone try logistic regression and
@@ -267,7 +267,7 @@ class GBNNClassifier(ClassifierMixin, BaseGBNN):
         Shrinkage of each step, as in gradient boosting. 1 overfits regressions badly;
         smaller needs more units.
     subsample : float, default=0.5
-        Share of the distinct rows each step is fitted to, drawn without replacement.
+        Fraction of the distinct rows each step is fitted to, drawn without replacement.
         Where fewer than 50 would be drawn, all rows are used.
     max_iter : int, default=200
         Maximum number of iterations. They are steps of L-BFGS within one boosting step;
@@ -330,9 +330,9 @@ class GBNNClassifier(ClassifierMixin, BaseGBNN):
     Notes
     -----
     Two classes are fitted with one output and the loss ``log(1 + exp(-2 y F))`` for
-    labels of -1 and 1, more with one output a class and the softmax. The step size of a
-    block is Newton's along it, times ``learning_rate``, halved where the training loss
-    would grow. See :class:`GBNNRegressor` for the rest.
+    labels of -1 and 1, more with one output per class and the softmax. The step size of
+    a block is Newton's along it, times ``learning_rate``, halved where the training
+    loss would grow. See :class:`GBNNRegressor` for the rest.
 
     References
     ----------
@@ -445,7 +445,7 @@ class GBNNClassifier(ClassifierMixin, BaseGBNN):
         Returns
         -------
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Log odds of ``classes_[1]``, or one logit a class for three and more.
+            Log odds of ``classes_[1]``, or one logit per class for three and more.
         """
         return self._decision(self._output(X))
 

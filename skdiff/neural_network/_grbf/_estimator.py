@@ -32,7 +32,7 @@ class GRBFRegressor(RegressorMixin, BaseGRBF):
         distinct rows is cut to those.
     rank : int, default=None
         Directions the precision matrix may use with ``covariance_type="full"``; None
-        is all of them. Lower is faster on wide tables and forces a projection.
+        is all of them. Lower is faster on high-dimensional X and forces a projection.
     learn_centers : bool, default=False
         Move the centres too. It takes longer, and pays where the target varies in few
         directions; ``alpha_centers`` holds them near their start.
@@ -91,13 +91,14 @@ n_features), default="kmeans"
         Its eigenvectors as rows, on standardised columns; the largest entry of each
         is positive.
     explained_precision_ratio_ : ndarray of shape (rank,)
-        Eigenvalues as shares of their sum.
+        Eigenvalues divided by their sum.
     coef_ : ndarray of shape (n_centers,) or (n_outputs, n_centers)
         Weights of the basis functions, in the units of the target.
     intercept_ : float or ndarray of shape (n_outputs,)
         Value far from all centres.
     feature_importances_ : ndarray of shape (n_features,)
-        Shares of the standardised columns, by the measure ``importance`` names.
+        Importance of each standardised column, in total one, by the measure
+        ``importance`` names.
     mean_ : ndarray of shape (n_features,)
         What was taken off each column.
     scale_ : ndarray of shape (n_features,)
@@ -131,7 +132,7 @@ n_features), default="kmeans"
     given ``P`` the weights are a ridge regression, so only the factor of ``P`` is left
     to L-BFGS (variable projection). The paper penalises norms that are not squared,
     has no intercept and trains everything by Adam from ``P`` of trace
-    ``d (d + 1) / 2``; on wide tables that start is flat.
+    ``d (d + 1) / 2``; on high-dimensional X that start is flat.
 
     Equal rows are merged and sorted first: neither the order of the rows nor the way
     a weight is written changes the result.
@@ -268,7 +269,7 @@ class GRBFClassifier(ClassifierMixin, BaseGRBF):
         distinct rows is cut to those.
     rank : int, default=None
         Directions the precision matrix may use with ``covariance_type="full"``; None
-        is all of them. Lower is faster on wide tables and forces a projection.
+        is all of them. Lower is faster on high-dimensional X and forces a projection.
     learn_centers : bool, default=False
         Move the centres too. It takes longer, and pays where the target varies in few
         directions; ``alpha_centers`` holds them near their start.
@@ -331,14 +332,15 @@ n_features), default="kmeans"
         Its eigenvectors as rows, on standardised columns; the largest entry of each
         is positive.
     explained_precision_ratio_ : ndarray of shape (rank,)
-        Eigenvalues as shares of their sum.
+        Eigenvalues divided by their sum.
     coef_ : ndarray of shape (1, n_centers) or (n_classes, n_centers)
         Weights of the basis functions: of the log odds of ``classes_[1]``, or of one
-        logit a class.
+        logit per class.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Logits far from all centres.
     feature_importances_ : ndarray of shape (n_features,)
-        Shares of the standardised columns, by the measure ``importance`` names.
+        Importance of each standardised column, in total one, by the measure
+        ``importance`` names.
     mean_ : ndarray of shape (n_features,)
         What was taken off each column.
     scale_ : ndarray of shape (n_features,)
@@ -482,7 +484,7 @@ n_features), default="kmeans"
         Returns
         -------
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Log odds of ``classes_[1]``, or one logit a class for three and more.
+            Log odds of ``classes_[1]``, or one logit per class for three and more.
         """
         F = self._output(X)
         return F[:, 0] if F.shape[1] == 1 else F

@@ -174,7 +174,7 @@ class LipschitzMLPClassifier(ClassifierOptions, NeuralClassifierMixin, BaseLipsc
     -----
     A layer is ``sqrt(2) A' Psi s(sqrt(2) Psi^-1 B h + b)`` with ``A A' + B B' = I`` by
     a Cayley transform of free weights and ``Psi`` a positive diagonal, so any weights
-    are within the bound. One logit a class; the difference of two logits has the
+    are within the bound. One logit per class; the difference of two logits has the
     constant ``sqrt(2)`` times the bound, hence the radius ``margin / (sqrt(2) bound)``.
 
     References

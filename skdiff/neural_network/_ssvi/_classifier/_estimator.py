@@ -17,16 +17,16 @@ class SparseBayesianMLPClassifier(
 
     Use it when a model has to be small *and* know what it does not know: the budget
     holds from the first step to the last, and predictions average over networks drawn
-    from the posterior. A deep ensemble is often better calibrated and a plain network
-    as accurate; neither is small.
+    from the posterior. A deep ensemble is often better calibrated and a standard
+    network as accurate; neither is small.
 
     Parameters
     ----------
     hidden_layer_sizes : array-like of int, default=(200, 200)
         Number of units in each hidden layer. Empty is a linear model.
     density : float, default=0.1
-        Share of the weights that may differ from zero, in every layer and at every
-        step. At 1 this is plain variational inference.
+        Fraction of the weights that may differ from zero, in every layer and at every
+        step. At 1 this is standard variational inference.
     density_distribution : {"uniform", "erdos_renyi"}, default="uniform"
         The same share in every layer, or more of it in small layers.
     dense_first_layer : bool, default=False
@@ -39,10 +39,10 @@ default="snr_abs"
     update_every : int, default=50
         Steps between two exchanges of weights.
     update_fraction : float, default=0.3
-        Share of the active weights exchanged at first, falling like a cosine. At 0 the
-        random mask of the start stays.
+        Fraction of the active weights exchanged at first, falling like a cosine. At 0
+        the random mask of the start stays.
     update_end : float, default=0.75
-        Share of the training after which the masks stay.
+        Fraction of the training after which the masks stay.
     prior_std : float, default=0.3
         Standard deviation of the prior of an active weight.
     posterior_std_init : float, default=0.02
@@ -130,7 +130,7 @@ default="relu"
     n_total_weights_ : int
         Number of weights, active or not.
     density_ : float
-        Their ratio: the density asked for but for rounding and a dense first layer.
+        Their ratio: ``density`` but for rounding and a dense first layer.
     elbo_curve_ : list of float
         Evidence lower bound a row after each epoch, with the full divergence.
     mask_overlap_ : list of float
@@ -332,7 +332,7 @@ default="relu"
         Returns
         -------
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Log odds of ``classes_[1]``, or one log probability a class.
+            Log odds of ``classes_[1]``, or one log probability per class.
         """
         logs = log_softmax(self._draws(X, self.n_predict_samples), axis=2)
         logs = np.logaddexp.reduce(logs, axis=0) - np.log(len(logs))
@@ -370,9 +370,9 @@ default="relu"
         Returns
         -------
         parts : dict of ndarray
-            ``mean`` of shape (n_samples, n_classes); and in nats, one a row: ``total``,
-            the entropy of the mean, ``aleatoric``, the mean entropy of the drawn
-            networks, and ``epistemic``, their difference, the mutual information.
+            ``mean`` of shape (n_samples, n_classes); and in nats, one per row:
+            ``total``, the entropy of the mean, ``aleatoric``, the mean entropy of the
+            drawn networks, and ``epistemic``, their difference, the mutual information.
         """
         p = softmax(self._draws(X, self.n_predict_samples), axis=2)
         mean = p.mean(axis=0)

@@ -27,8 +27,8 @@ class SparseBayesianMLPRegressor(
     hidden_layer_sizes : array-like of int, default=(200, 200)
         Number of units in each hidden layer. Empty is a linear model.
     density : float, default=0.1
-        Share of the weights that may differ from zero, in every layer and at every
-        step. At 1 this is plain variational inference.
+        Fraction of the weights that may differ from zero, in every layer and at every
+        step. At 1 this is standard variational inference.
     density_distribution : {"uniform", "erdos_renyi"}, default="uniform"
         The same share in every layer, or more of it in small layers.
     dense_first_layer : bool, default=False
@@ -41,10 +41,10 @@ default="snr_abs"
     update_every : int, default=50
         Steps between two exchanges of weights.
     update_fraction : float, default=0.3
-        Share of the active weights exchanged at first, falling like a cosine. At 0 the
-        random mask of the start stays.
+        Fraction of the active weights exchanged at first, falling like a cosine. At 0
+        the random mask of the start stays.
     update_end : float, default=0.75
-        Share of the training after which the masks stay.
+        Fraction of the training after which the masks stay.
     prior_std : float, default=0.3
         Standard deviation of the prior of an active weight.
     posterior_std_init : float, default=0.02
@@ -128,7 +128,7 @@ default="relu"
     n_total_weights_ : int
         Number of weights, active or not.
     density_ : float
-        Their ratio: the density asked for but for rounding and a dense first layer.
+        Their ratio: ``density`` but for rounding and a dense first layer.
     elbo_curve_ : list of float
         Evidence lower bound a row after each epoch, with the full divergence.
     mask_overlap_ : list of float
@@ -442,7 +442,7 @@ default="relu"
         Returns
         -------
         interval : ndarray of shape (n_samples, 2) or (n_samples, n_outputs, 2)
-            Lower and upper ends: quantiles of the mixture of drawn networks' normals.
+            Lower and upper bounds: quantiles of the mixture of drawn networks' normals.
         """
         check_is_fitted(self)
         check_scalar(
