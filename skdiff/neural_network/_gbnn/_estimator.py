@@ -250,8 +250,8 @@ class GBNNClassifier(ClassifierMixin, BaseGBNN):
     """Grow a network with one hidden layer by boosting, to predict labels.
 
     Each step fits a few hidden units to the gradient of the log loss. The result is one
-    ordinary network that can be truncated after any step: choose the size afterwards with
-    :meth:`staged_predict_proba`, keep it with :meth:`prune`, hand it on with
+    ordinary network that can be truncated after any step: choose the size afterwards
+    with :meth:`staged_predict_proba`, keep it with :meth:`prune`, hand it on with
     :meth:`to_mlp`. Use it when a small network must be deployed or when the settings of
     a network are not worth a search. For accuracy alone try logistic regression and
     gradient boosting of trees first.
