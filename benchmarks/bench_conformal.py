@@ -35,7 +35,7 @@ from skdiff.conformal import (
     conformal_p_values,
     e_benjamini_hochberg,
 )
-from skdiff.conformal._optcs import optimized_selection
+from skdiff.conformal._common._optcs import optimized_selection
 
 LOOP_ROWS = 2
 

@@ -140,16 +140,13 @@ def check_table(owner: Any, X: Any, given: Sequence[Any], *, reset: bool) -> Any
         return validate_data(owner, X, reset=reset, dtype=dtype, **how)
     if not hasattr(X, "shape"):
         X = np.asarray(X)
+    # the shape alone, in scikit-learn's words; nothing is allocated
+    shape_only = np.broadcast_to(np.int8(0), X.shape) if len(X.shape) == 2 else X
+    check_array(shape_only, estimator=owner, dtype=None)
+    X = validate_data(owner, X, skip_check_array=True, reset=reset)
     # a frame with columns of text or categories is for the inner model to judge
     if not free and _numeric(X):
         check_array(X, estimator=owner, input_name="X", **how)
-    else:
-        check_array(
-            np.empty(X.shape, dtype=np.int8) if len(X.shape) == 2 else X,
-            estimator=owner,
-            dtype=None,
-        )
-    X = validate_data(owner, X, skip_check_array=True, reset=reset)
     if sparse.issparse(X) and X.format not in ("csr", "csc"):
         return X.tocsr()  # rows of the other formats cannot be taken
     return X

@@ -1,14 +1,15 @@
 """Selection with a guarantee on the share of false discoveries."""
 
-from skdiff.conformal._cross_fit import CrossFitConformalSelector
-from skdiff.conformal._displays import ConformalSelectionDisplay
+from skdiff.conformal._cross_fit._estimator import CrossFitConformalSelector
+from skdiff.conformal._display import ConformalSelectionDisplay
+from skdiff.conformal._optimized._estimator import OptimizedConformalSelector
 from skdiff.conformal._p_values import (
     auxiliary_selection_sizes,
     benjamini_hochberg,
     conformal_p_values,
     e_benjamini_hochberg,
 )
-from skdiff.conformal._split import ConformalSelector, OptimizedConformalSelector
+from skdiff.conformal._split._estimator import ConformalSelector
 
 __all__ = [
     "ConformalSelectionDisplay",

@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.svm import SVR
 
 from skdiff.conformal import ConformalSelector, CrossFitConformalSelector
-from skdiff.conformal._optcs import optimized_selection, plain_selection
+from skdiff.conformal._common._optcs import optimized_selection, plain_selection
 from tests.conformal._simulations import bai_jin, rates
 
 pytestmark = [

@@ -13,7 +13,7 @@ from skdiff.conformal import (
     conformal_p_values,
     e_benjamini_hochberg,
 )
-from skdiff.conformal._optcs import optimized_selection, plain_selection
+from skdiff.conformal._common._optcs import optimized_selection, plain_selection
 from skdiff.conformal._p_values import adjusted_p_values
 
 small = st.lists(st.integers(0, 6), min_size=1, max_size=12)

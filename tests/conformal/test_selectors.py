@@ -44,12 +44,12 @@ from skdiff.conformal import (
     benjamini_hochberg,
     conformal_p_values,
 )
-from skdiff.conformal._leave_out import (
+from skdiff.conformal._common._optcs import optimized_selection, plain_selection
+from skdiff.conformal._cross_fit._leave_out import (
     balanced_weight,
     closed_form,
     fit_weighted,
 )
-from skdiff.conformal._optcs import optimized_selection, plain_selection
 from tests.conformal._instances_selection import QUICK
 from tests.conformal._simulations import jin_candes, rates
 
@@ -268,7 +268,8 @@ def test_cross_fitting_may_choose_among_noise_models():
         selector = CrossFitConformalSelector(
             estimators=models, cv=5, threshold=0.5, random_state=repeat
         ).fit(X[:50], positive[:50] * 1.0)
-        V, T, _ = selector._scores_of(X[50:], None)
+        (scores,) = selector._repeats(X[50:], None)
+        V, T = scores.labelled, scores.new
         draws = 1 - rng.uniform(size=(50, 1))
         each = [
             plain_selection(V[:, [k]], T[:, [k]], level, draws).selected[0]

@@ -6,6 +6,8 @@ the validity of what is built on them.
 """
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone, is_classifier
@@ -14,14 +16,14 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import pairwise_kernels
 from sklearn.model_selection import KFold
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import has_fit_parameter
 
 from skdiff._base.compat import safe_indexing
+from skdiff._base.inner import fit_inner, takes_weights
+from skdiff._base.typing import Array, IntArray
 
 
-def balanced_weight(z):
+def balanced_weight(z: Array) -> Array:
     """Weights that give both classes of ``z`` the same mass, of mean one."""
     n1 = z.sum()
     if n1 in (0, len(z)):
@@ -29,28 +31,33 @@ def balanced_weight(z):
     return len(z) / 2 / np.where(z == 1, n1, len(z) - n1)
 
 
-def fit_weighted(estimator, X, z, weight):
-    """Fit a clone, weighted where it or the last step of a pipeline takes weights."""
-    estimator = clone(estimator)
-    name, last = "sample_weight", estimator
-    if isinstance(estimator, Pipeline):
-        step, last = estimator.steps[-1]
-        name = f"{step}__sample_weight"
-    takes = weight is not None and has_fit_parameter(last, "sample_weight")
-    return estimator.fit(X, z, **({name: weight} if takes else {}))
+def fit_weighted(estimator: Any, X: Any, z: Any, weight: Array | None) -> Any:
+    """Fit a clone, weighted where what is trained inside takes weights."""
+    if weight is not None and not takes_weights(estimator):
+        weight = None
+    return fit_inner(estimator, X, z, weight=weight)
 
 
-def fold_predictions(estimators, X, z, folds, balanced, predict, n_jobs):
+def fold_predictions(
+    estimators: list[Any],
+    X: Any,
+    z: Array,
+    folds: list[tuple[IntArray, IntArray]],
+    balanced: bool,
+    predict: Callable[[Any, Any], Array],
+    n_jobs: int | None,
+) -> Array:
     """Out-of-fold margins of every row and estimator, shape (n_rows, n_estimators)."""
 
-    def one(estimator, train, test):
+    def one(estimator: Any, train: IntArray, test: IntArray) -> Array:
         target = z[train]
         if len(np.unique(target)) == 1:  # nothing to learn: all rows are alike
             return np.full(len(test), float(target[0]))
         weight = balanced_weight(target) if balanced else None
         typed = target if not is_classifier(estimator) else target.astype(np.int64)
         model = fit_weighted(estimator, safe_indexing(X, train), typed, weight)
-        return predict(model, safe_indexing(X, test))
+        margins: Array = predict(model, safe_indexing(X, test))
+        return margins
 
     jobs = [(k, e, *fold) for k, e in enumerate(estimators) for fold in folds]
     answers = Parallel(n_jobs=n_jobs)(delayed(one)(*job[1:]) for job in jobs)
@@ -60,12 +67,12 @@ def fold_predictions(estimators, X, z, folds, balanced, predict, n_jobs):
     return out
 
 
-def make_folds(cv, n):
+def make_folds(cv: Any, n: int) -> list[tuple[IntArray, IntArray]]:
     """Folds of rows that are already in random order; refuse what breaks symmetry."""
     if isinstance(cv, KFold) and not cv.shuffle:
         raise ValueError(
             "cv=KFold(shuffle=False) puts labelled and new rows into different folds "
-            "by their order, which breaks the exchangeability the promise rests on. "
+            "by their order, which breaks the exchangeability the guarantee needs. "
             "Pass KFold(shuffle=True) or a number of folds."
         )
     n_splits = cv.n_splits if isinstance(cv, KFold) else cv
@@ -77,7 +84,7 @@ def make_folds(cv, n):
     return list(KFold(n_splits).split(np.empty((n, 1))))
 
 
-def check_cv(cv):
+def check_cv(cv: Any) -> Any:
     """Return ``cv`` as a number of folds, a KFold, ``"loo"`` or ``"oob"``."""
     name = type(cv).__name__
     if name == "LeaveOneOut":
@@ -93,14 +100,14 @@ def check_cv(cv):
     if "Group" in name or "Stratified" in name or name == "PredefinedSplit":
         reason = (
             "draws folds that depend on outcomes or groups, which tell labelled from "
-            f"new rows and break the promise; it {reason}"
+            f"new rows and break the guarantee; it {reason}"
         )
     elif name in ("TimeSeriesSplit",):
         reason = f"draws folds that depend on the order of the rows; it {reason}"
     raise ValueError(f"cv={cv!r} {reason}.")
 
 
-def out_of_bag(estimator, X, z, balanced):
+def out_of_bag(estimator: Any, X: Any, z: Array, balanced: bool) -> Array:
     """Predictions of each row by the trees that have not drawn it."""
     if "oob_score" not in estimator.get_params():
         raise ValueError(
@@ -112,7 +119,9 @@ def out_of_bag(estimator, X, z, balanced):
     with warnings.catch_warnings():
         # of rows in every bag; they are counted below, and refused
         warnings.filterwarnings("ignore", "Some inputs do not have OOB", UserWarning)
-        forest.fit(X, target, balanced_weight(z) if balanced else None)
+        forest = fit_weighted(
+            forest, X, target, balanced_weight(z) if balanced else None
+        )
     drawn = np.zeros(len(z), dtype=np.intp)
     for bag in forest.estimators_samples_:
         drawn[np.unique(bag)] += 1
@@ -130,7 +139,7 @@ def out_of_bag(estimator, X, z, balanced):
 # --- leaving one out without refitting ------------------------------------------------
 
 
-def closed_form(estimator, X, z, balanced):
+def closed_form(estimator: Any, X: Any, z: Array, balanced: bool) -> Array | None:
     """Leave-one-out margins of every row in one fit, or None if there is no formula.
 
     Weights are those of the whole table: they treat rows alike, as they must.
@@ -148,7 +157,7 @@ def closed_form(estimator, X, z, balanced):
     return None
 
 
-def _ridge(estimator, X, z, weight):
+def _ridge(estimator: Any, X: Any, z: Array, weight: Array) -> Array:
     """``f_-i = z_i - (z_i - f_i) / (1 - H_ii)`` with the weighted hat matrix H."""
     X = X.toarray() if hasattr(X, "toarray") else np.asarray(X, dtype=np.float64)
     penalty = np.full(X.shape[1], float(estimator.alpha))
@@ -166,7 +175,7 @@ def _ridge(estimator, X, z, weight):
     return z - (z - fitted) / (1 - leverage)
 
 
-def _kernel_ridge(estimator, X, z, weight):
+def _kernel_ridge(estimator: Any, X: Any, z: Array, weight: Array) -> Array | None:
     """``f_-i = z_i - alpha_i / [(K + lambda I)^-1]_ii``, scaled by root weights."""
     if estimator.kernel == "precomputed":
         return None

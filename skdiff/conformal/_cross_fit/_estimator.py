@@ -2,6 +2,7 @@
 
 from numbers import Integral
 
+import joblib
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import BaseCrossValidator, BaseShuffleSplit
@@ -14,21 +15,24 @@ from skdiff._base.compat import (
     fit_context,
     safe_indexing,
 )
-from skdiff.conformal._base import (
-    PRUNING_CONSTRAINTS,
-    BaseSelector,
+from skdiff._base.inner import is_frozen, seeded, whole_fit
+from skdiff.conformal._common._base import PRUNING_CONSTRAINTS, BaseSelector
+from skdiff.conformal._common._batch import Scores
+from skdiff.conformal._common._goal import Goal
+from skdiff.conformal._common._models import (
+    check_candidates,
     default_estimator,
-    is_frozen,
+    margin,
 )
-from skdiff.conformal._leave_out import (
+from skdiff.conformal._common._scores import labelled_scores, rounded
+from skdiff.conformal._cross_fit._leave_out import (
     check_cv,
     closed_form,
     fold_predictions,
     make_folds,
     out_of_bag,
 )
-from skdiff.conformal._scores import Goal, labelled_scores, margin
-from skdiff.conformal._split import check_candidates
+from skdiff.conformal._cross_fit._tables import pack, stack_rows, unpack
 
 # what every model here is trained on: 1 for a discovery, 0 otherwise
 _BINARY = Goal(0.0, True, 1)
@@ -75,6 +79,10 @@ class CrossFitConformalSelector(BaseSelector):
         Whether ties are broken at random. Otherwise they count in full.
     larger : bool, default=True
         Whether a discovery lies above ``threshold`` (below it otherwise).
+    n_repeats : int, default=1
+        Number of random orders of the rows. With several, a row is selected by
+        evidence averaged over the orders, at the same guaranteed rate: another seed
+        changes the selection less, and a little power is lost. See the user guide.
     n_jobs : int, default=None
         Number of parallel jobs; -1 uses all processors. They fit through joblib.
     random_state : int, RandomState instance or None, default=None
@@ -144,6 +152,7 @@ class CrossFitConformalSelector(BaseSelector):
         "class_weight": [StrOptions({"balanced"}), None],
         "n_jobs": [Integral, None],
     }
+    _needs_new_thresholds = False
 
     def __init__(
         self,
@@ -160,6 +169,7 @@ class CrossFitConformalSelector(BaseSelector):
         beta=1.0,
         randomized=True,
         larger=True,
+        n_repeats=1,
         n_jobs=None,
         random_state=None,
     ):
@@ -175,6 +185,7 @@ class CrossFitConformalSelector(BaseSelector):
         self.beta = beta
         self.randomized = randomized
         self.larger = larger
+        self.n_repeats = n_repeats
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -185,13 +196,13 @@ class CrossFitConformalSelector(BaseSelector):
     def _given(self):
         if self.estimators is not None:
             return check_candidates(self.estimators)
-        return super()._given()
+        return [] if self.estimator is None else [self.estimator]
 
     def _candidates(self):
         return self._given() or [default_estimator()]
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, *, thresholds=None):
+    def fit(self, X, y, *, thresholds=None, groups=None):
         """Keep the labelled rows; the training happens with the rows to select from.
 
         Parameters
@@ -201,34 +212,53 @@ class CrossFitConformalSelector(BaseSelector):
         y : array-like of shape (n_samples,)
             Their outcomes.
         thresholds : array-like of shape (n_samples,), default=None
-            A threshold a row in place of ``threshold``.
+            One threshold per row in place of ``threshold``.
+        groups : array-like of shape (n_samples,), default=None
+            Labels of groups: :meth:`select` then compares new rows with the labelled
+            rows of their group.
 
         Returns
         -------
         self : object
             Ready to select.
         """
-        self._forget()
-        if self.estimator is not None and self.estimators is not None:
-            raise ValueError("Give estimator or estimators, not both.")
-        if any(is_frozen(e) for e in self._given()):
-            raise ValueError(
-                "CrossFitConformalSelector trains on every batch and has no use for a "
-                "FrozenEstimator. ConformalSelector takes fitted models."
-            )
-        check_cv(self.cv)  # before any work
-        X, y, thresholds, positive = self._check_labelled(X, y, thresholds)
-        if len(y) < 2:
-            raise ValueError("n_samples=1: two labelled rows are the least.")
-        self._warn_if_powerless(positive)
-        rng = check_random_state(self.random_state)
-        self._table, self._positive = X, positive
-        self.n_labelled_ = len(y)
-        # kept, so that the same batch is answered alike
-        self._order_seed, self._seed = (int(s) for s in rng.randint(2**31 - 1, size=2))
+        with whole_fit(self):
+            if self.estimator is not None and self.estimators is not None:
+                raise ValueError("Give estimator or estimators, not both.")
+            if any(is_frozen(e) for e in self._given()):
+                raise ValueError(
+                    "CrossFitConformalSelector trains on every batch and has no use "
+                    "for a FrozenEstimator. ConformalSelector takes fitted models."
+                )
+            check_cv(self.cv)  # before any work
+            checked = self._check_labelled(X, y, thresholds, groups)
+            X, y, thresholds, grouped, positive = checked
+            if len(y) < 2:
+                raise ValueError("n_samples=1: two labelled rows are the least.")
+            self._warn_if_powerless(positive)
+            rng = check_random_state(self.random_state)
+            self._table, self._positive = X, positive
+            self._groups = None if grouped is None else tuple(grouped)
+            self._per_row = thresholds is not None
+            self._fitted_goal = tuple(self._goal())
+            self._live = {}
+            self.n_labelled_ = len(y)
+            # kept, so that the same batch gives the same selection
+            seeds = rng.randint(2**31 - 1, size=(self.n_repeats, 2))
+            self._seeds = [tuple(map(int, pair)) for pair in seeds]
         return self
 
-    def fit_select(self, X, y, X_new, *, fdr_level=None, thresholds=None):
+    def fit_select(
+        self,
+        X,
+        y,
+        X_new,
+        *,
+        fdr_level=None,
+        thresholds=None,
+        groups=None,
+        groups_new=None,
+    ):
         """Fit, and select from new rows.
 
         Parameters
@@ -242,53 +272,108 @@ class CrossFitConformalSelector(BaseSelector):
         fdr_level : float or array-like of shape (n_levels,), default=None
             Level, or levels; ``fdr_level`` of the constructor if None.
         thresholds : array-like of shape (n_samples,), default=None
-            A threshold a row in place of ``threshold``.
+            One threshold per row in place of ``threshold``.
+        groups : array-like of shape (n_samples,), default=None
+            Labels of the groups of the labelled rows.
+        groups_new : array-like of shape (n_new,), default=None
+            Labels of the groups of the new rows; see :meth:`select`.
 
         Returns
         -------
         selected : ndarray of bool of shape (n_new,) or (n_levels, n_new)
             Whether each new row is selected.
         """
-        fitted = self.fit(X, y, thresholds=thresholds)
-        return fitted.select(X_new, fdr_level=fdr_level)
+        fitted = self.fit(X, y, thresholds=thresholds, groups=groups)
+        return fitted.select(X_new, fdr_level=fdr_level, groups=groups_new)
 
-    def _scores_of(self, X, thresholds):
-        """Train on both tables and score both."""
+    def _repeats(self, X, thresholds):
+        """Train on both tables and score both, once per order of the rows."""
         if thresholds is not None:
             raise ValueError(
                 "Give thresholds to fit: new rows are imputed as no discoveries and "
                 "need none."
             )
-        X = self._check_table(X, reset=False)
-        n, m = self.n_labelled_, X.shape[0]
-        whole = _stack(self._table, X)
-        z = np.concatenate([self._positive, np.zeros(m, dtype=bool)]).astype(np.float64)
-        # in random order: no model and no fold can tell labelled rows from new ones
-        order = np.random.RandomState(self._order_seed).permutation(n + m)
-        f = np.empty((n + m, len(self._candidates())))
-        f[order] = self._unseen(safe_indexing(whole, order), z[order])
-        V = np.column_stack(
-            [
-                labelled_scores(
-                    self.conformity_score, column, self._positive, self._positive
-                )
-                for column in f[:n].T
-            ]
-        )
-        if not len(V):
+        n, margins = self.n_labelled_, self._margins(X)
+        kept = self._positive
+        V = [
+            np.column_stack(
+                [
+                    labelled_scores(self.conformity_score, column, kept, kept * 1.0)
+                    for column in f[:n].T
+                ]
+            )
+            for f in margins
+        ]
+        if not len(V[0]):
             raise ValueError(
                 "conformity_score='null' needs labelled rows that are no discoveries; "
                 "there are none."
             )
-        return V, -f[n:], (None, None)
+        codes = None
+        if self._groups is not None:
+            codes = self._groups[1]
+            codes = codes[~kept] if self.conformity_score == "null" else codes
+        return [
+            Scores(labelled, -f[n:], groups=codes, seed=seed)
+            for labelled, f, (_, seed) in zip(V, margins, self._seeds, strict=True)
+        ]
 
-    def _unseen(self, X, z):
+    def _margins(self, X):
+        """Margins of labelled and new rows; those of the last batch are kept."""
+        key = self._fingerprint(X)
+        last = self._live.get("last")
+        if last is not None and key is not None and last[0] == key:
+            return last[1]
+        n, m = self.n_labelled_, X.shape[0]
+        whole = stack_rows(self._table, X)
+        z = np.concatenate([self._positive, np.zeros(m, dtype=bool)]).astype(np.float64)
+        margins = []
+        for order_seed, _ in self._seeds:
+            # in random order: no model and no fold can tell labelled from new rows
+            order = np.random.RandomState(order_seed).permutation(n + m)
+            f = np.empty((n + m, len(self._candidates())))
+            f[order] = self._unseen(safe_indexing(whole, order), z[order], order_seed)
+            margins.append(f)
+        self._live["last"] = key, margins
+        return margins
+
+    def _fingerprint(self, X):
+        """A digest of the batch and of the models; None where it has none."""
+        models = sorted(
+            (name, repr(value))
+            for name, value in self.get_params(deep=True).items()
+            if name.startswith(("estimator", "cv", "class_weight"))
+        )
+        try:
+            return joblib.hash((models, X))
+        except Exception:  # whatever cannot be pickled has no digest
+            return None
+
+    def __getstate__(self):
+        """Leave out what is computed again, and hold the rows as arrays."""
+        state = super().__getstate__()
+        state = {key: value for key, value in state.items() if key != "_live"}
+        if "_table" in state:
+            state["_table"] = pack(state["_table"])
+        return state
+
+    def __setstate__(self, state):
+        """Take the arrays; the next batch is computed anew."""
+        super().__setstate__(state)
+        if "_table" in state:
+            self._table, self._live = unpack(state["_table"]), {}
+
+    def _unseen(self, X, z, seed):
         """Margins of every row by models that have not seen it."""
         cv = check_cv(self.cv)
         balanced = self.class_weight == "balanced"
-        candidates = self._candidates()
+        candidates = [
+            seeded(e, np.random.RandomState([seed, k]))
+            for k, e in enumerate(self._candidates())
+        ]
         if cv == "oob":
-            return np.column_stack([out_of_bag(e, X, z, balanced) for e in candidates])
+            columns = [out_of_bag(e, X, z, balanced) for e in candidates]
+            return rounded(np.column_stack(columns))
         known = {}
         if cv == "loo":
             found = [closed_form(e, X, z, balanced) for e in candidates]
@@ -297,7 +382,7 @@ class CrossFitConformalSelector(BaseSelector):
         rest = [k for k in range(len(candidates)) if k not in known]
         out = np.empty((len(z), len(candidates)))
         for k, f in known.items():
-            out[:, k] = f
+            out[:, k] = rounded(f)
         if rest:
             out[:, rest] = fold_predictions(
                 [clone(candidates[k]) for k in rest],
@@ -309,16 +394,3 @@ class CrossFitConformalSelector(BaseSelector):
                 self.n_jobs,
             )
         return out
-
-
-def _stack(X, Y):
-    """Rows of both tables, whatever they are."""
-    if hasattr(X, "iloc") and hasattr(Y, "iloc"):
-        import pandas as pd
-
-        return pd.concat([X, Y], ignore_index=True)
-    if hasattr(X, "tocsr") or hasattr(Y, "tocsr"):
-        from scipy.sparse import vstack
-
-        return vstack([X, Y], format="csr")
-    return np.concatenate([np.asarray(X), np.asarray(Y)])

@@ -1,4 +1,4 @@
-"""Pictures of a conformal selection."""
+"""Plots of a conformal selection."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from skdiff._base.plotting import COLORS, get_axes, require_pandas
 
 
 class ConformalSelectionDisplay:
-    """Show p-values beside their bound, or what was promised beside what came.
+    """Show p-values beside their bound, or realised rates beside the levels.
 
     Parameters
     ----------
@@ -19,9 +19,9 @@ class ConformalSelectionDisplay:
     levels : array-like of shape (n_levels,), default=None
         Levels at which outcomes were compared.
     fdp : array-like of shape (n_levels,), default=None
-        Realised share of false discoveries at each.
+        Realised proportion of false discoveries at each.
     power : array-like of shape (n_levels,), default=None
-        Share of the discoveries that was selected at each.
+        Proportion of the discoveries that was selected at each.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class ConformalSelectionDisplay:
     points_ : matplotlib PathCollection or None
         The p-values, where they were drawn.
     lines_ : list of matplotlib Line2D
-        The bound, or the realised shares.
+        The bound, or the realised rates.
 
     See Also
     --------
@@ -60,7 +60,9 @@ class ConformalSelectionDisplay:
         self.power = power
 
     @classmethod
-    def from_estimator(cls, estimator, X, y=None, *, levels=None):
+    def from_estimator(
+        cls, estimator, X, y=None, *, levels=None, thresholds=None, groups=None
+    ):
         """Make the display from a fitted selector.
 
         Parameters
@@ -74,6 +76,10 @@ CrossFitConformalSelector
             Its outcomes, if they are known by now.
         levels : array-like of shape (n_levels,), default=None
             Levels to compare at; 0.05, 0.1, ..., 0.5 if None.
+        thresholds : array-like of shape (n_samples,), default=None
+            One threshold per row, if ``fit`` was given some.
+        groups : array-like of shape (n_samples,), default=None
+            Labels of the groups; see :meth:`ConformalSelector.select`.
 
         Returns
         -------
@@ -81,24 +87,23 @@ CrossFitConformalSelector
             Not drawn yet.
         """
         grid = np.arange(1, 11) / 20 if levels is None else np.sort(levels)
-        asked = np.append(grid, estimator.fdr_level)
-        found, _ = estimator._selection(X, None, asked)
-        shares = {}
+        every = np.append(grid, estimator.fdr_level)
+        new = thresholds if estimator._needs_new_thresholds else None
+        found = estimator._select(X, every, new, groups)
+        rates = {}
         if y is not None:
-            positive = estimator._discoveries(y)
+            positive = estimator._discoveries(y, thresholds)
             chosen = found.selected[:-1]
             wrong = (chosen & ~positive).sum(axis=1)
-            shares = {
+            rates = {
                 "levels": grid,
                 "fdp": wrong / np.maximum(chosen.sum(axis=1), 1),
                 "power": (chosen & positive).sum(axis=1) / max(positive.sum(), 1),
             }
-        return cls(
-            found.p_values[-1], found.selected[-1], estimator.fdr_level, **shares
-        )
+        return cls(found.p_values[-1], found.selected[-1], estimator.fdr_level, **rates)
 
     def plot(self, ax=None, *, kind="auto"):
-        """Draw one of the two pictures.
+        """Draw one of the two plots.
 
         Parameters
         ----------
@@ -172,12 +177,12 @@ CrossFitConformalSelector
             color=COLORS["neutral"],
             ls="--",
             lw=1,
-            label="promised",
+            label="guaranteed",
         )
-        self.ax_.set(xlabel="Level", ylabel="Share", ylim=(-0.02, 1.02))
+        self.ax_.set(xlabel="Level", ylabel="Proportion", ylim=(-0.02, 1.02))
 
     def frame(self):
-        """Return the numbers behind the picture.
+        """Return the numbers behind the plot.
 
         Returns
         -------

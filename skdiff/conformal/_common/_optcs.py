@@ -19,7 +19,7 @@ from skdiff.conformal._p_values import (
 
 
 class Selection(NamedTuple):
-    """Arrays of shape (n_levels, m); sizes and candidates only where they exist."""
+    """Arrays of shape (n_levels, m); the optional ones only where they exist."""
 
     p_values: np.ndarray
     selected: np.ndarray
@@ -27,6 +27,7 @@ class Selection(NamedTuple):
     sizes: np.ndarray | None = None
     chosen: np.ndarray | None = None
     first_step: np.ndarray | None = None
+    e_values: np.ndarray | None = None
 
 
 def plain_selection(

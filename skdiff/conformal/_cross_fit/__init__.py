@@ -1,0 +1,1 @@
+"""Selection in which every labelled row both trains and calibrates."""

@@ -1,0 +1,1 @@
+"""Selection that chooses among candidates with the rows it selects."""

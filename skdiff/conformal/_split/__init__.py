@@ -1,0 +1,1 @@
+"""Selection from a calibration set that no model has seen."""
