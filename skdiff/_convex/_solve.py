@@ -27,7 +27,7 @@ class Solution(NamedTuple):
     gap: float
     n_iter: int
     converged: bool
-    stats: dict[str, Any] | None = None
+    stats: Any = None
 
 
 class SolverFailedError(ValueError):

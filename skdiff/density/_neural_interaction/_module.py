@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
 
 from skdiff._base.typing import Array
+from skdiff._convex._lbfgs_box import lbfgs_box
 from skdiff._nn._modules import ACTIVATIONS
 from skdiff._nn._optim import FlatAdam
 from skdiff.density._features import Layout, features
@@ -242,28 +242,24 @@ def fit_lbfgs(
         if progress.note(join(intermediate_result.x), float(intermediate_result.fun)):
             raise StopIteration
 
-    start, bounds = flat, None
+    start, lower = flat, np.full(len(flat), -np.inf)
     if size:
         start = np.r_[
             np.maximum(flat[:size], 0), np.maximum(-flat[:size], 0), flat[size:]
         ]
-        bounds = [(0.0, None)] * (2 * size) + [(None, None)] * (len(flat) - size)
-    found = minimize(
+        lower = np.full(len(start), -np.inf)
+        lower[: 2 * size] = 0.0
+    found = lbfgs_box(
         objective,
         start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
+        lower,
+        max_iter=max_iter,
         callback=after,
-        options={
-            "maxiter": max_iter,
-            "maxfun": 20 * max_iter,
-            "ftol": tol,
-            "gtol": 0.0,
-            "maxcor": 20,
-        },
+        ftol=tol,
+        gtol=0.0,
+        maxcor=20,
     )
-    if progress.stopped == "max_iter" and found.nit < max_iter:
+    if progress.stopped == "max_iter" and found.n_iter < max_iter:
         progress.stopped = "converged"
     return progress.answer(join(found.x))
 

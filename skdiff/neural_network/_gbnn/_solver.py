@@ -12,11 +12,11 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit, softmax
 
 from skdiff._base.progress import Progress
 from skdiff._base.typing import Array
+from skdiff._convex._lbfgs_box import lbfgs_box
 from skdiff._convex._newton import spd_solve
 
 SMALL_SAMPLE = 50  # a sample of fewer rows does not determine a block: all are used
@@ -221,12 +221,14 @@ def fit_block(
     def oracle(theta: Array) -> tuple[float, Array]:
         return block_objective(theta, X, R, s, alpha)[:2]
 
-    found = minimize(
+    found = lbfgs_box(
         oracle,
         units.ravel(),
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxcor": MEMORY, "maxiter": max_iter, "ftol": SETTLED, "gtol": 1e-10},
+        max_iter=max_iter,
+        max_fun=15_000,
+        maxcor=MEMORY,
+        ftol=SETTLED,
+        gtol=1e-10,
     )
     _, _, out, mean = block_objective(found.x, X, R, s, alpha)
     out = out * size

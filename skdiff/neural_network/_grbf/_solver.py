@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit, softmax
 from sklearn.cluster import kmeans_plusplus
 
 from skdiff._base.progress import Patience, Progress
 from skdiff._base.typing import Array
+from skdiff._convex._lbfgs_box import lbfgs_box
 from skdiff._convex._newton import spd_solve
 
 MEMORY = 20  # pairs of vectors L-BFGS keeps
@@ -405,25 +405,22 @@ def minimise(
         if over or run.stopped == "converged":
             raise StopIteration
 
-    options = {
-        "maxcor": MEMORY,
-        "maxiter": limits.max_iter,
-        "maxfun": 20 * limits.max_iter + 20,
-        "ftol": 0.0,
-        "gtol": 1e-12,
-    }
+    most = 20 * limits.max_iter + 20
     with progress.interruptible(lambda: bool(run.loss_curve)):
-        found = minimize(
+        found = lbfgs_box(
             oracle,
             objective.pack(start),
-            jac=True,
-            method="L-BFGS-B",
-            options=options,
+            max_iter=limits.max_iter,
+            max_fun=most,
             callback=note,
+            maxcor=MEMORY,
+            ftol=0.0,
+            gtol=1e-12,
         )
         if run.stopped == "max_iter" and run.n_iter < limits.max_iter:
             # no slope left, or none that rounding lets the line search see
-            run.stopped = "converged" if found.nfev < options["maxfun"] else "max_iter"
+            ran_out = found.stats["evaluations"] >= most
+            run.stopped = "max_iter" if ran_out else "converged"
     return _finished(run, progress)
 
 

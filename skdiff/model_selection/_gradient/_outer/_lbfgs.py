@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import minimize
 
 from skdiff._base.typing import Array
+from skdiff._convex._lbfgs_box import lbfgs_box
 from skdiff.model_selection._gradient._outer._root import Outcome
 
 Objective = Callable[[Array], tuple[float, Array]]
@@ -38,26 +38,23 @@ def lbfgs(
             lowest[:] = [(value, t.copy(), gradient)]
         return value / scale, gradient / scale
 
-    found = minimize(
+    found = lbfgs_box(
         scaled,
         theta,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=list(zip(lower, upper, strict=True)),
-        options={
-            "maxfun": max(max_iter, 2),
-            "maxiter": max_iter,
-            "ftol": tol**2,
-            "gtol": _FLAT * tol,
-        },
+        lower,
+        upper,
+        max_iter=max_iter,
+        max_fun=max(max_iter, 2),
+        ftol=tol**2,
+        gtol=_FLAT * tol,
     )
-    theta, converged = np.asarray(found.x), found.status == 0
-    if found.status == 2 and lowest:  # the line search gave up: a kink of the criterion
+    theta = found.x
+    if found.stats["status"] == 2 and lowest:  # the criterion is not smooth there
         left = max(max_iter - counter["calls"], 0)
         return descend(objective, lowest[0], lower, upper, tol=tol, max_iter=left)
-    if lowest and lowest[0][0] < found.fun * scale:
+    if lowest and lowest[0][0] < found.objective * scale:
         theta = lowest[0][1]
-    return Outcome(theta, counter["calls"], converged)
+    return Outcome(theta, counter["calls"], found.converged)
 
 
 def descend(

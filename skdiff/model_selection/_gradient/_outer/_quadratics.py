@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import minimize
 
 from skdiff._base.typing import Array
+from skdiff._convex._lbfgs_box import lbfgs_box
 from skdiff.model_selection._gradient._outer._root import Outcome
 
 Objective = Callable[[Array], tuple[float, Array]]
@@ -139,13 +139,9 @@ def _lowest(b: Array, H: Array, low: Array, high: Array) -> tuple[Array, float]:
     found, gain = np.zeros(len(b)), 0.0
     corner = np.where(b > 0, low, high)
     for start in (np.zeros(len(b)), corner, (low + high) / 2):
-        trial = minimize(
-            lambda d: (b @ d + d @ H @ d / 2, b + H @ d),
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=list(zip(low, high, strict=True)),
+        trial = lbfgs_box(
+            lambda d: (float(b @ d + d @ H @ d / 2), b + H @ d), start, low, high
         )
-        if -trial.fun > gain:
-            found, gain = np.asarray(trial.x), -float(trial.fun)
+        if -trial.objective > gain:
+            found, gain = trial.x, -trial.objective
     return found, gain
