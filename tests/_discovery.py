@@ -46,6 +46,12 @@ def all_estimators():
     return [cls for name, cls in classes().items() if asked in (None, name)]
 
 
+def asked_names():
+    """The public names the command line asks for."""
+    asked = SELECTED["estimator"]
+    return [n for n in sorted(public_names()) if asked in (None, n.split(".")[-1])]
+
+
 def quick_labels():
     """A label for each configuration of the common tests: ``Name`` or ``Name-1``."""
     labels = []

@@ -4,10 +4,11 @@ import os
 import sys
 import warnings
 
+import joblib
 import numpy as np
 import pytest
 
-from tests._child import Child
+from tests._child import Child, ChildBackend
 from tests._discovery import SELECTED, instance
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -39,6 +40,8 @@ def estimator(request):
 def child():
     """The process that serves the batteries and what needs another process."""
     child = Child()
+    backend = type("Backend", (ChildBackend,), {"child": child})
+    joblib.register_parallel_backend("child", backend)
     yield child
     child.stop()
 

@@ -195,7 +195,7 @@ def test_unfitted_models_survive_a_file(estimator, tmp_path):
 
 
 @every_instance
-def test_grid_search_inside_a_pipeline_in_two_processes(estimator):
+def test_grid_search_inside_a_pipeline_in_another_process(estimator, child):
     X, y = table_for(estimator)
     grid = {"method": [seeded(estimator)], "scale__with_mean": [True, False]}
     pipeline = as_predictor(
@@ -204,7 +204,9 @@ def test_grid_search_inside_a_pipeline_in_two_processes(estimator):
 
     def searched(n_jobs):
         search = GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs, error_score="raise")
-        return quietly(search.fit, X, y)
+        # a pool of joblib's own would import everything once more
+        with joblib.parallel_config(backend="child"):
+            return quietly(search.fit, X, y)
 
     one, two = searched(1), searched(2)
     np.testing.assert_array_equal(
