@@ -145,7 +145,7 @@ def check_table(owner: Any, X: Any, given: Sequence[Any], *, reset: bool) -> Any
     check_array(shape_only, estimator=owner, dtype=None)
     X = validate_data(owner, X, skip_check_array=True, reset=reset)
     # a frame with columns of text or categories is for the inner model to judge
-    if not free and _numeric(X):
+    if not free and all_numbers(X):
         check_array(X, estimator=owner, input_name="X", **how)
     if sparse.issparse(X) and X.format not in ("csr", "csc"):
         return X.tocsr()  # rows of the other formats cannot be taken
@@ -160,8 +160,8 @@ def _kind(X: Any) -> str:
     return getattr(getattr(X, "dtype", None), "kind", None) or np.asarray(X).dtype.kind
 
 
-def _numeric(X: Any) -> bool:
-    """Whether every column of a frame holds numbers."""
+def all_numbers(X: Any) -> bool:
+    """Tell whether every column of a frame holds numbers."""
     dtypes = list(X.dtypes)
     if all(hasattr(dtype, "is_numeric") for dtype in dtypes):  # polars
         return all(dtype.is_numeric() for dtype in dtypes)

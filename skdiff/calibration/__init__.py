@@ -1,8 +1,8 @@
 """Probabilities that mean what they say, offline and online."""
 
 from skdiff.calibration._cape._estimator import CalibratedProbabilityClassifier
-from skdiff.calibration._crude import EmpiricalResidualCalibrator
-from skdiff.calibration._online_platt import OnlinePlattCalibrator
+from skdiff.calibration._crude._estimator import EmpiricalResidualCalibrator
+from skdiff.calibration._online_platt._estimator import OnlinePlattCalibrator
 
 __all__ = [
     "CalibratedProbabilityClassifier",

@@ -7,15 +7,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_diabetes
+from sklearn.ensemble import (
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
+    VotingRegressor,
+)
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import BayesianRidge, LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, PowerTransformer
 
 from skdiff.calibration import EmpiricalResidualCalibrator
-from skdiff.calibration import _residuals as residuals
+from skdiff.calibration._crude import _residuals as residuals
+
+
+@pytest.fixture(scope="module")
+def diabetes():
+    return load_diabetes(return_X_y=True)
 
 
 class Column(RegressorMixin, BaseEstimator):
@@ -247,3 +259,90 @@ def test_what_is_refused(settings, call, words):
     X, y = location_scale(60, 0, SKEWED[0])
     with pytest.raises(ValueError, match=words):
         call(EmpiricalResidualCalibrator(Ridge(), **settings), X, y)
+
+
+# --- the estimators inside ------------------------------------------------------------
+
+
+def test_a_constant_size_is_constant_for_models_with_deviations_too(diabetes):
+    X, y = diabetes
+    model = EmpiricalResidualCalibrator(
+        BayesianRidge(), scale_estimator="constant", random_state=0
+    ).fit(X, y)
+    width = np.ptp(model.predict_interval(X, 0.8), axis=1)
+    np.testing.assert_allclose(width, width[0], rtol=1e-12)
+    assert np.ptp(BayesianRidge().fit(X, y).predict(X, return_std=True)[1]) > 0
+
+
+def test_unseeded_models_inside_are_seeded(diabetes):
+    X, y = diabetes
+    forest = RandomForestRegressor(5)
+    models = [
+        EmpiricalResidualCalibrator(forest, random_state=0).fit(X, y) for _ in range(2)
+    ]
+    np.testing.assert_array_equal(models[0].predict(X), models[1].predict(X))
+    np.testing.assert_array_equal(models[0].residuals_, models[1].residuals_)
+    assert forest.random_state is None
+
+
+def test_a_failed_fit_leaves_nothing_fitted(diabetes):
+    X, y = diabetes
+    inner = make_pipeline(PowerTransformer("box-cox"), Ridge())  # refuses X <= 0
+    model = EmpiricalResidualCalibrator(inner)
+    with pytest.raises(ValueError, match="positive"):
+        model.fit(X, y)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    assert not hasattr(model, "n_features_in_")
+
+
+def frames(X):
+    kind = np.where(X[:, 1] > 0, "u", "v")
+    frame = pd.DataFrame(X[:, 2:5], columns=list("abc"))
+    yield frame.assign(kind=pd.Categorical(kind, categories=["u", "v", "w"]))
+    polars = pytest.importorskip("polars")
+    yield polars.DataFrame(dict(zip("abc", X[:, 2:5].T, strict=True))).with_columns(
+        kind=polars.Series(kind.tolist())
+    )
+
+
+def test_frames_reach_the_models_as_they_came(diabetes):
+    X, y = diabetes
+    encode = make_column_transformer(
+        (OneHotEncoder(), ["kind"]), remainder="passthrough"
+    )
+    pipeline = make_pipeline(encode, Ridge())
+    for frame in frames(X):
+        inner = [pipeline, VotingRegressor([("a", pipeline)])]
+        if hasattr(frame, "iloc"):
+            inner.append(HistGradientBoostingRegressor(max_iter=5))
+        for estimator in inner:
+            model = EmpiricalResidualCalibrator(estimator, random_state=0)
+            low, high = model.fit(frame, y).predict_interval(frame, 0.8).T
+            assert 0.7 < ((low <= y) & (y <= high)).mean() < 0.95
+            assert list(model.feature_names_in_) == ["a", "b", "c", "kind"]
+
+
+def test_a_frozen_model_of_a_frame_refuses_other_columns(diabetes):
+    X, y = diabetes
+    frame = pd.DataFrame(X[:, :3], columns=list("abc"))
+    frozen = FrozenEstimator(Ridge().fit(frame, y))
+    with pytest.raises(ValueError, match="feature names"):
+        EmpiricalResidualCalibrator(frozen, scale_estimator="constant").fit(
+            frame[["c", "b", "a"]], y
+        )
+
+
+def test_samplers_inside_run_as_their_pipeline_runs_them(diabetes):
+    pytest.importorskip("imblearn")
+    from imblearn import FunctionSampler
+    from imblearn.pipeline import make_pipeline as with_samplers
+
+    X, y = diabetes
+    half = FunctionSampler(func=lambda X, y: (X[::2], y[::2]), validate=False)
+    model = EmpiricalResidualCalibrator(
+        with_samplers(half, Ridge()), scale_estimator="constant", random_state=0
+    ).fit(X, y)
+    assert len(model.residuals_) == round(0.3 * len(y))
+    low, high = model.predict_interval(X, 0.9).T
+    assert ((low <= y) & (y <= high)).mean() > 0.85

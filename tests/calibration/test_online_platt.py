@@ -14,7 +14,7 @@ from sklearn.metrics import brier_score_loss
 from sklearn.model_selection import cross_val_score
 
 from skdiff.calibration import OnlinePlattCalibrator
-from skdiff.calibration import _online_steps as steps
+from skdiff.calibration._online_platt import _steps as steps
 from skdiff.metrics import expected_calibration_error
 
 WAYS = [

@@ -6,10 +6,9 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold, cross_val_predict, train_test_split
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import (
     check_consistent_length,
@@ -17,7 +16,7 @@ from sklearn.utils import (
     column_or_1d,
     get_tags,
 )
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import (
     HasMethods,
@@ -25,20 +24,29 @@ from skdiff._base.compat import (
     RealNotInt,
     StrOptions,
     fit_context,
+    safe_indexing,
+)
+from skdiff._base.inner import (
+    all_numbers,
+    check_table,
+    fit_inner,
+    is_frozen,
+    seeded,
+    unfrozen,
+    whole_fit,
 )
 from skdiff._base.persistence import SaveMixin
-from skdiff._base.validation import check_levels, refuse_dates
-from skdiff.calibration import _residuals as residuals
+from skdiff._base.validation import check_levels, require_y
+from skdiff.calibration._crude import _residuals as residuals
 
-# a predicted scale below this share of the mean absolute residual is noise
+# a predicted scale below this fraction of the mean absolute residual is noise
 FLOOR = 0.1
 FEWEST_ROWS = 4
 
 
 def takes_std(estimator):
-    """Tell whether ``predict`` can answer with a standard deviation."""
-    inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
-    predict = getattr(type(inner), "predict", None)
+    """Tell whether ``predict`` can return a standard deviation."""
+    predict = getattr(type(unfrozen(estimator)), "predict", None)
     return predict is not None and "return_std" in inspect.signature(predict).parameters
 
 
@@ -57,7 +65,7 @@ class EmpiricalResidualCalibrator(
     Parameters
     ----------
     estimator : regressor, default=None
-        What predicts. A scaled, cross-validated ridge regression if None. In a
+        The regressor. A scaled, cross-validated ridge regression if None. In a
         :class:`~sklearn.frozen.FrozenEstimator` it is used as it is.
     scale_estimator : {"auto", "constant"} or regressor, default="auto"
         What predicts the size of the error. ``"auto"``: the standard deviation of
@@ -65,11 +73,11 @@ class EmpiricalResidualCalibrator(
         of ``estimator`` fitted on absolute out-of-fold residuals. A regressor is
         fitted on those; frozen, it is used as it is. ``"constant"``: one size.
     calibration_size : float or int, default=0.3
-        Share or number of rows whose residuals make the distribution; the others train
-        what is not frozen. When nothing is to be trained all rows calibrate.
+        Proportion or number of rows whose residuals make the distribution; the others
+        train what is not frozen. When nothing is to be trained all rows calibrate.
     finite_sample : bool, default=True
         Correct ranks for the finite number of residuals: an interval then covers a new
-        exchangeable row with at least the probability asked for. Otherwise quantiles
+        exchangeable row with at least the stated probability. Otherwise quantiles
         are interpolated.
     random_state : int, RandomState instance or None, default=None
         Seed or generator of random numbers; an int makes results repeatable. It draws
@@ -157,7 +165,9 @@ class EmpiricalResidualCalibrator(
         tags.input_tags.sparse = self.estimator is not None and all(
             t.input_tags.sparse for t in inner
         )
-        tags.input_tags.allow_nan = all(t.input_tags.allow_nan for t in inner)
+        for name in ("allow_nan", "categorical", "string"):
+            every = all(getattr(t.input_tags, name) for t in inner)
+            setattr(tags.input_tags, name, every)
         return tags
 
     def _models(self):
@@ -168,8 +178,7 @@ class EmpiricalResidualCalibrator(
         scale = self.scale_estimator
         if isinstance(scale, str):
             none = scale == "constant" or takes_std(base)
-            inner = base.estimator if isinstance(base, FrozenEstimator) else base
-            scale = None if none else inner
+            scale = None if none else unfrozen(base)
         return [base] if scale is None else [base, scale]
 
     # --- fit ------------------------------------------------------------------------
@@ -190,63 +199,47 @@ class EmpiricalResidualCalibrator(
         self : object
             The fitted calibrator.
         """
-        X, y = self._check(X, y)
-        base, *scale = self._models()
-        rng = check_random_state(self.random_state)
-        frozen = isinstance(base, FrozenEstimator)
-        idle = frozen and (not scale or isinstance(scale[0], FrozenEstimator))
-        train, held = self._split(len(y), rng, idle)
-        fitted = base if frozen else clone(base).fit(_rows(X, train), y[train])
-        if frozen:
-            check_is_fitted(base)
-        scale_fitted, floor = None, 0.0
-        if scale:
-            scale_fitted = scale[0]
-            if not isinstance(scale_fitted, FrozenEstimator):
-                sizes = self._sizes(base, fitted, _rows(X, train), y[train], rng)
+        with whole_fit(self):
+            X, y = self._check(X, y)
+            rng = check_random_state(self.random_state)
+            base, *scale = [seeded(e, rng) for e in self._models()]
+            idle = is_frozen(base) and all(is_frozen(e) for e in scale)
+            train, held = self._split(len(y), rng, idle)
+            rows = safe_indexing(X, train)
+            fitted = fit_inner(base, rows, y[train])
+            fitted_scale, floor = None, 0.0
+            if scale and is_frozen(scale[0]):
+                fitted_scale = scale[0]
+            elif scale:
+                sizes = self._sizes(base, fitted, rows, y[train], rng)
                 floor = FLOOR * float(sizes.mean())
-                scale_fitted = clone(scale_fitted).fit(_rows(X, train), sizes)
-        mean, size = _predict(fitted, scale_fitted, floor, _rows(X, held))
-        with np.errstate(over="ignore"):
-            z = np.sort((y[held] - mean) / size)
-        if not np.isfinite(z).all():
-            raise ValueError(
-                "The residuals are not finite: the predictions overflow. Rescale X and "
-                "y."
-            )
-        self.estimator_, self.scale_estimator_ = fitted, scale_fitted
-        self.residuals_, self._floor = z, floor
-        self._seed = int(rng.randint(2**31 - 1))
+                fitted_scale = fit_inner(scale[0], rows, sizes)
+            std = self.scale_estimator != "constant" and takes_std(fitted)
+            models = fitted, fitted_scale, std
+            mean, size = _predict(models, floor, safe_indexing(X, held))
+            with np.errstate(over="ignore"):
+                z = np.sort((y[held] - mean) / size)
+            if not np.isfinite(z).all():
+                raise ValueError(
+                    "The residuals are not finite: the predictions overflow. Rescale "
+                    "X and y."
+                )
+            self.estimator_, self.scale_estimator_ = fitted, fitted_scale
+            self.residuals_, self._floor, self._uses_std = z, floor, std
+            self._seed = int(rng.randint(2**31 - 1))
         return self
 
     def _check(self, X, y):
-        """Check X as far as the estimators would; a pipeline takes any table."""
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but "
-                "the target y is None."
-            )
+        """Check X as far as the estimators would; a frame stays a frame."""
+        require_y(self, y)
         X = self._check_table(X, reset=True)
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
         return X, check_values(y)
 
     def _check_table(self, X, *, reset):
-        refuse_dates(X)
-        inner = [getattr(m, "estimator", m) for m in self._models()]
-        if self.estimator is not None and any(isinstance(m, Pipeline) for m in inner):
-            X = validate_data(self, X, skip_check_array=True, reset=reset)
-            return X if hasattr(X, "shape") else np.asarray(X)
-        tags = get_tags(self).input_tags
-        return validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=np.float64,
-            order="C",  # the last bit of a product depends on it
-            accept_sparse="csr" if tags.sparse else False,
-            ensure_all_finite="allow-nan" if tags.allow_nan else True,
-        )
+        given = [e for e in (self.estimator, self.scale_estimator) if hasattr(e, "fit")]
+        return check_table(self, X, given, reset=reset)
 
     def _split(self, n, rng, idle):
         """Rows to train on and rows to calibrate on."""
@@ -268,7 +261,7 @@ class EmpiricalResidualCalibrator(
 
     def _sizes(self, base, fitted, X, y, rng):
         """Absolute errors on rows the regressor has not seen."""
-        if isinstance(base, FrozenEstimator) or len(y) < 2 * FEWEST_ROWS:
+        if is_frozen(base) or len(y) < 2 * FEWEST_ROWS:
             return np.abs(y - fitted.predict(X))
         folds = KFold(min(5, len(y)), shuffle=True, random_state=rng)
         return np.abs(y - cross_val_predict(clone(base), X, y, cv=folds))
@@ -278,7 +271,8 @@ class EmpiricalResidualCalibrator(
     def _mean_and_size(self, X):
         check_is_fitted(self)
         X = self._check_table(X, reset=False)
-        return _predict(self.estimator_, self.scale_estimator_, self._floor, X)
+        models = self.estimator_, self.scale_estimator_, self._uses_std
+        return _predict(models, self._floor, X)
 
     def predict(self, X):
         """Return the regressor's own predictions.
@@ -309,7 +303,7 @@ class EmpiricalResidualCalibrator(
         Returns
         -------
         quantiles : ndarray of shape (n_samples,) or (n_samples, n_levels)
-            One column a level; for a single number one value a row.
+            One column per level; for a single number one value per row.
         """
         mean, size = self._mean_and_size(X)
         levels = check_levels(levels, name="levels")
@@ -332,12 +326,12 @@ class EmpiricalResidualCalibrator(
         Returns
         -------
         interval : ndarray of shape (n_samples, 2)
-            Lower and upper ends.
+            Lower and upper bounds.
 
         Warns
         -----
         UserWarning
-            If ``finite_sample`` is asked for and there are too few calibration rows
+            If ``finite_sample`` is set and there are too few calibration rows
             for the coverage; the interval then spans all residuals.
         """
         mean, size = self._mean_and_size(X)
@@ -363,7 +357,7 @@ class EmpiricalResidualCalibrator(
         X : array-like of shape (n_samples, n_features)
             Rows.
         y : array-like of shape (n_samples,)
-            A value a row.
+            One value per row.
 
         Returns
         -------
@@ -402,7 +396,7 @@ class EmpiricalResidualCalibrator(
         X : array-like of shape (n_samples, n_features)
             Rows.
         n : int, default=1
-            Draws a row.
+            Number of draws per row.
 
         Returns
         -------
@@ -436,18 +430,31 @@ def check_values(y):
     return y
 
 
-def _rows(X, rows):
-    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+def _mean_and_std(estimator, X):
+    """Means and standard deviations.
+
+    scikit-learn's linear models multiply unchecked rows by a matrix here, which frames
+    of nullable numbers and those of polars do not survive.
+    """
+    numbers = hasattr(X, "columns") and all_numbers(X)
+    if numbers and hasattr(X, "astype"):
+        return estimator.predict(X.astype(np.float64), return_std=True)
+    if not numbers:
+        return estimator.predict(X, return_std=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        return estimator.predict(np.asarray(X, dtype=np.float64), return_std=True)
 
 
-def _predict(estimator, scale_estimator, floor, X):
+def _predict(models, floor, X):
     """Means and positive scales of rows."""
+    estimator, scale_estimator, uses_std = models
     if scale_estimator is not None:
         mean = column_or_1d(estimator.predict(X))
         size = column_or_1d(scale_estimator.predict(X))
         size = np.maximum(size, floor)
-    elif takes_std(estimator):
-        mean, size = estimator.predict(X, return_std=True)
+    elif uses_std:
+        mean, size = _mean_and_std(estimator, X)
     else:
         mean = column_or_1d(estimator.predict(X))
         size = np.ones(len(mean))

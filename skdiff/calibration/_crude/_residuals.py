@@ -27,12 +27,12 @@ def quantiles(z: Array, levels: Array, finite_sample: bool) -> Array:
 
 
 def rows_needed(coverage: float) -> int:
-    """Fewest calibration rows of which both ends of an interval have a rank."""
+    """Fewest calibration rows of which both bounds of an interval have a rank."""
     return int(np.ceil(2 / (1 - coverage) - 1 - 1e-9))
 
 
 def interval(z: Array, coverage: float, finite_sample: bool) -> tuple[float, float]:
-    """Ends of the central interval of the residuals.
+    """Bounds of the central interval of the residuals.
 
     With ``finite_sample`` the ranks are ``k`` and ``n + 1 - k`` with ``k = floor((n +
     1)(1 - coverage) / 2)``: a new residual is inside with probability at least
@@ -48,8 +48,9 @@ def interval(z: Array, coverage: float, finite_sample: bool) -> tuple[float, flo
 
 
 def cdf(z: Array, at: Array) -> Array:
-    """Share of residuals up to each point."""
-    return np.searchsorted(z, at, side="right") / len(z)
+    """Proportion of residuals up to each point."""
+    below: Array = np.searchsorted(z, at, side="right") / len(z)
+    return below
 
 
 def crps(z: Array, at: Array) -> Array:

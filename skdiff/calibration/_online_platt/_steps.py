@@ -107,12 +107,12 @@ def tracked(p: Array, counts: Array, sums: Array) -> Array:
 
 def track_steps(p: Array, y: Array, counts: Array, sums: Array) -> Array:
     """Forecasts by tracking, row by row; ``counts`` and ``sums`` are updated."""
-    says = np.empty(len(p))
+    forecasts = np.empty(len(p))
     for t, b in enumerate(bin_of(p, len(counts)).tolist()):
-        says[t] = sums[b] / counts[b] if counts[b] > 0 else p[t]
+        forecasts[t] = sums[b] / counts[b] if counts[b] > 0 else p[t]
         counts[b] += 1
         sums[b] += y[t]
-    return says
+    return forecasts
 
 
 def hedge(p: float, u: float, counts: Array, sums: Array) -> tuple[int, float]:
@@ -150,12 +150,12 @@ def hedged(p: Array, u: float, counts: Array, sums: Array) -> Array:
 
 def hedge_steps(p: Array, u: Array, y: Array, counts: Array, sums: Array) -> Array:
     """Forecasts by hedging, row by row; ``counts`` and ``sums`` are updated."""
-    says = np.empty(len(p))
+    forecasts = np.empty(len(p))
     for t, b in enumerate(bin_of(p, len(counts)).tolist()):
-        i, says[t] = hedge(float(p[t]), float(u[t]), counts[b], sums[b])
+        i, forecasts[t] = hedge(float(p[t]), float(u[t]), counts[b], sums[b])
         counts[b, i] += 1
         sums[b, i] += y[t]
-    return says
+    return forecasts
 
 
 def draws(seed: int, start: int, n: int) -> Array:

@@ -10,14 +10,16 @@ from sklearn.utils import (
     check_consistent_length,
     check_random_state,
     column_or_1d,
+    get_tags,
 )
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skdiff._base.compat import HasMethods, Interval, StrOptions, fit_context
+from skdiff._base.inner import check_table, whole_fit
 from skdiff._base.persistence import SaveMixin
-from skdiff._base.validation import refuse_dates
-from skdiff.calibration import _online_steps as steps
+from skdiff._base.validation import refuse_dates, require_y
+from skdiff.calibration._online_platt import _steps as steps
 
 
 class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
@@ -25,9 +27,9 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
 
     A logistic map of the forecasts is corrected after every outcome by an online Newton
     step, at a cost that does not grow with the stream; it follows drift without a
-    window to choose and, whatever comes, is in the long run nearly as good as the best
-    fixed Platt map. Use it behind a classifier in service whose world changes. For a
-    world that stands still, Platt scaling on a batch is simpler and as good.
+    window to choose and is, for any sequence, in the long run nearly as good as the
+    best fixed Platt map. Use it behind a classifier in service whose world changes.
+    Where nothing changes, Platt scaling on a batch is simpler and as good.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
         Largest norm of the coefficients.
     input : {"auto", "probability", "decision"}, default="auto"
         What the forecasts are. A one-dimensional array holds probabilities of
-        ``classes_[1]``. A table has a forecaster a column: probabilities if, with
+        ``classes_[1]``. A table has one forecaster per column: probabilities if, with
         ``"auto"``, all values of the first rows seen lie in [0, 1], else log odds such
         as ``decision_function`` gives; two columns of probabilities that sum to one are
         the ``predict_proba`` of one classifier. Several forecasters are combined.
@@ -96,7 +98,7 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
     -----
     The order of rows matters, and a block leaves exactly what its rows one by one
     leave. Rows have no weights: a weight has no place in the order. With hedging,
-    ``predict_proba`` answers what each row would get if it came next, by the random
+    ``predict_proba`` returns what each row would get if it came next, by the random
     number of that step. Only binary classification is supported. Where the paper starts
     a bin of tracking from a constant, the scaled forecast itself is used here.
 
@@ -166,6 +168,10 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
         """
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
+        if self.estimator is not None:
+            inner = get_tags(self.estimator).input_tags
+            for name in ("sparse", "allow_nan", "categorical", "string"):
+                setattr(tags.input_tags, name, getattr(inner, name))
         return tags
 
     # --- learning -------------------------------------------------------------------
@@ -234,12 +240,14 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
 
     def _learn(self, X, y, classes, *, first, both=False):
         """Run a block through the steps; return its forecasts. All or nothing."""
+        if not first:
+            return self._advance(X, y, classes, first, both)
+        with whole_fit(self):
+            return self._advance(X, y, classes, first, both)
+
+    def _advance(self, X, y, classes, first, both):
         f, kind = self._forecasts(X, reset=first)
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but "
-                "the target y is None."
-            )
+        require_y(self, y)
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
@@ -251,15 +259,15 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
         newton = steps.newton_steps(
             state["theta"], state["inverse"], Z, outcome, self.gamma, self.radius
         )
-        says, n_seen = newton.forecasts, 0 if first else self.n_seen_
+        forecasts, n_seen = newton.forecasts, 0 if first else self.n_seen_
         counts, sums = state["counts"], state["sums"]
         if counts is not None:
             counts, sums = counts.copy(), sums.copy()
         if self.calibeating == "tracking":
-            says = steps.track_steps(says, outcome, counts, sums)
+            forecasts = steps.track_steps(forecasts, outcome, counts, sums)
         elif self.calibeating == "hedging":
             u = steps.draws(state["seed"], n_seen, len(y))
-            says = steps.hedge_steps(says, u, outcome, counts, sums)
+            forecasts = steps.hedge_steps(forecasts, u, outcome, counts, sums)
         self._state = {
             "theta": newton.theta,
             "inverse": newton.inverse,
@@ -272,7 +280,7 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
         self.coef_, self.intercept_ = newton.theta[:-1], float(newton.theta[-1])
         self.bin_counts_, self.bin_sums_ = counts, sums
         self.n_seen_ = n_seen + len(y)
-        return says
+        return forecasts
 
     def _fresh(self, n_forecasters):
         """The state before the first outcome."""
@@ -330,10 +338,9 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
         """Probabilities of shape (n_rows, n_forecasters), and what the input was."""
         flat = self.estimator is None and _is_flat(X)
         X = np.asarray(X) if flat else X
-        refuse_dates(X)
         if self.estimator is not None:
             check_is_fitted(self.estimator)
-            validate_data(self, X, skip_check_array=True, reset=reset)
+            X = check_table(self, X, [self.estimator], reset=reset)
             proba = np.asarray(self.estimator.predict_proba(X), dtype=np.float64)
             if proba.shape[1] != 2:
                 raise ValueError(
@@ -341,6 +348,7 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
                     "classification is supported."
                 )
             return proba[:, 1:], ("probability", True)
+        refuse_dates(X)
         if flat and (reset or self.n_features_in_ == 1):
             X = X.reshape(-1, 1)
         X = validate_data(self, X, dtype=np.float64, reset=reset)
@@ -351,7 +359,7 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
             raise ValueError(
                 "The forecasts must be probabilities between 0 and 1; they range from "
                 f"{X.min():.6g} to {X.max():.6g}. For log odds give a table of one "
-                "column a forecaster and input='decision'."
+                "column per forecaster and input='decision'."
             )
         if kind[1] and np.abs(X.sum(axis=1) - 1).max() > 1e-3:
             raise ValueError("The two probabilities of a row must sum to one.")

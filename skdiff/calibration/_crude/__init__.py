@@ -1,0 +1,1 @@
+"""Distributions for any regressor, from its own residuals."""

@@ -1,0 +1,1 @@
+"""Platt scaling of a stream."""
