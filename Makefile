@@ -5,8 +5,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FLOOR ?= .venv-floor
+# one thread per process: two processes share the cores
+RUN := SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+PYTEST := -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test test-slow test-floor lint types doctest docs bench install clean
+.PHONY: demo check test test-all test-slow test-floor lint types doctest docs bench install clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -19,11 +22,20 @@ install: $(STAMP)
 demo: $(STAMP)
 	$(BIN)/python examples/quickstart.py
 
+# everything about one method: make check NAME=AnyLossClassifier
+check: $(STAMP)
+	$(RUN) $(BIN)/python -m tests._check $(NAME)
+
+# the own tests of every method, the common tests on one configuration of every class
 test: $(STAMP)
-	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+	$(RUN) $(BIN)/python $(PYTEST) --one-instance -m "not slow and not bench"
+
+# the common tests on every configuration, and every benchmark on small data
+test-all: $(VENV)/.bench
+	$(RUN) $(BIN)/python $(PYTEST) -m "not slow"
 
 test-slow: $(STAMP)
-	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
+	$(RUN) $(BIN)/python $(PYTEST) -m slow
 
 $(FLOOR)/.installed: pyproject.toml constraints-floor.txt
 	$(PYTHON) -m venv $(FLOOR)
@@ -33,7 +45,7 @@ $(FLOOR)/.installed: pyproject.toml constraints-floor.txt
 
 # the oldest versions that pyproject.toml allows; their wheels are for Python 3.11 or 3.12
 test-floor: $(FLOOR)/.installed
-	SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(FLOOR)/bin/python -m pytest -n 2 -m "not slow"
+	$(RUN) $(FLOOR)/bin/python $(PYTEST) -m "not slow and not bench"
 
 $(VENV)/.dev: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,docs]"
@@ -53,8 +65,11 @@ doctest: $(STAMP)
 docs: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
-bench: $(STAMP)
+$(VENV)/.bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
+	touch $@
+
+bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
 
 clean:

@@ -1,4 +1,7 @@
-"""Run every benchmark, or those whose names are given: ``python -m benchmarks nn``."""
+"""Run every benchmark, or those whose names are given: ``python -m benchmarks nn``.
+
+With ``--quick`` on small data and one round, to see that every script still runs.
+"""
 
 import subprocess
 import sys
@@ -8,7 +11,8 @@ HERE = Path(__file__).parent
 
 
 def main():
-    wanted = [f"bench_{name}" for name in sys.argv[1:]]
+    quick = ["--quick"] if "--quick" in sys.argv else []
+    wanted = [f"bench_{name}" for name in sys.argv[1:] if name not in quick]
     scripts = [
         s for s in sorted(HERE.glob("bench_*.py")) if not wanted or s.stem in wanted
     ]
@@ -18,7 +22,7 @@ def main():
     failed = [
         script.name
         for script in scripts
-        if subprocess.run([sys.executable, script], check=False).returncode
+        if subprocess.run([sys.executable, script, *quick], check=False).returncode
     ]
     sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
 

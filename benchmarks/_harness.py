@@ -7,12 +7,29 @@ them alike. Import this module before numpy: it pins the thread pools.
 
 import os
 import platform
+import sys
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 for _pool in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{_pool}_NUM_THREADS", "1")
+
+#: ``--quick``: small data and one round, to see that every script still runs
+QUICK = "--quick" in sys.argv
+
+
+def pick(full, quick):
+    """Return the size of a benchmark, or that of a quick run."""
+    return quick if QUICK else full
+
+
+def run(*parts):
+    """Run the parts named on the command line, or all; a quick run only the first."""
+    named = [name for name in sys.argv[1:] if not name.startswith("--")]
+    chosen = [part for part in parts if part.__name__ in named]
+    for part in chosen or parts[: pick(None, 1)]:
+        part()
 
 
 @dataclass
@@ -47,6 +64,8 @@ def seconds(function):
 
 def interleaved(functions, repeats=5, warmup=1):
     """Time ``{name: function}`` in turn; return ``{name: best seconds}``."""
+    if QUICK:
+        repeats, warmup = 1, 0
     for _ in range(warmup):
         for function in functions.values():
             function()

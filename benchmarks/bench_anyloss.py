@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks._harness import Row, interleaved, print_table  # isort: skip
+from benchmarks._harness import Row, interleaved, pick, print_table, run  # isort: skip
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skdiff.neural_network import AnyLossClassifier
 
 warnings.simplefilter("ignore", ConvergenceWarning)
-STEPS = 1000
+STEPS = pick(1000, 50)
 
 
 def bare_products(X):
@@ -186,5 +186,4 @@ def quality():
 
 
 if __name__ == "__main__":
-    speed()
-    quality()
+    run(speed, quality)

@@ -14,7 +14,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks._harness import Row, best_of, print_table, seconds  # isort: skip
+from benchmarks._harness import (  # isort: skip
+    Row,
+    best_of,
+    interleaved,
+    pick,
+    print_table,
+    run,
+    seconds,
+)
 
 import numpy as np
 import pandas as pd
@@ -83,7 +91,8 @@ def bare_products(n, d, k, units, steps):
 def speed():
     """Time to the same training loss, and of as many steps."""
     if GNEGNEClassifier is None:
-        print("gbnn is not installed: its rows are left out")
+        print("gbnn is not installed: boosted trees of as many steps stand in for it")
+        against_trees()
         return
     Classifier, Regressor = peer_classes()
     tables = [
@@ -137,6 +146,24 @@ def speed():
                 )
             )
     print_table("GBNN, time to the same training loss", rows, "gbnn")
+
+
+def against_trees():
+    """Time of a default fit beside boosted trees of as many steps."""
+    rows = []
+    for name, load in (("breast cancer", load_breast_cancer), ("digits", load_digits)):
+        X, y = load(return_X_y=True)
+        X, y = X[: pick(None, 200)], y[: pick(None, 200)]
+        steps = pick(100, 10)
+        ours = GBNNClassifier(steps, random_state=0)
+        peer = GradientBoostingClassifier(n_estimators=steps, random_state=0)
+        best = interleaved(
+            {"ours": lambda m=ours: m.fit(X, y), "peer": lambda m=peer: m.fit(X, y)},
+            repeats=2,
+        )
+        task = f"{name} {len(X)} x {X.shape[1]}, {steps} steps"
+        rows.append(Row(task, best["ours"], best["peer"], "boosted trees"))
+    print_table("GBNN, a fit of as many steps", rows)
 
 
 def quality():
@@ -196,9 +223,6 @@ def quality():
     print(pd.DataFrame(lines).to_string(index=False, float_format="%.4g"))
 
 
-PARTS = {"speed": speed, "quality": quality}
-
 if __name__ == "__main__":
     with threadpool_limits(1):
-        for part in sys.argv[1:] or PARTS:
-            PARTS[part]()
+        run(speed, quality)

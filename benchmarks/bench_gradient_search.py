@@ -20,7 +20,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks._harness import Row, best_of, print_table, seconds  # isort: skip
+from benchmarks._harness import (  # isort: skip
+    QUICK,
+    Row,
+    best_of,
+    pick,
+    print_table,
+    seconds,
+)
 
 import numpy as np
 import pandas as pd
@@ -58,7 +65,7 @@ from sklearn.svm import SVC, SVR
 from skdiff.linear_model import WeightedRidge
 from skdiff.model_selection import Continuous, GradientSearchCV
 
-POINTS = 30
+POINTS = pick(30, 4)
 
 
 def found_by_search(search, name):
@@ -174,7 +181,8 @@ def compare(task, search, peers, X, y, name, target):
 
 
 def lasso_rows():
-    X, y = make_regression(500, 1000, n_informative=20, noise=10.0, random_state=0)
+    n, d = pick((500, 1000), (60, 30))
+    X, y = make_regression(n, d, n_informative=20, noise=10.0, random_state=0)
     y = y / y.std()
     cv = KFold(5)
     low, high = 1e-3, 1.0
@@ -187,7 +195,7 @@ def lasso_rows():
         **sparho_lasso(cv),
         **searches(model, "alpha", low, high, "neg_mean_squared_error", cv),
     }
-    return compare("lasso 500 x 1000", search, peers, X, y, "alpha", "0.25 s")
+    return compare(f"lasso {n} x {d}", search, peers, X, y, "alpha", "0.25 s")
 
 
 def logistic_rows(task, X, y, low, high, target, grid):
@@ -419,6 +427,9 @@ def main():
     """Print the tables."""
     warnings.simplefilter("ignore")
     rows = lasso_rows()
+    if QUICK:
+        print_table("Gradient search", rows, "sparho", "optuna")
+        return
     X, y = load_breast_cancer(return_X_y=True)
     rows += logistic_rows("logistic 569 x 30", scale(X), y, 1e-4, 1e4, "0.03 s", True)
     X, y = load_digits(return_X_y=True)

@@ -16,7 +16,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks._harness import Row, best_of, print_table, seconds  # isort: skip
+from benchmarks._harness import (  # isort: skip
+    Row,
+    best_of,
+    pick,
+    print_table,
+    run,
+    seconds,
+)
 
 import numpy as np
 import pandas as pd
@@ -63,7 +70,7 @@ from skdiff.neural_network import (
 from skdiff.neural_network._grbf import _solver as solver
 
 warnings.simplefilter("ignore", ConvergenceWarning)
-EPOCHS = 1000
+EPOCHS = pick(1000, 20)
 CLOSE = 1.001
 
 
@@ -168,7 +175,7 @@ def speed():
         rate=0.01,
     )
     rows = []
-    for name, kind, X, y, learn_centers in cases:
+    for name, kind, X, y, learn_centers in cases[: pick(None, 1)]:
         model = kind(learn_centers=learn_centers, random_state=0)
         ours = best_of(lambda: model.fit(X, y), repeats=3)
         # full batches and the paper's batches of 256: the better one counts
@@ -391,10 +398,7 @@ def directions():
     print(pd.DataFrame(lines).to_string(index=False, float_format="%.3f"))
 
 
-PARTS = {"speed": speed, "directions": directions, "numbers": numbers, "labels": labels}
-
 if __name__ == "__main__":
     with threadpool_limits(1):
         torch.set_num_threads(1)
-        for part in sys.argv[1:] or PARTS:
-            PARTS[part]()
+        run(speed, directions, numbers, labels)

@@ -12,7 +12,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks._harness import machine, seconds, versions  # isort: skip
+from benchmarks._harness import (  # isort: skip
+    QUICK,
+    Row,
+    pick,
+    print_table,
+    seconds,
+)
 
 import gzip
 
@@ -36,6 +42,7 @@ from skdiff.model_selection import HyperbandSearchCV
 
 SPACE = {"alpha": loguniform(1e-6, 10), "learning_rate_init": loguniform(1e-4, 0.3)}
 FULL, SETTINGS, SEEDS = 27, 49, (0, 1, 2)
+ROUNDS = pick(3, 1)
 
 
 def with_optuna(model, X, y, cv, seed):
@@ -209,10 +216,14 @@ def overhead():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(200, 5)), rng.normal(size=200)
     search = HyperbandSearchCV(
-        Ridge(), {"alpha": loguniform(1e-3, 1e3)}, max_resource=160, min_resource=2,
-        factor=3, random_state=0,
-    )  # fmt: skip
-    spent = min(seconds(lambda: search.fit(X, y)) for _ in range(3))
+        Ridge(),
+        {"alpha": loguniform(1e-3, 1e3)},
+        max_resource=160,
+        min_resource=pick(2, 40),
+        factor=3,
+        random_state=0,
+    )
+    spent = min(seconds(lambda: search.fit(X, y)) for _ in range(ROUNDS))
     evaluations = len(search.cv_results_["params"]) * search.n_splits_
     plain = RandomizedSearchCV(
         Ridge(),
@@ -220,25 +231,33 @@ def overhead():
         n_iter=evaluations // 5,
         random_state=0,
     )
-    theirs = min(seconds(lambda: plain.fit(X, y)) for _ in range(3))
+    theirs = min(seconds(lambda: plain.fit(X, y)) for _ in range(ROUNDS))
 
     def bare():
         for _ in range(evaluations):
             Ridge().fit(X[:160], y[:160]).score(X[160:], y[160:])
 
-    floor = min(seconds(bare) for _ in range(3))
+    floor = min(seconds(bare) for _ in range(ROUNDS))
     ours, peer = (1e3 * (t - floor) / evaluations for t in (spent, theirs))
-    print(
-        f"\noverhead of an evaluation: {ours:.2f} ms (target 2 ms; RandomizedSearchCV "
-        f"{peer:.2f} ms), over {evaluations} evaluations of Ridge"
-    )
+    rows = [
+        Row(
+            f"search of {evaluations} evaluations of Ridge",
+            spent,
+            theirs,
+            "RandomizedSearchCV",
+            floor,
+            note=f"overhead {ours:.2f} ms an evaluation (target 2), peer {peer:.2f} ms",
+        )
+    ]
+    print_table("Hyperband: what a search adds", rows, "optuna")
 
 
 def main():
     """Print the tables."""
     warnings.simplefilter("ignore")
-    print(f"Hyperband\n{machine()}; processor time of one thread\n{versions('optuna')}")
     overhead()
+    if QUICK:
+        return
     replay_curves()
     digits()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks._harness import Row, best_of, print_table, seconds  # isort: skip
+from benchmarks._harness import QUICK, Row, best_of, print_table, seconds  # isort: skip
 
 import resource
 
@@ -390,6 +390,10 @@ def real_tables():
 def main():
     """Print the tables."""
     packages = ("cvxpy", "clarabel", "skorch", "torch")
+    if QUICK:
+        rows = [against_cvxpy(6, 300), against_liblinear(6, 300)]
+        print_table("Interaction screening: a node", rows, *packages)
+        return
     rows = [against_cvxpy(16, 10_000), against_cvxpy(49, 5000)]
     rows += [against_cvxpy(100, 10_000), against_liblinear(49, 5000)]
     print_table("Interaction screening: a node", rows, *packages)

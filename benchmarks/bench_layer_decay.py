@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks._harness import seconds  # isort: skip
+from benchmarks._harness import Row, pick, print_table, seconds  # isort: skip
 
 import numpy as np
 from sklearn.base import clone
@@ -32,6 +32,7 @@ from skdiff.neural_network import AnyLossClassifier
 
 LOW, HIGH = 1e-4, 0.3
 NAME = "anylossclassifier__alpha"
+GRID = "grid of 10"
 
 
 def tables():
@@ -55,12 +56,12 @@ def methods():
         bce_weight=1.0,
         warmup_iter=0,
         learning_rate_init=0.05,
-        max_iter=150,
+        max_iter=pick(150, 10),
         random_state=0,
     )
     pipeline = make_pipeline(StandardScaler(), network)
     cv = StratifiedKFold(3, shuffle=True, random_state=0)
-    settings = {"cv": cv, "max_iter": 20, "tol": 0.02}
+    settings = {"cv": cv, "max_iter": pick(20, 2), "tol": 0.02}
     layers = {NAME: Continuous(LOW, HIGH, per="layer")}
     return {
         "one decay": GradientSearchCV(
@@ -72,7 +73,7 @@ def methods():
             )
             for tie in (0.3, 0.03, 0.0)
         },
-        "grid of 10": GridSearchCV(
+        GRID: GridSearchCV(
             pipeline,
             {NAME: np.geomspace(LOW, HIGH, 10)},
             scoring="neg_log_loss",
@@ -83,9 +84,10 @@ def methods():
 
 def main():
     warnings.simplefilter("ignore")
-    for table, X, y in tables():
-        print(f"\n{table}: {X.shape[0]} x {X.shape[1]}")
-        outer = StratifiedKFold(5, shuffle=True, random_state=1)
+    for table, X, y in list(tables())[: pick(None, 1)]:
+        X, y = X[: pick(None, 120)], y[: pick(None, 120)]
+        times, notes = {}, {}
+        outer = StratifiedKFold(pick(5, 2), shuffle=True, random_state=1)
         reference = None
         for label, search in methods().items():
             losses, right, gaps, spent, found = [], [], [], 0.0, []
@@ -102,14 +104,18 @@ def main():
             apart = np.subtract(losses, reference)
             error = apart.std(ddof=1) / np.sqrt(len(apart))
             middle = np.exp(np.mean(np.log(found), axis=0))
-            print(
-                f"  {label:20s} log loss {np.mean(losses):.4f} "
-                f"({apart.mean():+.4f} +- {error:.4f})  "
-                f"accuracy {np.mean(right):.3f}  CPU {spent:6.1f} s  "
-                f"alpha {np.array2string(middle, precision=4)}  "
-                f"refit - search {np.mean(gaps) if gaps else np.nan:+.4f}",
-                flush=True,
+            times[label] = spent
+            notes[label] = (
+                f"log loss {np.mean(losses):.4f} ({apart.mean():+.4f} +- {error:.4f}), "
+                f"accuracy {np.mean(right):.3f}, "
+                f"alpha {np.array2string(middle, precision=4)}, "
+                f"refit - search {np.mean(gaps) if gaps else np.nan:+.4f}"
             )
+        grid = times.pop(GRID)
+        print_table(
+            f"{table}: {X.shape[0]} x {X.shape[1]}; {GRID}: {notes[GRID]}",
+            [Row(k, v, grid, GRID, note=notes[k]) for k, v in times.items()],
+        )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 First on tables of finished trainings (``SKDIFF_DATA``), where the best setting is
 known: how far the best of 50 evaluations is from it, as a share of the way from the
-median setting to the best. Then on a support vector machine, where a training costs
+median setting to the best. Then on a support vector where a training costs
 little and processor time tells what a search adds.
 """
 
@@ -12,7 +12,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks._harness import machine, seconds, versions  # isort: skip
+from benchmarks._harness import (  # isort: skip
+    QUICK,
+    Row,
+    pick,
+    print_table,
+    seconds,
+)
 
 import numpy as np
 from scipy.stats import loguniform
@@ -32,7 +38,8 @@ from sklearn.svm import SVC
 from benchmarks._replay import ONE_SPLIT, TABLES, X_NOTHING, folder, replay
 from skdiff.model_selection import ConformalQuantileSearchCV, HyperbandSearchCV
 
-BUDGET = 50
+BUDGET = pick(50, 6)
+SEEDS = range(pick(3, 1))
 
 
 def optuna_best(score, suggest, seed):
@@ -121,12 +128,16 @@ def on_table(path, seeds):
     print("; ".join(parts), flush=True)
 
 
+OURS = f"ConformalQuantileSearchCV {BUDGET}"
+
+
 def on_a_machine():
     """A support vector machine on breast cancer: seconds and nested accuracy."""
     X, y = load_breast_cancer(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(X))
     X, y = X[order], y[order]
-    X, fresh, y, truth = X[:400], X[400:], y[:400], y[400:]
+    n = pick(400, 100)
+    X, fresh, y, truth = X[:n], X[n:], y[:n], y[n:]
     cv = StratifiedKFold(5, shuffle=True, random_state=0)
     model = make_pipeline(StandardScaler(), SVC())
     space = {"svc__C": loguniform(1e-3, 1e4), "svc__gamma": loguniform(1e-6, 1e1)}
@@ -134,7 +145,7 @@ def on_a_machine():
     common = {"cv": cv}
     made = {
         "GridSearchCV 7 x 7": lambda s: GridSearchCV(model, grid, **common),
-        "RandomizedSearchCV 50": lambda s: RandomizedSearchCV(
+        f"RandomizedSearchCV {BUDGET}": lambda s: RandomizedSearchCV(
             model, space, n_iter=BUDGET, random_state=s, **common
         ),
         "HalvingRandomSearchCV": lambda s: HalvingRandomSearchCV(
@@ -143,18 +154,19 @@ def on_a_machine():
         "HyperbandSearchCV (rows)": lambda s: HyperbandSearchCV(
             model, space, random_state=s, **common
         ),
-        "ConformalQuantileSearchCV 50": lambda s: ConformalQuantileSearchCV(
+        OURS: lambda s: ConformalQuantileSearchCV(
             model, space, n_iter=BUDGET, random_state=s, **common
         ),
     }
-    print("\nbreast cancer, SVC, 400 rows, 5 folds, 3 seeds: CPU s, CV, unseen rows")
+    spent_by, note = {}, {}
     for name, make in made.items():
         rows = []
-        for seed in range(3):
+        for seed in SEEDS:
             search = make(seed)
             spent = seconds(lambda search=search: search.fit(X, y))
             rows.append((spent, search.best_score_, search.score(fresh, truth)))
-        print(f"{name:30}" + " {:6.2f}  {:.4f}  {:.4f}".format(*np.mean(rows, axis=0)))
+        spent_by[name], cv_score, score_ = np.mean(rows, axis=0)
+        note[name] = f"CV {cv_score:.4f}, unseen rows {score_:.4f}"
 
     def suggest(trial):
         return {
@@ -166,7 +178,7 @@ def on_a_machine():
         return cross_val_score(model.set_params(**setting), X, y, cv=cv).mean()
 
     rows = []
-    for seed in range(3):
+    for seed in SEEDS:
         found = []
         spent = seconds(
             lambda seed=seed, found=found: found.append(
@@ -177,16 +189,25 @@ def on_a_machine():
     if rows[0][1] is None:
         print("optuna is not installed: its row is left out")
     else:
-        print(
-            f"{'optuna TPE 50':30}" + " {:6.2f}  {:.4f}".format(*np.mean(rows, axis=0))
-        )
+        name = f"optuna TPE {BUDGET}"
+        spent_by[name], cv_score = np.mean(rows, axis=0)
+        note[name] = f"CV {cv_score:.4f}"
+    ours = spent_by.pop(OURS)
+    title = f"breast cancer, SVC, {n} rows, 5 folds, {len(SEEDS)} seeds"
+    print_table(
+        f"{title}; ours: {note[OURS]}",
+        [
+            Row("search", ours, spent, name, note=note[name])
+            for name, spent in spent_by.items()
+        ],
+        "optuna",
+    )
 
 
 def main(seeds=10):
     """Print the tables."""
     warnings.simplefilter("ignore")
-    print(f"Quantile search\n{machine()}; processor time\n{versions('optuna')}")
-    data = folder()
+    data = None if QUICK else folder()
     if data is not None:
         print(
             f"\nregret in % after {BUDGET} evaluations (standard error), {seeds} seeds"
@@ -197,4 +218,4 @@ def main(seeds=10):
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    main()

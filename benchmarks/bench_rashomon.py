@@ -12,7 +12,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks._harness import Row, best_of, print_table, seconds  # isort: skip
+from benchmarks._harness import (  # isort: skip
+    QUICK,
+    Row,
+    best_of,
+    pick,
+    print_table,
+    seconds,
+)
 
 import cvxpy as cp
 import numpy as np
@@ -23,7 +30,7 @@ from sklearn.preprocessing import StandardScaler
 from skdiff.multiplicity import RashomonClassifier, RashomonRegressor
 from skdiff.multiplicity._sets._statement import state_problem
 
-CVXPY_ROWS, PEER_ROWS = 10, 20
+CVXPY_ROWS, PEER_ROWS = pick(10, 2), pick(20, 2)
 
 
 def physical_limit(n, d, m):
@@ -114,7 +121,11 @@ def main():
     """Print the table."""
     X, y = load_breast_cancer(return_X_y=True)
     X = StandardScaler().fit_transform(X)
+    X, y = X[: pick(None, 150)], y[: pick(None, 150)]
     rows = [one_table("breast_cancer", X, y, len(X), "0.5 s, 300x")]
+    if QUICK:
+        print_table("Rashomon ranges", rows, "cvxpy")
+        return
     rows += against_rashomon_py(X, y)
     X2, y2 = make_classification(5000, 20, n_informative=10, flip_y=0.1, random_state=0)
     rows.append(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks._harness import Row, interleaved, print_table  # isort: skip
+from benchmarks._harness import Row, interleaved, pick, print_table, run  # isort: skip
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from skdiff.neural_network import (
 
 warnings.simplefilter("ignore")
 torch.set_num_threads(1)
-EPOCHS, SIZES = 60, (200, 200)
+EPOCHS, SIZES = 60, pick((200, 200), (20, 20))
 
 
 class DenseVariational(nn.Module):
@@ -163,19 +163,31 @@ def costs():
     X, _, y, _ = digits()
 
     def ours(density):
-        model = SparseBayesianMLPClassifier(density=density, max_iter=5, random_state=0)
+        model = SparseBayesianMLPClassifier(
+            SIZES, density=density, max_iter=pick(5, 2), random_state=0
+        )
         return lambda: model.fit(X, y)
 
     best = interleaved(
-        {"5 %": ours(0.05), "100 %": ours(1.0), "torch": lambda: dense_fit(X, y, 5)}
+        {
+            "5 %": ours(0.05),
+            "100 %": ours(1.0),
+            "torch": lambda: dense_fit(X, y, pick(5, 2)),
+        }
     )
     rows = [
-        Row(f"fit, 5 epochs, {d}", best[d], best["torch"], "dense inference in torch")
+        Row(
+            f"fit, {pick(5, 2)} epochs, {d}",
+            best[d],
+            best["torch"],
+            "dense inference in torch",
+        )
         for d in ("5 %", "100 %")
     ]
     rng = np.random.default_rng(0)
-    Z = rng.normal(size=(2000, 1000))
-    W = rng.normal(size=(1000, 1000))
+    size = pick(1000, 100)
+    Z = rng.normal(size=(2 * size, size))
+    W = rng.normal(size=(size, size))
     for density in (0.02, 0.05, 0.1):
         from scipy import sparse
 
@@ -185,16 +197,14 @@ def costs():
         )
         rows.append(
             Row(
-                f"1000 x 1000 layer, {density:.0%} as CSR",
+                f"{size} x {size} layer, {density:.0%} as CSR",
                 both["csr"],
                 both["dense"],
                 "dense product",
             )
         )
-    return rows
+    print_table("Cost of the budget", rows, "torch")
 
 
 if __name__ == "__main__":
-    quality()
-    intervals()
-    print_table("Cost of the budget", costs(), "torch")
+    run(costs, quality, intervals)

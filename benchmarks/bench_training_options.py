@@ -9,7 +9,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks._harness import machine, versions  # isort: skip
+from benchmarks._harness import (  # isort: skip
+    Row,
+    interleaved,
+    pick,
+    print_table,
+    run,
+)
 
 import numpy as np
 from sklearn.datasets import (
@@ -47,6 +53,27 @@ def network(**keywords):
 def line(name, values):
     """Mean and spread over seeds."""
     print(f"  {name:<34}{np.mean(values):7.3f} +- {np.std(values):.3f}")
+
+
+def costs():
+    """Time of a fit with each option, beside the same fit without."""
+    X, y = load_digits(return_X_y=True)
+    X, y = X[: pick(None, 200)], y[: pick(None, 200)]
+    options = {
+        "none": {},
+        "sam_rho": {"sam_rho": 0.05},
+        "spectral_decoupling": {"spectral_decoupling": 0.03},
+    }
+    fits = {
+        name: network(max_iter=pick(20, 2), tol=0.0, random_state=0, **option)
+        for name, option in options.items()
+    }
+    best = interleaved({k: lambda m=m: m.fit(X, y) for k, m in fits.items()})
+    rows = [
+        Row(name, best[name], best["none"], "no option")
+        for name in ("sam_rho", "spectral_decoupling")
+    ]
+    print_table("Cost of the training options, digits", rows, "torch")
 
 
 def sharpness():
@@ -160,8 +187,4 @@ def mixing():
 
 
 if __name__ == "__main__":
-    print(f"{machine()}\n{versions('torch')}")
-    sharpness()
-    decoupling()
-    groups()
-    mixing()
+    run(costs, sharpness, decoupling, groups, mixing)
