@@ -8,6 +8,7 @@ from pathlib import Path
 from sklearn.base import BaseEstimator
 
 import skdiff
+from skdiff._base.compat import CallbackSupportMixin
 
 DOCS = Path(__file__).parents[1]
 KINDS = ("Estimators", "Displays", "Functions", "Other classes")
@@ -59,12 +60,44 @@ Saving and loading without pickle. Every estimator also has both as methods.
 """
 
 
+def progress_table():
+    """What each estimator's ``verbose``, limits and callbacks are, from signatures."""
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    head = ("estimator", "verbose", "limits", "callbacks")
+    rows = [head]
+    for family in skdiff._FAMILIES:
+        module = import_module(f"skdiff.{family}")
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if not (inspect.isclass(thing) and issubclass(thing, BaseEstimator)):
+                continue
+            parameters = inspect.signature(thing).parameters
+            limits = [
+                f"``{p}``" for p in parameters if p.endswith(("_iter", "time_limit"))
+            ]
+            rows.append(
+                (
+                    f":class:`~skdiff.{family}.{name}`",
+                    "yes" if "verbose" in parameters else "",
+                    ", ".join(limits),
+                    "yes" if issubclass(thing, CallbackSupportMixin) else "",
+                )
+            )
+    for row in rows:
+        lines += [f"   * - {row[0]}", *(f"     - {cell}".rstrip() for cell in row[1:])]
+    return "\n".join(lines) + "\n"
+
+
 def write_pages():
     """Write the index and the page of each family."""
     folder = DOCS / "api"
     folder.mkdir(exist_ok=True)
+    write(folder / "progress.inc", progress_table())
     lines = ["API reference", "=============", ""]
-    lines += ["What is public, by family. ``from skdiff.<family> import <name>`` is", ""]
+    lines += [
+        "What is public, by family. ``from skdiff.<family> import <name>`` is",
+        "",
+    ]
     lines[-2] += " the one way in."
     lines += [".. list-table::", "   :header-rows: 1", "   :widths: 30 70", ""]
     lines += ["   * - module", "     - what it holds"]

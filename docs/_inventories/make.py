@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy
 import pandas
 import scipy
-import skorch
 import sklearn
+import skorch
 import torch
 from sklearn.utils.discovery import all_displays, all_estimators, all_functions
 
@@ -34,7 +34,7 @@ def members(name, address, thing):
     """A name, and the methods of a class, at one page."""
     yield name, role(thing), address
     if inspect.isclass(thing):
-        for member, value in inspect.getmembers(thing, callable):
+        for member, _ in inspect.getmembers(thing, callable):
             if not member.startswith("_"):
                 full = f"{name}.{member}"
                 yield full, "py:method", f"{address.split('#')[0]}#{full}"
