@@ -20,7 +20,7 @@ def time_example(gallery_conf, name, when):
 
 def check_figures(app, env):
     """Look for the figures of every example that was run."""
-    if not app.config.plot_gallery:
+    if not app.config.sphinx_gallery_conf["plot_gallery"]:
         return
     folder = Path(app.srcdir) / "auto_examples"
     bare = [

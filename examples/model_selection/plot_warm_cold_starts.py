@@ -125,11 +125,11 @@ searches = {
         make_pipeline(StandardScaler(), network),
         {"anylossclassifier__alpha": Continuous(1e-4, 0.3, per=per)},
         cv=2,
-        max_iter=10,
+        max_iter=8,
         tol=0.05,
         tie_strength=0.03,
     )
-    for kind, per in {"one decay": None, "one a layer": "layer"}.items()
+    for kind, per in {"one decay": None, "one per layer": "layer"}.items()
 }
 outer = StratifiedKFold(3, shuffle=True, random_state=0)
 for kind, search in searches.items():

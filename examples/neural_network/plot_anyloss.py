@@ -2,39 +2,43 @@
 Train on the metric you are judged by
 =====================================
 
-A linear model trained on F1 itself, beside logistic regression cut at 0.5 and with a
-tuned threshold, on a table with 7 % positives. The figure shows where the three place
-the threshold.
+Is this digit a two? One in ten is. Two principal components of the digits of
+scikit-learn, and five models judged by F1: logistic regression with the default and a
+tuned threshold, a network with a tuned threshold, and two models trained on F1 itself.
+The figure shows where they place the decision.
 """
 
 # %%
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from sklearn.datasets import make_classification
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.model_selection import TunedThresholdClassifierCV, train_test_split
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import scale
 
 from skdiff.neural_network import AnyLossClassifier, ConfusionMetricLoss
 
-X, y = make_classification(
-    4000,
-    2,
-    n_informative=2,
-    n_redundant=0,
-    n_clusters_per_class=2,
-    weights=[0.93],
-    class_sep=0.9,
-    flip_y=0.02,
-    random_state=3,
+warnings.simplefilter("ignore", ConvergenceWarning)
+images, digits = load_digits(return_X_y=True)
+X, y = scale(PCA(2, random_state=0).fit_transform(images)), (digits == 2).astype(int)
+X_train, X_test, y_train, y_test = train_test_split(
+    X, y, test_size=0.5, stratify=y, random_state=0
 )
-X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 
 models = {
-    "logistic, cut at 0.5": LogisticRegression(),
-    "logistic, tuned cut": TunedThresholdClassifierCV(
+    "logistic, threshold 0.5": LogisticRegression(),
+    "logistic, tuned threshold": TunedThresholdClassifierCV(
         LogisticRegression(), scoring="f1"
+    ),
+    "network, tuned threshold": TunedThresholdClassifierCV(
+        MLPClassifier((16,), max_iter=300, random_state=0), scoring="f1", cv=3
     ),
     "AnyLoss, linear": AnyLossClassifier("f1", max_iter=3000, random_state=0),
     "AnyLoss, 16 hidden units": AnyLossClassifier(
@@ -46,20 +50,20 @@ for name, model in models.items():
     print(f"{name:<26} F1 = {f1_score(y_test, model.predict(X_test)):.3f}")
 
 # %%
-# A tuned threshold is the simple baseline and often does as well. What it cannot do is
-# turn the line, or follow a metric that is no function of one cut.
-grid = np.stack(np.meshgrid(*[np.linspace(-4, 4, 200)] * 2), axis=-1).reshape(-1, 2)
+# A tuned threshold is the simple baseline and does as well on the same kind of model.
+# What it cannot do is follow a metric that is no function of one threshold.
+grid = np.stack(np.meshgrid(*[np.linspace(-2.5, 2.5, 200)] * 2), axis=-1).reshape(-1, 2)
 figure, ax = plt.subplots(layout="constrained", figsize=(6, 5))
-ax.scatter(*X_test[y_test == 0].T, s=4, color="0.75", label="negative")
-ax.scatter(*X_test[y_test == 1].T, s=8, color="#d1495b", label="positive")
-for (name, model), color in zip(
-    models.items(), ["0.3", "#edae49", "#1f6f8b", "#66a182"], strict=True
-):
-    says = model.predict(grid).reshape(200, 200)
-    ax.contour(*grid.T.reshape(2, 200, 200), says, levels=[0.5], colors=color)
+ax.scatter(*X_test[y_test == 0].T, s=4, color="0.75", label="other digits")
+ax.scatter(*X_test[y_test == 1].T, s=8, color="#d1495b", label="two")
+colors = ["0.6", "0.3", "#edae49", "#66a182", "#1f6f8b"]
+for (name, model), color in zip(models.items(), colors, strict=True):
+    labels = model.predict(grid).reshape(200, 200)
+    if labels.any():
+        ax.contour(*grid.T.reshape(2, 200, 200), labels, levels=[0.5], colors=color)
     ax.plot([], [], color=color, label=name)
-ax.set(xlim=(-4, 4), ylim=(-4, 4), xlabel="feature 0", ylabel="feature 1")
-ax.legend(loc="lower left", fontsize=8)
+ax.set(xlabel="first component", ylabel="second component")
+ax.legend(loc="upper left", fontsize=7)
 
 # %%
 # The loss alone serves any torch loop.
