@@ -9,18 +9,27 @@ FLOOR ?= .venv-floor
 RUN := SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := -m pytest -n 2 --dist worksteal
 
-.PHONY: demo check test test-all test-slow test-floor lint types doctest docs bench install clean
+.PHONY: demo check test test-all test-slow test-floor lint types doctest docs \
+	docs-check release-check bench install clean
+
+# TORCH_INDEX may name the package index that torch's installation page gives for its
+# CPU build, which is a gigabyte where the default build on Linux is six
+TORCH_FROM = $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[plot,test]"
-	touch $@
+	@echo "1/3 creating a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "2/3 installing torch (the largest download; TORCH_INDEX=... for the CPU build)"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt $(TORCH_FROM) torch
+	@echo "3/3 installing skdiff with what its figures and tests need"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[plot,test]"
+	@touch $@
 
 install: $(STAMP)
 
 demo: $(STAMP)
-	$(BIN)/python examples/quickstart.py
+	@echo "running examples/quickstart.py: three acts, less than a minute of one core"
+	@$(BIN)/python examples/quickstart.py
 
 # everything about one method: make check NAME=AnyLossClassifier
 check: $(STAMP)
@@ -65,6 +74,14 @@ doctest: $(STAMP)
 docs: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
+# after `make docs`, with Chromium where there is one; not part of .ci/run
+docs-check:
+	$(PYTHON) tools/docs_check.py
+
+# wheel and sdist, built and used outside the tree on each Python that is found
+release-check: $(VENV)/.dev
+	$(BIN)/python tools/release_check.py
+
 $(VENV)/.bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
 	touch $@
@@ -73,4 +90,4 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) $(FLOOR) docs/_build docs/auto_examples docs/api
+	rm -rf $(VENV) $(FLOOR) docs/_build docs/auto_examples docs/api docs/changelog.rst

@@ -112,7 +112,9 @@ def use(python, artefact, folder):
 def main():
     """Build once, then use both artefacts on every Python."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--python", help="one interpreter instead of all that are found")
+    parser.add_argument(
+        "--python", help="one interpreter instead of all that are found"
+    )
     wanted = parser.parse_args().python
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
