@@ -2,7 +2,7 @@
 
 Run by ``make docs-check`` after ``make docs``. At 1300, 1700 and 400 pixels, in light
 and dark, it fails on a missing image, a page that is wider than its window, a table
-column or a line of code that is cut at a desk's width, an empty page, and, on every page,
+column or a line of code that is cut at a desk's width, an empty page, and on every page
 a link within the site that leads nowhere. Without a browser it passes with a message.
 """
 

@@ -30,6 +30,6 @@ def require_pandas(what):
     except ImportError as error:
         raise ImportError(
             f"{what} returns a DataFrame and needs pandas. "
-            "Install it with `pip install skdiff[plot]`."
+            "Install it with `pip install skdiff[dataframe]`."
         ) from error
     return pd
