@@ -16,7 +16,9 @@ the fit, further stages do nothing. A closed form needs no guard: an interrupt p
 through it and leaves the estimator unfitted.
 """
 
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -43,6 +45,8 @@ class Progress:
         Called with the loop's state after each iteration; True ends the fit.
     close : callable or None
         Called once when the fit is complete.
+    kept : str
+        What the warning of an interrupted fit says is kept.
 
     Attributes
     ----------
@@ -61,10 +65,12 @@ class Progress:
         unit: str = "Iteration",
         report: Callable[[Any], bool] | None = None,
         close: Callable[[], Any] | None = None,
+        kept: str = "its best state is kept",
     ) -> None:
         self.deadline = None if time_limit is None else time.monotonic() + time_limit
         self.verbose, self.unit = verbose, unit
-        self._report, self._close = report, close
+        self._report, self._close, self._kept = report, close, kept
+        self._caught_elsewhere = False
         self.n_iter = 0
         self.ended: str | None = None
 
@@ -100,6 +106,8 @@ class Progress:
 
     def is_over(self) -> bool:
         """Whether the fit has ended, or its time is over."""
+        if self._caught_elsewhere:
+            self._interrupt()
         if self.deadline is not None and time.monotonic() > self.deadline:
             self.end("time")
         return self.ended is not None
@@ -133,12 +141,42 @@ class Progress:
         except KeyboardInterrupt:
             if self.ended == "interrupted" or not has_state():
                 raise
-            self.ended = "interrupted"
-            warnings.warn(
-                "The fit was interrupted; its best state is kept.",
-                UserWarning,
-                stacklevel=2,
-            )
+            self._interrupt()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Notice Ctrl-C even where an estimator inside catches the interrupt.
+
+        Estimators that end their own training on ``KeyboardInterrupt`` would otherwise
+        let a search go on. Only the main thread can listen, and only where nobody else
+        handles the signal.
+        """
+        free = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if not free:
+            yield
+            return
+
+        def note(number: int, frame: Any) -> None:
+            self._caught_elsewhere = True
+            signal.default_int_handler(number, frame)
+
+        signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _interrupt(self) -> None:
+        self._caught_elsewhere = False
+        if self.ended == "interrupted":
+            return
+        self.ended = "interrupted"
+        warnings.warn(
+            f"The fit was interrupted; {self._kept}.", UserWarning, stacklevel=3
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -1,3 +1,7 @@
+import contextlib
+import signal
+from threading import Thread
+
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
@@ -95,6 +99,29 @@ def test_second_interrupt_goes_through():
     assert progress.is_over() and list(progress.iterations(3)) == []
     with pytest.raises(KeyboardInterrupt), progress.interruptible(lambda: True):
         raise KeyboardInterrupt
+
+
+def test_listening_notices_what_an_inner_loop_catches():
+    progress = Progress(kept="all of it is kept")
+    before = signal.getsignal(signal.SIGINT)
+    with progress.listening():
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert progress.ended is None
+        with pytest.warns(UserWarning, match="all of it is kept"):
+            assert progress.is_over()
+        assert progress.ended == "interrupted"
+        with pytest.raises(KeyboardInterrupt), progress.interruptible(lambda: True):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    thread = Thread(target=lambda: list(_listen(progress)))
+    thread.start()
+    thread.join()
+
+
+def _listen(progress):
+    with progress.listening():
+        yield
 
 
 def test_other_errors_pass():

@@ -488,11 +488,12 @@ def test_nan_is_never_promoted_nor_selected():
     assert worst > results["rank_test_score"][~broken].max()
 
 
-def test_failures_are_told_by_the_error_itself():
+def test_failures_of_every_fit_name_a_setting_and_its_error():
     search = hyperband(space={"broken": [True], "quality": uniform(0, 1)})
-    with pytest.raises(RuntimeError, match="broken on purpose") as caught:
+    words = r"All 54 fits .* failed .*'broken': True.*broken on purpose"
+    with pytest.raises(ValueError, match=words) as caught:
         search.fit(*table())
-    assert any("trainings so far failed" in note for note in caught.value.__notes__)
+    assert isinstance(caught.value.__cause__, RuntimeError)
     with pytest.raises(NotFittedError):
         search.predict(table()[0])
 
@@ -757,22 +758,234 @@ def test_deepening_refuses_other_data_and_other_plans():
     assert search.resource_used_ == 357
 
 
-def test_interrupted_fits_leave_no_half_search():
-    class Interrupted(Curve):
-        calls = 0
+class Interrupted(Curve):
+    """Is interrupted at given calls of ``partial_fit``."""
 
-        def partial_fit(self, X, y):
-            Interrupted.calls += 1
-            if Interrupted.calls == 40:
-                raise KeyboardInterrupt
-            return super().partial_fit(X, y)
+    calls = 0
+    at: tuple = ()
 
+    def partial_fit(self, X, y):
+        Interrupted.calls += 1
+        if Interrupted.calls in Interrupted.at:
+            raise KeyboardInterrupt
+        return super().partial_fit(X, y)
+
+
+def test_an_interrupt_before_any_result_leaves_no_half_search():
+    Interrupted.calls, Interrupted.at = 0, (2,)
     search = hyperband(Interrupted())
     with pytest.raises(KeyboardInterrupt):
         search.fit(*table())
     with pytest.raises(NotFittedError):
         search.predict(table()[0])
     assert search.fit(*table()).resource_used_ == 357
+
+
+def test_an_interrupted_search_keeps_its_best():
+    Interrupted.calls, Interrupted.at = 0, (40,)
+    search = hyperband(Interrupted())
+    with pytest.warns(UserWarning, match="its results so far are kept"):
+        search.fit(*table())
+    assert search.stopped_ == "interrupted"
+    scores = search.cv_results_["mean_test_score"]
+    # 19 settings had both folds behind them
+    assert len(scores) == 19 and search.best_score_ == scores.max()
+    assert not hasattr(search, "_race")
+    Interrupted.at = ()
+    assert search.fit(*table()).stopped_ == "complete"
+    assert search.resource_used_ == 357
+
+
+@pytest.mark.parametrize("at", [(1,), (2,), (30,), (100, 101), (150,), (400,)])
+def test_a_resumed_race_survives_interrupts(at):
+    options = {"warm_start": True, "max_resource": 9}
+    whole = hyperband(Interrupted(), **options)
+    broken = clone(whole)
+    for search, when in ((whole, ()), (broken, at)):
+        Interrupted.at = ()
+        search.fit(*table()).set_params(max_resource=27)
+        Interrupted.calls, Interrupted.at = 0, when
+        for _ in range(4):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    search.fit(*table())
+                except KeyboardInterrupt:
+                    continue
+            if search.stopped_ == "complete":
+                break
+    assert broken.stopped_ == "complete"
+    for name in ("mean_test_score", "bracket", "iter", "resource", "promoted"):
+        np.testing.assert_array_equal(broken.cv_results_[name], whole.cv_results_[name])
+    assert broken.best_params_ == whole.best_params_
+
+
+def test_the_time_limit_keeps_the_best_so_far_and_can_be_resumed(monkeypatch):
+    now = iter(range(10**6))
+    monkeypatch.setattr("skdiff._base.progress.time.monotonic", lambda: next(now))
+    search = hyperband(warm_start=True, time_limit=20).fit(*table())
+    assert search.stopped_ == "time"
+    n_rows = len(search.cv_results_["params"])
+    assert 0 < n_rows < 27
+    assert search.best_score_ == search.cv_results_["mean_test_score"].max()
+    search.set_params(time_limit=None).fit(*table())
+    straight = hyperband(warm_start=True).fit(*table())
+    assert search.stopped_ == "complete"
+    np.testing.assert_array_equal(
+        search.cv_results_["mean_test_score"], straight.cv_results_["mean_test_score"]
+    )
+    assert search.resource_used_ == straight.resource_used_
+    # however short the time, one setting is scored
+    assert len(hyperband(time_limit=1e-9).fit(*table()).cv_results_["params"]) == 1
+
+
+def test_two_processes_keep_what_they_had_in_time():
+    X, y = load_iris(return_X_y=True)
+    search = classifier_search(n_jobs=2, time_limit=1e-9).fit(X, y)
+    assert search.stopped_ == "time" and len(search.cv_results_["params"]) == 1
+
+
+def test_ctrl_c_that_a_training_catches_ends_the_search():
+    import os
+    import signal
+
+    class Catching(Curve):
+        calls = 0
+
+        def partial_fit(self, X, y):
+            Catching.calls += 1
+            if Catching.calls == 9:
+                try:
+                    os.kill(os.getpid(), signal.SIGINT)
+                    for _ in range(1000):
+                        pass
+                except KeyboardInterrupt:
+                    pass
+            return super().partial_fit(X, y)
+
+    with pytest.warns(UserWarning, match="its results so far are kept"):
+        search = hyperband(Catching()).fit(*table())
+    assert search.stopped_ == "interrupted"
+    assert len(search.cv_results_["params"]) == 4
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+# --- what can be a resource -------------------------------------------------------
+
+
+def test_epochs_reach_the_last_step_of_a_pipeline():
+    X, y = load_iris(return_X_y=True)
+    space = {"sgdclassifier__alpha": [1e-5, 1e-4, 1e-3, 1e-2, 1e-1]}
+    pipe = make_pipeline(StandardScaler(), SGDClassifier(random_state=0))
+    search = hyperband(pipe, space, max_resource=9, cv=3).fit(X, y)
+    best = search.best_params_["sgdclassifier__alpha"]
+    direct = SGDClassifier(random_state=0, alpha=best)
+    Z = StandardScaler().fit_transform(X)
+    for _ in range(9):
+        direct.partial_fit(Z, y, np.unique(y))
+    np.testing.assert_array_equal(search.best_estimator_[-1].coef_, direct.coef_)
+    np.testing.assert_array_equal(search.predict(X), direct.predict(Z))
+    # folds: earlier steps see the training rows alone, and only once
+    train, test = next(StratifiedKFold(3).split(X, y))
+    scaler = StandardScaler().fit(X[train])
+    fold = SGDClassifier(random_state=0, alpha=best)
+    for _ in range(9):
+        fold.partial_fit(scaler.transform(X[train]), y[train], np.unique(y))
+    row = search.best_index_
+    assert search.cv_results_["resource"][row] == 9
+    score = fold.score(scaler.transform(X[test]), y[test])
+    assert search.cv_results_["split0_test_score"][row] == score
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_weights_reach_the_epochs_of_a_pipeline(routing):
+    X, y = load_iris(return_X_y=True)
+    weight = np.where(y == 2, 0.0, 1.0)
+    with sklearn.config_context(enable_metadata_routing=routing):
+        last, scaler = SGDClassifier(random_state=0), StandardScaler()
+        name = "sgdclassifier__sample_weight"
+        if routing:
+            name = "sample_weight"
+            last.set_fit_request(sample_weight=True)
+            last.set_score_request(sample_weight=True)
+            scaler.set_fit_request(sample_weight=False)
+        search = hyperband(
+            make_pipeline(scaler, last), {"sgdclassifier__alpha": [1e-4, 1e-3]},
+            max_resource=3, cv=3,
+        ).fit(X, y, **{name: weight})  # fmt: skip
+        assert not np.any(search.predict(X) == 2)
+
+
+def test_a_pipeline_whose_memory_copies_steps_continues(tmp_path):
+    X, y = load_iris(return_X_y=True)
+    space = {"sgdclassifier__alpha": [1e-5, 1e-4, 1e-3]}
+    plain = make_pipeline(StandardScaler(), SGDClassifier(random_state=0))
+    cached = clone(plain).set_params(memory=str(tmp_path))
+    scores = [
+        hyperband(pipe, space, max_resource=9, cv=3).fit(X, y).cv_results_
+        for pipe in (plain, cached)
+    ]
+    np.testing.assert_array_equal(*(s["mean_test_score"] for s in scores))
+
+
+class Wrapped(SGDClassifier):
+    """Takes whatever ``partial_fit`` is given."""
+
+    def partial_fit(self, *args, **kwargs):
+        return super().partial_fit(*args, **kwargs)
+
+
+def test_classes_reach_a_partial_fit_of_any_arguments():
+    X, y = load_iris(return_X_y=True)
+    space = {"alpha": [1e-5, 1e-4, 1e-3]}
+    found = [
+        hyperband(model, space, max_resource=3, cv=3).fit(X, y)
+        for model in (SGDClassifier(random_state=0), Wrapped(random_state=0))
+    ]
+    assert found[0].best_score_ == found[1].best_score_
+
+
+@pytest.mark.parametrize(
+    "resource", ["penalty", "tol", "fit_intercept", "random_state", "n_jobs", "verbose"]
+)
+def test_what_does_not_count_is_no_resource(resource):
+    search = classifier_search(resource=resource)
+    with pytest.raises(ValueError, match="no parameter that counts"):
+        search.fit(*load_iris(return_X_y=True))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "interval"),
+    [
+        ((1e-3, 1e3), r"scipy.stats.loguniform\(0.001, 1000.0\)"),
+        ((1, 9), r"scipy.stats.randint\(1, 10\)"),
+        ((-1.0, 3.0), r"scipy.stats.uniform\(-1.0, 4.0\)"),
+    ],
+)
+def test_a_tuple_of_two_bounds_is_no_list(bounds, interval):
+    with pytest.raises(ValueError, match=interval):
+        classifier_search().set_params(
+            param_distributions={"alpha": bounds}
+        ).fit(*load_iris(return_X_y=True))  # fmt: skip
+    search = hyperband(MLPClassifier(), {"hidden_layer_sizes": (64, 32, 16)})
+    search._check_search()
+
+
+def test_scores_that_are_all_nan_raise_whatever_refits():
+    def scoring(estimator, X, y):
+        return np.nan
+
+    for refit in (True, False, lambda results: 0):
+        search = hyperband(scoring=scoring, max_resource=3, refit=refit)
+        with (
+            pytest.raises(ValueError, match="No setting has a score"),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            search.fit(*table())
+
+
+# --- distributions ----------------------------------------------------------------
 
 
 def test_discrete_distributions_are_drawn_without_repeats():

@@ -1,9 +1,9 @@
 """What searches that decide as they go share: folds, evaluations, results, refit."""
 
-import sys
 import time
 import warnings
 from copy import deepcopy
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -17,6 +17,7 @@ from skdiff._base.compat import (
     BaseSearchCV,
     CallbackSupportMixin,
     HasMethods,
+    Interval,
     StrOptions,
     check_method_params,
     fit_context,
@@ -25,8 +26,15 @@ from skdiff._base.compat import (
     report_failed_fits,
 )
 from skdiff._base.persistence import SaveMixin
+from skdiff._base.progress import Progress
 from skdiff._base.validation import refuse_dates
-from skdiff.model_selection._sampled._training import Training, train_and_score
+from skdiff.model_selection._sampled._training import (
+    Folds,
+    Listener,
+    Scoring,
+    Training,
+    train_and_score,
+)
 
 
 class NoScoreError(ValueError):
@@ -34,115 +42,112 @@ class NoScoreError(ValueError):
 
 
 class Run:
-    """One fit of a search: its data, its folds, and every evaluation so far."""
+    """One fit of a search: its data, its folds, and every evaluation so far.
 
-    def __init__(self, search, X, y, *, scorers, metric, splits, params, context):
-        self.search, self.X, self.y = search, X, y
-        self.scorers, self.metric, self.splits = scorers, metric, splits
-        self.fit_params, self.score_params = params
-        self.context = context
-        self.estimator = clone(search.estimator)
-        self.training = Training()
+    ``training`` is set by the search before the first evaluation.
+    """
+
+    training: Training
+
+    def __init__(self, search, folds, scoring, metric, context):
+        self.search, self.folds, self.scoring = search, folds, scoring
+        self.metric, self.context = metric, context
+        self.guard = Progress(
+            time_limit=search.time_limit,
+            verbose=bool(search.verbose),
+            kept="its results so far are kept",
+        )
         self.outs = []
-        self.stopped = False
 
-    def evaluate(self, jobs, budget, label, *, keep=False):
+    def evaluate(self, jobs, label):
         """Train and score settings on every fold, in one flat parallel loop.
 
         Parameters
         ----------
-        jobs : list of (params, models, done)
-            Settings, the models of each fold to continue from (or None), and how much
-            of the resource those have had.
-        budget : int or None
-            How much of the resource to give each.
+        jobs : list of Job
+            ``model`` holds the models of all folds to continue from, or is None.
         label : str
             What is printed.
-        keep : bool
-            Whether models come back.
 
         Returns
         -------
-        outs : list of (list of dict)
-            For every setting, the result on each fold.
-        models : list of (list of estimator) or None
-            For every setting, the model of each fold.
+        found : list of (outs, models)
+            For every setting the results and the models of the folds. The list is
+            shorter than ``jobs`` where the search has to end.
         """
-        search, n_splits = self.search, len(self.splits)
-        search._print(f"{label}: {len(jobs)} settings on {n_splits} folds")
+        n_splits = len(self.folds.splits)
+        self.guard.write(f"{label}: {len(jobs)} settings on {n_splits} folds")
         batch = self.context.subcontext(
             task_name="evaluations", max_subtasks=None, sequential_subtasks=False
         )
-        batch.call_on_fit_task_begin(estimator=search, X=self.X, y=self.y)
-        contexts = [None] * (len(jobs) * n_splits)
-        if has_callbacks(search):
-            contexts = [
-                batch.subcontext(task_name="candidate-split-evaluation", task_id=i)
-                for i in range(len(contexts))
-            ]
-        pairs = [(job, fold) for job in jobs for fold in range(n_splits)]
-        found = self.parallel(
-            delayed(train_and_score)(
-                self.estimator,
-                self.training,
-                params,
-                None if models is None else models[fold],
-                done,
-                budget,
-                self.X,
-                self.y,
-                fold,
-                self.splits[fold],
-                scorers=self.scorers,
-                fit_params=self.fit_params,
-                score_params=self.score_params,
-                error_score=search.error_score,
-                return_train_score=search.return_train_score,
-                keep=keep,
-                caller=None if context is None else search,
-                context=context,
-            )
-            for ((params, models, done), fold), context in zip(
-                pairs, contexts, strict=True
-            )
+        batch.call_on_fit_task_begin(
+            estimator=self.search, X=self.folds.X, y=self.folds.y
         )
-        outs = [[out for out, _ in one] for one in chunks(found, n_splits)]
-        models = [[model for _, model in one] for one in chunks(found, n_splits)]
-        self.outs += outs
+        single = [
+            (fold, replace(job, model=None if job.model is None else job.model[fold]))
+            for job in jobs
+            for fold in range(n_splits)
+        ]
+        listeners = [None] * len(single)
+        if has_callbacks(self.search):
+            name = "candidate-split-evaluation"
+            listeners = [
+                Listener(self.search, batch.subcontext(task_name=name, task_id=i))
+                for i in range(len(single))
+            ]
+        tasks = (
+            delayed(train_and_score)(
+                self.training, self.folds, fold, job, self.scoring, listener
+            )
+            for (fold, job), listener in zip(single, listeners, strict=True)
+        )
+        found = self._collect(tasks, len(jobs))
+        self.outs += [outs for outs, _ in found]
         flat = [out for one in self.outs for out in one]
-        if all(out["fit_error"] is not None for out in flat):
-            self._raise_failure(jobs[0], budget, flat)
+        if flat and all(out["fit_error"] is not None for out in flat):
+            self._raise_failure(jobs[0], flat)
         self._settle_metric(flat)
-        self._report(jobs, outs)
-        if batch.call_on_fit_task_end(estimator=search):
-            self.stopped = True
-        return outs, models
+        self._report(jobs, found)
+        if batch.call_on_fit_task_end(estimator=self.search):
+            self.guard.end("callback")
+        return found
 
-    def _raise_failure(self, job, budget, flat):
-        """No training has ended well: let one fail in the open."""
+    def _collect(self, tasks, n_jobs):
+        """Take results as they come, until all are there or the search has to end."""
+        n_splits, found, part = len(self.folds.splits), [], []
+        results = self.parallel(tasks)
+        with self.guard.interruptible(lambda: bool(self.outs or found)):
+            for result in results:
+                part.append(result)
+                if len(part) == n_splits:
+                    outs, models = zip(*part, strict=True)
+                    found.append((list(outs), list(models)))
+                    part = []
+                some, all_of_them = bool(self.outs or found), len(found) == n_jobs
+                if some and not all_of_them and self.guard.is_over():
+                    break
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of what is cut short
+            results.close()
+        return found
+
+    def _raise_failure(self, job, flat):
+        """No training has ended well: name a setting and its error."""
         try:
             train_and_score(
-                self.estimator,
                 self.training,
-                job[0],
-                None,
+                self.folds,
                 0,
-                budget,
-                self.X,
-                self.y,
-                0,
-                self.splits[0],
-                scorers=self.scorers,
-                fit_params=self.fit_params,
-                score_params=self.score_params,
-                error_score="raise",
-                return_train_score=False,
-                keep=False,
+                replace(job, model=None, done=0, keep=False),
+                self.scoring._replace(error_score="raise", return_train_score=False),
             )
         except Exception as error:
-            error.add_note(f"All {len(flat)} trainings so far failed; this is one.")
-            raise
-        report_failed_fits(flat, self.search.error_score)  # raises
+            setting = {**job.params, **self.training.parameters(job.budget)}
+            raise ValueError(
+                f"All {len(flat)} fits of the search failed so far, for instance with "
+                f"the setting {setting}: {error}"
+            ) from error
+        report_failed_fits(flat, self.scoring.error_score)  # raises
 
     def mean_scores(self, outs):
         """Mean score over the folds of each setting, by the metric that decides."""
@@ -156,8 +161,8 @@ class Run:
         )
 
     def _settle_metric(self, flat):
-        """A callable scoring tells only now whether it has several metrics."""
-        if not callable(self.search.scoring):
+        """A callable scoring shows only now whether it has several metrics."""
+        if not callable(self.search.scoring) or not flat:
             return
         insert_error_scores(flat, self.search.error_score)
         scores = next(o["test_scores"] for o in flat if o["fit_error"] is None)
@@ -165,10 +170,11 @@ class Run:
             self.search._check_refit_for_multimetric(scores)
             self.metric = self.search._deciding_metric(self.search.refit)
 
-    def _report(self, jobs, outs):
+    def _report(self, jobs, found):
         if self.search.verbose > 1:
-            for (params, _, _), score in zip(jobs, self.mean_scores(outs), strict=True):
-                self.search._print(f"  score = {score:.6g}, {params}")
+            scores = self.mean_scores([outs for outs, _ in found])
+            for job, score in zip(jobs, scores, strict=False):
+                self.guard.write(f"  score = {score:.6g}, {job.params}")
 
 
 class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
@@ -183,6 +189,7 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         "error_score": [StrOptions({"raise"}), Real],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "verbose": ["verbose"],
         "return_train_score": ["boolean"],
     }
@@ -215,10 +222,6 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     def _named_scorers(self):
         scorers, _ = self._get_scorers()
         return getattr(scorers, "_scorers", scorers)
-
-    def _print(self, line):
-        if self.verbose:
-            sys.stdout.write(line + "\n")
 
     def _deciding_metric(self, metric):
         if not isinstance(metric, str):
@@ -280,23 +283,22 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             raise ValueError("cv yields no split.")
         search = root.subcontext(task_name="search", max_subtasks=None)
         search.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        fit_params = routed.estimator[self._callee]
-        run = Run(
-            self,
-            X,
-            y,
-            scorers=scorers,
-            metric=metric,
-            splits=splits,
-            params=(fit_params, routed.scorer.score),
-            context=search,
+        scoring = Scoring(
+            scorers, routed.scorer.score, self.error_score, self.return_train_score
         )
-        with warnings.catch_warnings(), Parallel(self.n_jobs) as run.parallel:
+        run = Run(self, Folds(X, y, splits), scoring, metric, search)
+        run.training = self._training(run, routed.estimator[self._callee])
+        parallel = Parallel(self.n_jobs, return_as="generator")
+        with (
+            warnings.catch_warnings(),
+            run.guard.listening(),
+            parallel as run.parallel,
+        ):
             if self._expects_early_stops():
                 warnings.simplefilter("ignore", ConvergenceWarning)
             found = self._search(run)
         search.call_on_fit_task_end(estimator=self)
-        self._finish(run, found, root, fit_params)
+        self._finish(run, found, root)
         root.call_on_fit_task_end(estimator=self)
         return self
 
@@ -307,34 +309,39 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         """Whether stopping before convergence is the point rather than news."""
         return False
 
-    def _finish(self, run, found, root, fit_params):
+    def _training(self, run, params):
+        """How a setting is trained; ``params`` are the arguments of its ``fit``."""
+        return Training(clone(self.estimator), params)
+
+    def _finish(self, run, found, root):
         """Build results, choose, refit; then assign everything at once."""
         rows, columns, attributes = found
         flat = [out for _, outs in rows for out in outs]
         with warnings.catch_warnings(record=True) as about_scores:
             warnings.simplefilter("always")
             results = self._format_results(
-                [params for params, _ in rows], len(run.splits), flat, columns
+                [params for params, _ in rows], len(run.folds.splits), flat, columns
             )
         try:
             best = self._best_index(results, run.metric)
         except NoScoreError:
             if self.refit:  # where a setting can be trained at all, or says why not
-                self._refit(run, results["params"][0], results, 0, root, fit_params)
+                self._refit(run, results, 0, root)
             raise
         params = results["params"][best]
         state = {
             "cv_results_": results,
-            "n_splits_": len(run.splits),
+            "n_splits_": len(run.folds.splits),
+            "stopped_": run.guard.reason("complete"),
             "multimetric_": isinstance(flat[0]["test_scores"], dict),
-            "scorer_": getattr(run.scorers, "_scorers", run.scorers),
+            "scorer_": getattr(run.scoring.scorers, "_scorers", run.scoring.scorers),
             "best_index_": best,
             "best_params_": params,
             "best_score_": results[f"mean_test_{run.metric}"][best],
             **attributes,
         }
         if self.refit:
-            state |= self._refit(run, params, results, best, root, fit_params)
+            state |= self._refit(run, results, best, root)
         for warning in about_scores:
             warnings.warn(str(warning.message), warning.category, stacklevel=4)
         self._warn_of_failures([out for outs in run.outs for out in outs])
@@ -357,8 +364,6 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
 
     def _best_index(self, results, metric):
         """Place of the best row; a score that is not a number is never the best."""
-        if callable(self.refit):
-            return self._select_best_index(self.refit, metric, results)
         scores = np.where(
             self._eligible(results, metric), results[f"mean_test_{metric}"], np.nan
         )
@@ -367,21 +372,24 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
                 f"No setting has a score: every mean_test_{metric} is NaN. Try "
                 "error_score='raise' to see why."
             )
+        if callable(self.refit):
+            return self._select_best_index(self.refit, metric, results)
         return int(np.nanargmax(scores))
 
     def _eligible(self, results, metric):
         return np.ones(len(results["params"]), dtype=bool)
 
-    def _refit(self, run, params, results, best, root, fit_params):
+    def _refit(self, run, results, best, root):
         """Train the best setting afresh on every row."""
         training, budget = run.training, self._refit_budget(results, best)
-        model = clone(run.estimator).set_params(**clone(params, safe=False))
+        X, y, params = run.folds.X, run.folds.y, results["params"][best]
+        model = clone(training.estimator).set_params(**clone(params, safe=False))
         context = root.subcontext(task_name="refit-with-best-params")
         watched = context.propagate_callback_context(model)
-        context.call_on_fit_task_begin(estimator=self, X=run.X, y=run.y)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         start = time.perf_counter()
         with watched:
-            training.advance(model, 0, budget, run.X, run.y, fit_params)
+            training.advance(model, 0, budget, X, y, dict(training.params))
         elapsed = time.perf_counter() - start
         context.call_on_fit_task_end(estimator=self)
         state = {"best_estimator_": model, "refit_time_": elapsed}
@@ -391,8 +399,3 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
 
     def _refit_budget(self, results, best):
         return None
-
-
-def chunks(items, size):
-    """Cut a list into lists of one size."""
-    return [items[i : i + size] for i in range(0, len(items), size)]

@@ -57,7 +57,33 @@ def check_space(space: Any) -> list[Space]:
                 raise ValueError(
                     f"Parameter {name!r} in param_distributions has an empty list."
                 )
+            if isinstance(values, tuple):
+                refuse_interval(name, values)
     return list(spaces)
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a number to compute with (a boolean is not)."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(
+        value, (bool, np.bool_)
+    )
+
+
+def refuse_interval(name: str, values: tuple[Any, ...]) -> None:
+    """Refuse a tuple of two rising numbers, which looks like bounds."""
+    if len(values) != 2 or not all(map(is_number, values)) or values[0] >= values[1]:
+        return
+    low, high = values
+    if all(isinstance(v, (int, np.integer)) for v in values):
+        interval = f"scipy.stats.randint({low}, {high + 1})"
+    elif low > 0 and high >= 10 * low:
+        interval = f"scipy.stats.loguniform({low}, {high})"
+    else:
+        interval = f"scipy.stats.uniform({low}, {high - low})"
+    raise ValueError(
+        f"Parameter {name!r} in param_distributions is the tuple {values}: for the "
+        f"interval give {interval}, for these two values the list {list(values)}."
+    )
 
 
 class SettingSampler:

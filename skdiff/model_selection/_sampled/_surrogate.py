@@ -12,7 +12,12 @@ from scipy.special import ndtri
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.utils import check_random_state
 
-from skdiff.model_selection._sampled._sampling import Setting, SettingSampler, value_key
+from skdiff.model_selection._sampled._sampling import (
+    Setting,
+    SettingSampler,
+    is_number,
+    value_key,
+)
 
 Floats = NDArray[np.float64]
 
@@ -78,13 +83,6 @@ class SettingEncoder:
 
 
 _ABSENT = object()
-
-
-def is_number(value: Any) -> bool:
-    """Tell whether a value is a number to compute with (a boolean is not)."""
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(
-        value, (bool, np.bool_)
-    )
 
 
 def is_log_uniform(distribution: Any) -> bool:

@@ -3,21 +3,27 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.multiclass import type_of_target
 
 from skdiff._base.compat import Interval, StrOptions, routing_enabled
+from skdiff._base.inner import refuse_samplers
 from skdiff.model_selection._sampled._base import BaseSampledSearchCV
-from skdiff.model_selection._sampled._hyperband._resume import deepened, digest
+from skdiff.model_selection._sampled._hyperband._race import (
+    Plan,
+    Race,
+    digest,
+    random_stream,
+)
 from skdiff.model_selection._sampled._hyperband._schedule import (
     bracket_numbers,
     hyperband_schedule,
     most_halvings,
     promote,
-    rung_budget,
     rung_sizes,
 )
 from skdiff.model_selection._sampled._sampling import (
@@ -33,9 +39,10 @@ from skdiff.model_selection._sampled._surrogate import (
 from skdiff.model_selection._sampled._training import (
     CountTraining,
     EpochTraining,
+    Job,
     SampleTraining,
+    last_step,
     nested_order,
-    warm_start_of,
 )
 
 # the surrogate of sampler="conformal": as ConformalQuantileSearchCV by default
@@ -45,6 +52,9 @@ _SETTLED = (
     "estimator", "param_distributions", "resource", "min_resource", "factor",
     "brackets", "sampler", "scoring", "cv", "error_score", "return_train_score",
 )  # fmt: skip
+
+# integers, or None, of which more does not train further
+_NO_RESOURCE = {"random_state", "n_jobs", "verbose"}
 
 
 class HyperbandSearchCV(BaseSampledSearchCV):
@@ -143,6 +153,9 @@ class HyperbandSearchCV(BaseSampledSearchCV):
         Resource of a full training.
     min_resource_ : int
         Resource of the first rung of the most explorative bracket, at least.
+    stopped_ : str
+        Why the search ended: ``"complete"``, ``"time"``, ``"callback"`` or
+        ``"interrupted"``.
     n_splits_ : int
         Number of folds.
     multimetric_ : bool
@@ -249,6 +262,7 @@ class HyperbandSearchCV(BaseSampledSearchCV):
         error_score=np.nan,
         n_jobs=None,
         random_state=None,
+        time_limit=None,
         verbose=0,
         warm_start=False,
         return_train_score=False,
@@ -269,9 +283,21 @@ class HyperbandSearchCV(BaseSampledSearchCV):
         self.error_score = error_score
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.time_limit = time_limit
         self.verbose = verbose
         self.warm_start = warm_start
         self.return_train_score = return_train_score
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if "_race" in state:
+            state["_race"] = state["_race"].to_state()
+        return state
+
+    def __setstate__(self, state):
+        if "_race" in state:
+            state = {**state, "_race": Race.from_state(state["_race"])}
+        super().__setstate__(state)
 
     def get_schedule(self):
         """Return the rungs that a fit would run.
@@ -300,7 +326,12 @@ class HyperbandSearchCV(BaseSampledSearchCV):
 
     @property
     def _callee(self):
-        return "partial_fit" if self.resource == "partial_fit" else "fit"
+        # a pipeline has no partial_fit: what its steps take in fit is handed to them
+        by_epochs = self.resource == "partial_fit"
+        return "partial_fit" if by_epochs and not self._by_steps() else "fit"
+
+    def _by_steps(self):
+        return isinstance(self.estimator, Pipeline)
 
     def get_metadata_routing(self):
         """Return how metadata goes to estimator, scorer and splitter.
@@ -310,7 +341,7 @@ class HyperbandSearchCV(BaseSampledSearchCV):
         routing : MetadataRouter
             ``fit`` goes to the estimator's ``partial_fit`` where that is the resource.
         """
-        if self.resource != "partial_fit":
+        if self._callee == "fit":
             return super().get_metadata_routing()
         router = MetadataRouter(owner=self)
         fitting = MethodMapping().add(caller="fit", callee="partial_fit")
@@ -338,17 +369,18 @@ class HyperbandSearchCV(BaseSampledSearchCV):
                 f"{resource!r} is the resource and cannot be in param_distributions."
             )
         if resource == "partial_fit":
-            if not hasattr(self.estimator, "partial_fit"):
+            last = last_step(self.estimator)
+            if not hasattr(last, "partial_fit"):
                 raise ValueError(
                     f"resource='partial_fit' needs an estimator with that method, and "
-                    f"{estimator} has none. Name a parameter that counts, or "
+                    f"{type(last).__name__} has none. Name a parameter that counts, or "
                     "'n_samples'."
                 )
-        elif resource != "n_samples" and resource not in self.estimator.get_params():
-            raise ValueError(
-                f"resource must be 'n_samples', 'partial_fit' or a parameter of "
-                f"{estimator}. Got {resource!r} instead."
+            refuse_samplers(
+                self.estimator, "resource='partial_fit' trains on the same rows again"
             )
+        elif resource != "n_samples":
+            self._check_count(estimator)
         if resource != "n_samples" and self.max_resource == "auto":
             raise ValueError(
                 f"max_resource='auto' is the number of rows. For resource={resource!r} "
@@ -356,6 +388,23 @@ class HyperbandSearchCV(BaseSampledSearchCV):
             )
         if "auto" not in (self.min_resource, self.max_resource):
             self._check_order(self.max_resource, self.min_resource)
+
+    def _check_count(self, estimator):
+        """Refuse a resource that is no parameter with a count."""
+        known = self.estimator.get_params()
+        if self.resource not in known:
+            raise ValueError(
+                f"resource must be 'n_samples', 'partial_fit' or a parameter of "
+                f"{estimator}. Got {self.resource!r} instead."
+            )
+        value, name = known[self.resource], self.resource.rpartition("__")[2]
+        counts = value is None or isinstance(value, Integral)
+        if name in _NO_RESOURCE or isinstance(value, bool) or not counts:
+            raise ValueError(
+                f"resource={self.resource!r} is no parameter that counts iterations, "
+                f"trees or the like; its value is {value!r}. Name one that does, or "
+                "'n_samples' or 'partial_fit'."
+            )
 
     def _check_order(self, most, least):
         if least > most:
@@ -369,19 +418,20 @@ class HyperbandSearchCV(BaseSampledSearchCV):
             least = 1 if self.min_resource == "auto" else int(self.min_resource)
             return int(self.max_resource), least
         most = self.max_resource
-        rows = min(len(train) for train, _ in run.splits)
+        rows = min(len(train) for train, _ in run.folds.splits)
         if most == "auto":
             most = rows
-        n_samples = run.X.shape[0] if hasattr(run.X, "shape") else len(run.X)
+        X = run.folds.X
+        n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
         if most > n_samples:
             raise ValueError(
                 f"max_resource={most} is more than the {n_samples} rows there are."
             )
         least = self.min_resource
         if least == "auto":
-            least = 2 * len(run.splits)
+            least = 2 * len(run.folds.splits)
             if is_classifier(self.estimator):
-                least *= len(np.unique(np.asarray(run.y)))
+                least *= len(np.unique(np.asarray(run.folds.y)))
             least = min(least, most)
         if least > most:
             raise ValueError(
@@ -389,138 +439,114 @@ class HyperbandSearchCV(BaseSampledSearchCV):
             )
         return int(most), int(least)
 
-    def _training(self, run, race):
+    def _training(self, run, params):
+        race = self._start_race(run)
         if self.resource == "n_samples":
-            return SampleTraining(race["orders"])
+            return SampleTraining(clone(self.estimator), params, race.orders)
         if self.resource == "partial_fit":
-            classes = np.unique(run.y) if is_classifier(self.estimator) else None
-            return EpochTraining(classes)
-        continues = warm_start_of(self.resource) in self.estimator.get_params()
-        return CountTraining(self.resource, continues)
+            classes = np.unique(run.folds.y) if is_classifier(self.estimator) else None
+            return EpochTraining(clone(self.estimator), params, classes)
+        return CountTraining(clone(self.estimator), params, self.resource)
 
     def _start_race(self, run):
-        """A new race, or the last one to be deepened."""
+        """A new race, or the last one to be resumed."""
         most, least = self._limits(run)
-        s_max = most_halvings(most, least, self.factor)
-        kept = getattr(self, "_race", None)
+        plan = Plan(most, least, most_halvings(most, least, self.factor), self.factor)
         settled = {}
         if self.warm_start:
             settled = {name: digest(getattr(self, name)) for name in _SETTLED}
-            settled["X"], settled["y"] = digest(run.X), digest(run.y)
-        if kept is not None and self.warm_start:
-            race = deepened(kept, settled, most, s_max, self.factor)
-            run.splits, run.metric = race["splits"], race["metric"]
+            settled["X"], settled["y"] = digest(run.folds.X), digest(run.folds.y)
+        race = getattr(self, "_race", None)
+        if race is not None and self.warm_start:
+            race.resume(plan, settled)
+            run.folds, run.metric = run.folds._replace(splits=race.splits), race.metric
         else:
             rng = check_random_state(self.random_state)
-            race = {
-                "settled": settled,
-                "splits": run.splits,
-                "orders": None,
-                "settings": [],
-                "reached": [],
-                "models": {},
-                "brackets": {},
-                "rows": {},
-                "used": 0,
-            }
-            if self.resource == "n_samples":
-                race["orders"] = self._orders(run, rng)
+            by_rows = self.resource == "n_samples"
+            orders = self._orders(run.folds, rng) if by_rows else None
             # one stream for settings, whether the race goes on at once or later
-            seed = rng.randint(2**31 - 1)
-            race["stream"] = np.random.RandomState(seed).get_state()
-        race["most"], race["least"], race["s_max"] = most, least, s_max
-        self.__dict__.pop("_race", None)  # its models change from here on
+            stream = np.random.RandomState(rng.randint(2**31 - 1)).get_state()
+            race = Race(plan, run.folds.splits, run.metric, settled, stream, orders)
+        # from here on an interrupt leaves a race that can be resumed
+        self._race = race
         return race
 
-    def _orders(self, run, rng):
+    def _orders(self, folds, rng):
         kinds = ("binary", "multiclass")
-        stratify = is_classifier(self.estimator) and type_of_target(run.y) in kinds
+        stratify = is_classifier(self.estimator) and type_of_target(folds.y) in kinds
         return [
-            nested_order(run.y, train, rng, stratify=stratify)
-            for train, _ in run.splits
+            nested_order(folds.y, train, rng, stratify) for train, _ in folds.splits
         ]
 
     def _search(self, run):
-        race = self._start_race(run)
-        run.training = self._training(run, race)
-        stream = np.random.RandomState()
-        stream.set_state(race["stream"])
+        race = self._race
+        stream = random_stream(race.stream)
         sampler = SettingSampler(self.param_distributions, stream)
-        sampler.take(race["settings"])
-        for s in bracket_numbers(race["s_max"], self.brackets):
-            self._run_bracket(run, race, sampler, s)
-            if run.stopped:
-                break
-        race["stream"], race["metric"] = stream.get_state(), run.metric
+        sampler.take(race.settings)
+        try:
+            with run.guard.interruptible(lambda: bool(race.results)):
+                for s in bracket_numbers(race.plan.s_max, self.brackets):
+                    if race.results and run.guard.is_over():
+                        break
+                    self._run_bracket(run, race, sampler, s)
+        finally:
+            if not self.warm_start:
+                del self._race
+        race.metric = run.metric
         rows, columns = self._table(run, race)
         attributes = {
             "schedule_": hyperband_schedule(
-                race["most"], race["least"], self.factor, self.brackets
+                race.plan.most, race.plan.least, self.factor, self.brackets
             ),
-            "n_candidates_": len(race["settings"]),
-            "resource_used_": race["used"],
-            "max_resource_": race["most"],
-            "min_resource_": race["least"],
+            "n_candidates_": len({m for _, _, m in race.results}),
+            "resource_used_": race.used,
+            "max_resource_": race.plan.most,
+            "min_resource_": race.plan.least,
         }
-        if self.warm_start:
-            attributes["_race"] = race
         return rows, columns, attributes
 
     def _run_bracket(self, run, race, sampler, s):
-        """Run one bracket, or what a deeper schedule adds to it."""
-        sizes = rung_sizes(race["s_max"], self.factor, s)
-        earlier = race["brackets"].get(s, [])
-        rungs = [list(r) for r in earlier] + [[] for _ in range(s + 1 - len(earlier))]
-        race["brackets"][s] = rungs
+        """Run what is missing of one bracket."""
+        sizes, rungs = rung_sizes(race.plan.s_max, self.factor, s), race.bracket(s)
         missing = max(sizes[0] - len(rungs[0]), 0)
-        joining = self._new_settings(run, race, sampler, missing)
+        rungs[0] += race.enter(self._new_settings(run, race, sampler, missing))
+        race.stream = sampler.rng.get_state()
         for rung in range(s + 1):
-            rungs[rung] += joining
-            self._evaluate(run, race, joining, s, rung)
-            if run.stopped or rung == s:
+            self._evaluate(run, race, s, rung)
+            if rung == s or run.guard.is_over():
                 break
             members = rungs[rung]
-            left_behind = set()
-            if rung + 1 < len(earlier) and earlier[rung + 1]:
-                left_behind = set(earlier[rung]) - set(earlier[rung + 1])
             joining = promote(
                 members,
-                run.mean_scores([race["rows"][s, rung, m] for m in members]),
+                run.mean_scores([race.results[s, rung, m] for m in members]),
                 sizes[rung + 1],
                 settled=rungs[rung + 1],
-                eliminated=left_behind,
+                eliminated=race.left_behind.get((s, rung), ()),
                 rule=self.promotion,
             )
+            rungs[rung + 1] += joining
             if not self.warm_start:
                 for m in set(members) - set(joining):
-                    race["models"].pop(m, None)
+                    race.models.pop(m, None)
 
-    def _evaluate(self, run, race, joining, s, rung):
+    def _evaluate(self, run, race, s, rung):
         """Bring settings up to the budget of a rung and score them there."""
-        if not joining:
+        waiting = race.waiting(s, rung)
+        if not waiting:
             return
-        budget = rung_budget(race["most"], self.factor, s, rung)
-        models, reached = race["models"], race["reached"]
+        budget = race.budget(s, rung)
+        keep = run.training.continues and (self.warm_start or rung < s)
         jobs = []
-        for m in joining:
-            done = reached[m] if models.get(m) is not None else 0
-            race["used"] += budget - done
-            params = race["settings"][m]
-            jobs.append((params, models.pop(m, None), done))
-        outs, trained = run.evaluate(
-            jobs,
-            budget,
-            f"bracket {s}, rung {rung}, {self.resource} = {budget}",
-            keep=run.training.continues and (self.warm_start or rung < s),
-        )
-        for m, out, kept in zip(joining, outs, trained, strict=True):
-            race["rows"][s, rung, m] = out
-            reached[m] = budget
-            if all(model is not None for model in kept):
-                models[m] = kept
+        for m in waiting:
+            models, done = race.take_model(m)
+            jobs.append(Job(race.settings[m], budget, done, models, keep))
+        label = f"bracket {s}, rung {rung}, {self.resource} = {budget}"
+        found = run.evaluate(jobs, label)
+        for m, job, one in zip(waiting, jobs, found, strict=False):
+            race.record(s, rung, m, job.done, one)
 
     def _new_settings(self, run, race, sampler, n):
-        """Draw settings for the first rung; return their numbers."""
+        """Draw settings for the first rung."""
         found = []
         if self.sampler == "conformal" and n:
             found = self._proposed(run, race, sampler, n)
@@ -533,23 +559,17 @@ class HyperbandSearchCV(BaseSampledSearchCV):
             found += sampler.draw(n - len(found))
             sampler.taken |= taken
         sampler.take(found)
-        first = len(race["settings"])
-        race["settings"] += found
-        race["reached"] += [0] * len(found)
-        return list(range(first, first + len(found)))
+        return found
 
     def _proposed(self, run, race, sampler, n):
         """Settings that a model of the scores so far proposes."""
-        last = {}
-        for (_, rung, m), outs in race["rows"].items():
-            if m not in last or rung > last[m][0]:
-                last[m] = rung, outs
-        scores = run.mean_scores([outs for _, outs in last.values()])
+        last = race.latest()
+        scores = run.mean_scores(last.values())
         usable = np.isfinite(scores)
         if usable.sum() < _MIN_OBSERVED:
             return []
         encoder = SettingEncoder(sampler.spaces)
-        X = encoder.encode([race["settings"][m] for m in last])
+        X = encoder.encode([race.settings[m] for m in last])
         seed = sampler.rng.randint(2**31 - 1)
         surrogate = QuantileSurrogate(_QUANTILES, _MIN_CONFORMAL, seed)
         surrogate.fit(X[usable], scores[usable])
@@ -558,19 +578,11 @@ class HyperbandSearchCV(BaseSampledSearchCV):
     def _table(self, run, race):
         """Rows of ``cv_results_`` and its columns beyond scikit-learn's."""
         rows, columns = [], {"bracket": [], "iter": [], "resource": [], "promoted": []}
-        for s in sorted(race["brackets"], reverse=True):
-            rungs = race["brackets"][s]
-            for rung, members in enumerate(rungs):
-                budget = rung_budget(race["most"], self.factor, s, rung)
-                beyond = set(rungs[rung + 1]) if rung < s else set()
-                for m in members:
-                    setting = race["settings"][m]
-                    params = {**setting, **run.training.parameters(budget)}
-                    rows.append((params, race["rows"][s, rung, m]))
-                    for name, value in zip(
-                        columns, (s, rung, budget, m in beyond), strict=True
-                    ):
-                        columns[name].append(value)
+        for entry in race.entries():
+            params = {**entry.setting, **run.training.parameters(entry.budget)}
+            rows.append((params, entry.outs))
+            for name, value in zip(columns, entry[:4], strict=True):
+                columns[name].append(value)
         return rows, columns
 
     def _eligible(self, results, metric):

@@ -15,6 +15,7 @@ from skdiff.model_selection._sampled._surrogate import (
     SettingEncoder,
     propose,
 )
+from skdiff.model_selection._sampled._training import Job
 
 
 class ConformalQuantileSearchCV(BaseSampledSearchCV):
@@ -87,6 +88,9 @@ class ConformalQuantileSearchCV(BaseSampledSearchCV):
         Its row in ``cv_results_``.
     n_candidates_ : int
         Number of settings tried.
+    stopped_ : str
+        Why the search ended: ``"complete"``, ``"time"``, ``"callback"`` or
+        ``"interrupted"``.
     n_splits_ : int
         Number of folds.
     multimetric_ : bool
@@ -174,6 +178,7 @@ class ConformalQuantileSearchCV(BaseSampledSearchCV):
         error_score=np.nan,
         n_jobs=None,
         random_state=None,
+        time_limit=None,
         verbose=0,
         return_train_score=False,
     ):
@@ -191,6 +196,7 @@ class ConformalQuantileSearchCV(BaseSampledSearchCV):
         self.error_score = error_score
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.time_limit = time_limit
         self.verbose = verbose
         self.return_train_score = return_train_score
 
@@ -256,30 +262,17 @@ class ConformalQuantileSearchCV(BaseSampledSearchCV):
         sampler = SettingSampler(self.param_distributions, rng)
         encoder = SettingEncoder(sampler.spaces)
         tried, outs, proposed = [], [], []
-        while len(tried) < self.n_iter and not run.stopped:
-            left = self.n_iter - len(tried)
-            model = None
-            if not tried:
-                settings = sampler.draw(min(self.n_initial, left))
-            else:
-                scores = run.mean_scores(outs)
-                seed = int(rng.randint(2**31 - 1))
-                model = self._model(encoder.encode(tried), scores, seed)
-                n = min(self.batch_size, left)
-                if model is None:
-                    settings = sampler.draw(n)
-                else:
-                    settings = propose(
-                        model, encoder, sampler, n, self.n_candidates, rng
-                    )
-            if not settings:
-                break  # a finite grid has been tried out
-            sampler.take(settings)
-            label = f"settings {len(tried) + 1} to {len(tried) + len(settings)}"
-            found, _ = run.evaluate([(s, None, 0) for s in settings], None, label)
-            tried += settings
-            outs += found
-            proposed += [model is not None] * len(settings)
+        with run.guard.interruptible(lambda: bool(outs)):
+            while len(tried) < self.n_iter and not (tried and run.guard.is_over()):
+                settings, modelled = self._next(run, encoder, sampler, tried, outs)
+                if not settings:
+                    break  # a finite grid has been tried out
+                sampler.take(settings)
+                label = f"settings {len(tried) + 1} to {len(tried) + len(settings)}"
+                found = run.evaluate([Job(s) for s in settings], label)
+                outs += [scores for scores, _ in found]
+                tried += settings[: len(found)]
+                proposed += [modelled] * len(found)
         seed = int(rng.randint(2**31 - 1))
         observed = (encoder.encode(tried), run.mean_scores(outs), seed)
         attributes = {
@@ -289,3 +282,15 @@ class ConformalQuantileSearchCV(BaseSampledSearchCV):
         self.__dict__.pop("_surrogate", None)  # the one of another fit
         rows = list(zip(tried, outs, strict=True))
         return rows, {"proposed": proposed}, attributes
+
+    def _next(self, run, encoder, sampler, tried, outs):
+        """Settings to try next, and whether a model has proposed them."""
+        left, rng = self.n_iter - len(tried), sampler.rng
+        if not tried:
+            return sampler.draw(min(self.n_initial, left)), False
+        seed = int(rng.randint(2**31 - 1))
+        model = self._model(encoder.encode(tried), run.mean_scores(outs), seed)
+        n = min(self.batch_size, left)
+        if model is None:
+            return sampler.draw(n), False
+        return propose(model, encoder, sampler, n, self.n_candidates, rng), True
