@@ -88,9 +88,12 @@ class Progress:
         score: float | None = None,
         state: Any = None,
     ) -> bool:
-        """Note one completed iteration; return whether the fit has to end."""
+        """Note one completed iteration; return whether the fit has to end.
+
+        A line is printed where there is a loss or a score to print.
+        """
         self.n_iter += 1
-        if self.verbose:
+        if self.verbose and (loss, score) != (None, None):
             values = [
                 f", {name} = {value:{form}}"
                 for name, value, form in (
@@ -223,7 +226,7 @@ def watch(
     *,
     max_iter: int | None = None,
     metadata: dict[str, Any] | None = None,
-    attributes: Callable[[Any], dict[str, Any]] | None = None,
+    attributes: Callable[[Any], dict[str, Any] | None] | None = None,
     unit: str = "Iteration",
 ) -> Progress:
     """Return the guard of an estimator's fit; use it as a context manager.

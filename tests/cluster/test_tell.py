@@ -11,7 +11,7 @@ from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.datasets import load_digits, make_blobs
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -158,9 +158,7 @@ def test_lloyd_follows_k_means(seed, k):
     run = numbers.lloyd(
         X,
         init,
-        loss="hard",
-        temperature=1.0,
-        unit=False,
+        numbers.Layer("hard", 1.0, False),
         max_iter=300,
         tol=1e-4 * X.var(axis=0).mean(),
     )
@@ -221,9 +219,7 @@ def test_rows_looked_at_again_are_enough(seed, k, thin):
     run = numbers.lloyd(
         sparse.csr_array(X) if thin else X,
         X[:k],
-        loss="hard",
-        temperature=1.0,
-        unit=True,
+        numbers.Layer("hard", 1.0, True),
         max_iter=300,
         tol=-1.0,
     )
@@ -473,3 +469,89 @@ def test_fewer_distinct_rows_than_clusters():
 def test_what_is_refused(table, given, call, words):
     with pytest.raises((ValueError, TypeError), match=words):
         call(TELLClustering(5, **given), table)
+
+
+# --- the loop guard ---------------------------------------------------------------
+
+
+STARTS = [
+    {"normalize": False},
+    {},
+    {"loss": "logsumexp"},
+    {"loss": "expected"},
+    {"hidden_layer_sizes": (8,), "latent_dim": 2, "pretrain_iter": 3, "max_iter": 6},
+]
+
+
+@pytest.mark.parametrize("options", STARTS)
+def test_the_clock_and_the_keyboard_stop_a_fit(table, options, monkeypatch):
+    class Hurried(numbers.Progress):
+        calls = 0
+
+        def is_over(self):
+            Hurried.calls += 1
+            if Hurried.calls == 3:
+                self.end("time")
+            return super().is_over()
+
+    whole = TELLClustering(4, random_state=0, **options).fit(table)
+    assert whole.stopped_ in ("converged", "max_iter")
+    with monkeypatch.context() as patch:
+        patch.setattr("skdiff._base.progress.Progress", Hurried)
+        cut = TELLClustering(4, random_state=0, **options).fit(table)
+    assert cut.stopped_ == "time"
+    assert np.isfinite(cut.transform(table)).all()
+    late = TELLClustering(4, random_state=0, time_limit=1e-9, **options).fit(table)
+    assert late.stopped_ == "time" and len(np.unique(late.predict(table))) > 1
+
+    def hurt(self, **seen):
+        self.steps = getattr(self, "steps", 0) + 1
+        if self.steps == 2:
+            raise KeyboardInterrupt
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr("skdiff._base.progress.Progress.step", hurt)
+        model = TELLClustering(4, random_state=0, **options)
+        with pytest.warns(UserWarning, match="its best state is kept"):
+            model.fit(table)
+    assert model.stopped_ == "interrupted"
+    assert np.isfinite(model.transform(table)).all()
+
+
+def test_an_interrupt_before_the_first_step_leaves_nothing(table, monkeypatch):
+    def hurt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(numbers.Walk, "step", hurt)
+    model = TELLClustering(4, random_state=0)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(table)
+    with pytest.raises(NotFittedError):
+        model.predict(table)
+
+
+def test_callbacks_see_centres_that_predict(table):
+    pytest.importorskip("sklearn.callback", reason="callbacks came with 1.9")
+
+    class Watch:
+        inertias: list = []
+
+        def setup(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context, *, X, fitted_estimator):
+            if fitted_estimator is not None:
+                self.inertias.append(-fitted_estimator.score(X))
+
+        def teardown(self, estimator, context):
+            pass
+
+    watch = Watch()
+    model = TELLClustering(4, n_init=1, random_state=0).set_callbacks(watch).fit(table)
+    assert len(watch.inertias) == model.n_iter_ > 1
+    assert watch.inertias[-1] == pytest.approx(model.inertia_)
+    assert (np.diff(watch.inertias) <= 1e-9).all()

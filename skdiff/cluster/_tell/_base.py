@@ -68,6 +68,27 @@ class ClusterLayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         Z = self._codes(self._check_table(X, reset=False))
         return numbers.squared_distances(Z, self.latent_centers_)
 
+    # --- what a fit leaves ----------------------------------------------------------
+
+    def _take_over(self, found, temperature, state):
+        """Assign the centres and all that follows from them."""
+        if temperature is None:
+            temperature = numbers.default_temperature(found.near)
+        centers = found.centers
+        self._state, self._live = state, {}
+        self.latent_centers_ = self.cluster_centers_ = centers
+        if state is not None:
+            self.cluster_centers_ = self._decode(centers)
+        self.labels_ = found.labels.astype(np.int32)
+        self.inertia_ = float(found.near.sum(dtype=np.float64))
+        self.temperature_ = float(temperature)
+        self.layer_weight_, self.layer_bias_ = numbers.layer(centers, self.temperature_)
+
+    def _placed(self, Z, centers):
+        """Clusters of rows under centres as they are."""
+        labels, near = numbers.assign(Z, centers, numbers.row_norms(Z))
+        return numbers.Clusters(centers, labels, near, float(near.sum()), 1)
+
     def __sklearn_is_fitted__(self):
         """Tell whether there are centres."""
         return hasattr(self, "latent_centers_")

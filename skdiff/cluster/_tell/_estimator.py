@@ -1,6 +1,5 @@
 """The estimator of TELL: k-means as a layer, alone or on top of an autoencoder."""
 
-import sys
 import warnings
 from numbers import Integral, Real
 
@@ -11,15 +10,22 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 
-from skdiff._base.compat import Interval, StrOptions, check_sample_weight, fit_context
+from skdiff._base.compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    check_sample_weight,
+    fit_context,
+)
 from skdiff._base.persistence import SaveMixin
+from skdiff._base.progress import Patience, Progress, watch
 from skdiff.cluster._tell import _lloyd as numbers
 from skdiff.cluster._tell._base import ClusterLayer
 
 COLLAPSED = 1e-3
 
 
-class TELLClustering(SaveMixin, ClusterMixin, ClusterLayer):
+class TELLClustering(SaveMixin, CallbackSupportMixin, ClusterMixin, ClusterLayer):
     """Cluster by a one-layer network whose weights are the centres.
 
     Without hidden layers it is k-means, on rows of length one by default: as a layer of
@@ -112,6 +118,9 @@ default="k-means++"
         Weights of the layer, ``2 * temperature_ * latent_centers_``.
     layer_bias_ : ndarray of shape (n_clusters,)
         Its bias, ``-temperature_ * (latent_centers_ ** 2).sum(axis=1)``.
+    stopped_ : str
+        Why ``fit`` ended: ``"converged"``, ``"max_iter"``, ``"time"``, ``"callback"``
+        or ``"interrupted"``; ``"partial_fit"`` after that.
     loss_curve_ : list of float or None
         Loss of each epoch of the network; None without an encoder.
     n_features_in_ : int
@@ -176,6 +185,7 @@ default="k-means++"
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "reassignment_ratio": [Interval(Real, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "device": [str],
@@ -202,6 +212,7 @@ default="k-means++"
         dropout=0.0,
         reassignment_ratio=0.01,
         tol=1e-4,
+        time_limit=None,
         verbose=False,
         random_state=None,
         device="cpu",
@@ -224,6 +235,7 @@ default="k-means++"
         self.dropout = dropout
         self.reassignment_ratio = reassignment_ratio
         self.tol = tol
+        self.time_limit = time_limit
         self.verbose = verbose
         self.random_state = random_state
         self.device = device
@@ -262,18 +274,35 @@ default="k-means++"
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(2**31 - 1))
         warned = self._warn_of_zeros(X)
-        if self.hidden_layer_sizes is None:
-            Z, state, curve = self._units(X), None, None
-            found, temperature, counts = self._cluster(Z, self._start(X), solver, rng)
-            n_iter = found.n_iter
-        else:
-            Z, found, state, curve = self._fit_network(X, solver, rng, seed)
-            temperature, n_iter = self.temperature, len(curve)
-            counts = np.bincount(found.labels, minlength=self.n_clusters) * 1.0
+        plain = self.hidden_layer_sizes is None
+        with watch(self, X, attributes=self._centers_alone if plain else None) as guard:
+            if plain:
+                Z, state, curve = self._units(X), None, None
+                found, temperature, counts = self._cluster(
+                    Z, self._start(X), solver, rng, guard
+                )
+                n_iter = found.n_iter
+            else:
+                found, state, curve = self._fit_network(X, solver, rng, seed, guard)
+                temperature, n_iter = self.temperature, len(curve)
+                counts = np.bincount(found.labels, minlength=self.n_clusters) * 1.0
         self._take_over(found, temperature, state)
         self.counts_, self.n_iter_, self.loss_curve_ = counts, n_iter, curve
+        self.stopped_ = guard.reason(found.stopped)
         self._seed, self._since, self._warned = seed, 0, warned
         self._warn_of_collapse()
+
+    def _centers_alone(self, centers):
+        """What callbacks need in order to predict, from centres on their way."""
+        temperature = 1.0 if self.temperature is None else float(self.temperature)
+        return {
+            "n_features_in_": centers.shape[1],
+            "latent_centers_": centers,
+            "cluster_centers_": centers,
+            "temperature_": temperature,
+            "_state": None,
+            "_live": {},
+        }
 
     def _solver(self):
         if self.solver == "auto":
@@ -313,40 +342,49 @@ default="k-means++"
             centers, _ = kmeans_plusplus(Z, self.n_clusters, random_state=rng)
         return centers.toarray() if sparse.issparse(centers) else centers
 
-    def _cluster(self, Z, given, solver, rng):
+    def _cluster(self, Z, given, solver, rng, guard):
         """The best of several starts: clusters, the temperature, rows seen."""
         if given is not None:
             given = numbers.to_unit(given) if self.normalize else given
-        k_means = solver == "lloyd" and self.loss == "hard" and not self.normalize
-        tol, best = 0.0, None
-        if solver == "lloyd" and not k_means and self.tol:
-            tol = self.tol * numbers.spread(Z)
+        best = None
         for k in range(1 if given is not None else self.n_init):
+            if best is not None and guard.is_over():
+                break
             centers = self._first(Z, rng) if given is None else given.copy()
-            temperature = self.temperature
-            if temperature is None and self.loss != "hard":
-                _, near = numbers.assign(Z, centers, numbers.row_norms(Z))
-                temperature = numbers.default_temperature(near)
-            how = {"loss": self.loss, "temperature": temperature or 1.0}
-            how["unit"] = self.normalize
-            if k_means:
-                run = self._k_means(Z, centers)
-                counts = np.bincount(run.labels, minlength=self.n_clusters) * 1.0
-            elif solver == "lloyd":
-                run = numbers.lloyd(Z, centers, max_iter=self.max_iter, tol=tol, **how)
-                counts = np.bincount(run.labels, minlength=self.n_clusters) * 1.0
-            else:
-                run, counts = self._epochs(Z, centers, rng, how)
-            if self.verbose:
-                sys.stdout.write(
-                    f"Start {k + 1}: {run.n_iter} iterations, loss = {run.value:.6g}\n"
+            with guard.interruptible(lambda: best is not None):  # noqa: B023
+                run = self._run_start(Z, centers, solver, rng, guard)
+                found = run[0]
+                guard.write(
+                    f"Start {k + 1}: {found.n_iter} iterations, loss = "
+                    f"{found.value:.6g}"
                 )
-            if best is None or run.value < best[0].value:
-                best = run, temperature, counts
+                if best is None or found.value < best[0].value:
+                    best = run
         return best
 
+    def _run_start(self, Z, centers, solver, rng, guard):
+        """Clusters from one start, the temperature, rows seen."""
+        temperature = self.temperature
+        if temperature is None and self.loss != "hard":
+            _, near = numbers.assign(Z, centers, numbers.row_norms(Z))
+            temperature = numbers.default_temperature(near)
+        how = numbers.Layer(self.loss, temperature or 1.0, self.normalize)
+        if solver != "lloyd":
+            run, counts = self._epochs(Z, centers, rng, how, guard)
+            return run, temperature, counts
+        if self.loss == "hard" and not self.normalize:
+            run = self._k_means(Z, centers)
+            guard.step(state=run.centers)
+        else:
+            tol = self.tol * numbers.spread(Z) if self.tol else 0.0
+            run = numbers.lloyd(
+                Z, centers, how, max_iter=self.max_iter, tol=tol, progress=guard
+            )
+        counts = np.bincount(run.labels, minlength=self.n_clusters) * 1.0
+        return run, temperature, counts
+
     def _k_means(self, Z, centers):
-        """The plain case, by scikit-learn's compiled kernel of the same algorithm."""
+        """The standard case, by scikit-learn's compiled kernel of the algorithm."""
         peer = KMeans(
             self.n_clusters,
             init=centers,
@@ -356,29 +394,40 @@ default="k-means++"
             algorithm="lloyd",
         )
         peer.fit(Z)
-        return self._placed(Z, peer.cluster_centers_)._replace(n_iter=peer.n_iter_)
+        n_iter = peer.n_iter_
+        stopped = "converged" if n_iter < self.max_iter else "max_iter"
+        placed = self._placed(Z, peer.cluster_centers_)
+        return placed._replace(n_iter=n_iter, stopped=stopped)
 
-    def _epochs(self, Z, centers, rng, how):
+    def _epochs(self, Z, centers, rng, how, guard):
         """Mini-batches until epochs no longer lower the loss."""
         n, size = Z.shape[0], min(self.batch_size, Z.shape[0])
         draws = np.random.default_rng(rng.randint(2**31 - 1))
         counts, since = np.zeros(len(centers)), 0
-        best, stale, n_iter = np.inf, 0, 0
-        while n_iter < self.max_iter and stale < 3:
-            n_iter += 1
-            order = draws.permutation(n)
-            for start in range(0, n, size):
-                batch = Z[order[start : start + size]]
-                centers, counts = numbers.online_step(
-                    batch, centers, counts, None, **how
+        patience, best = Patience(3, self.tol, relative=True), None
+        with guard.interruptible(lambda: best is not None):
+            for k in guard.iterations(self.max_iter):
+                order = draws.permutation(n)
+                for start in range(0, n, size):
+                    batch = Z[order[start : start + size]]
+                    centers, counts = numbers.online_step(
+                        batch, centers, counts, None, how
+                    )
+                    centers, since = self._revive(batch, centers, counts, since, draws)
+                D = numbers.squared_distances(Z, centers)
+                value = numbers.loss_of(D, how.temperature, self.loss)
+                over = patience.is_over(value)
+                best = numbers.Clusters(
+                    centers,
+                    D.argmin(axis=1),
+                    D.min(axis=1),
+                    value,
+                    k + 1,
+                    "converged" if over else "max_iter",
                 )
-                centers, since = self._revive(batch, centers, counts, since, draws)
-            D = numbers.squared_distances(Z, centers)
-            value = numbers.loss_of(D, how["temperature"], self.loss)
-            stale = 0 if value < best * (1 - self.tol) else stale + 1
-            best = min(best, value)
-        labels, near = D.argmin(axis=1), D.min(axis=1)
-        return numbers.Clusters(centers, labels, near, value, n_iter), counts
+                if guard.step(state=centers) or over:
+                    break
+        return best, counts
 
     def _revive(self, batch, centers, counts, since, draws):
         """Look for dead centres once in a while."""
@@ -388,8 +437,8 @@ default="k-means++"
         ratio = self.reassignment_ratio
         return numbers.reassign(batch, centers, counts, ratio, draws), 0
 
-    def _fit_network(self, X, solver, rng, seed):
-        """Codes, clusters, the state of the network, losses."""
+    def _fit_network(self, X, solver, rng, seed, guard):
+        """Clusters, the state of the network, losses."""
         from skdiff._nn import _fit
         from skdiff._nn._threads import threads_for
         from skdiff.cluster._tell import _module as network
@@ -406,63 +455,45 @@ default="k-means++"
             begin = None
             if given is not None:
                 begin = network.encode(module, given, self.device)
-            return self._cluster(codes, begin, solver, rng)[0]
+            # placing the centres is short, and nothing is worth much without it
+            return self._cluster(codes, begin, solver, rng, Progress())[0]
 
         rows = min(self.batch_size, len(X))
+        plan = network.Plan(
+            clustering_weight=self.clustering_weight,
+            temperature=self.temperature,
+            closed_form=solver == "lloyd",
+            pretrain_iter=self.pretrain_iter,
+            max_iter=self.max_iter,
+            tol=self.tol,
+        )
+        settings = _fit.Settings(
+            learning_rate_init=self.learning_rate_init,
+            batch_size=rows,
+            dtype=X.dtype.name,
+            device=self.device,
+        )
+        objective = network.Objective(self.reconstruction, self.loss)
+        centers = network.Centers(module, X, objective, plan, self.device)
         with threads_for(_fit.work_per_batch(module, rows)):
-            centers, run = network.train(
-                module,
-                X,
-                network.Objective(self.reconstruction, self.loss),
-                start,
-                clustering_weight=self.clustering_weight,
-                temperature=self.temperature,
-                closed_form=solver == "lloyd",
-                pretrain_iter=self.pretrain_iter,
-                max_iter=self.max_iter,
-                tol=self.tol,
-                batch_size=rows,
-                learning_rate=self.learning_rate_init,
-                device=self.device,
-                generator=generator,
-                verbose=bool(self.verbose),
-            )
+            run = network.train(centers, start, settings, generator, guard)
             Z = network.encode(module, X, self.device)
         # the last epoch moved the codes: a few steps bring the centres after them
-        found = self._settle(Z, centers)
+        found = self._settle(Z, centers.values)._replace(stopped=run.stopped)
         state = {"arrays": _fit.state_arrays(module), "dtype": X.dtype.name}
-        return Z, found, state, run.loss_curve
+        return found, state, run.loss_curve
 
     def _settle(self, Z, centers):
         """Clusters of the final codes."""
         placed = self._placed(Z, centers)
         if self.loss == "expected":
             return placed
-        return numbers.lloyd(
-            Z,
-            centers,
-            loss=self.loss,
-            temperature=self.temperature or numbers.default_temperature(placed.near),
-            unit=self.normalize,
-            max_iter=self.max_iter,
-            tol=self.tol * numbers.spread(Z),
-        )
+        temperature = self.temperature or numbers.default_temperature(placed.near)
+        how = numbers.Layer(self.loss, temperature, self.normalize)
+        tol = self.tol * numbers.spread(Z)
+        return numbers.lloyd(Z, centers, how, max_iter=self.max_iter, tol=tol)
 
-    # --- what a fit leaves ----------------------------------------------------------
-
-    def _take_over(self, found, temperature, state):
-        """Assign the centres and all that follows from them."""
-        if temperature is None:
-            temperature = numbers.default_temperature(found.near)
-        centers = found.centers
-        self._state, self._live = state, {}
-        self.latent_centers_ = self.cluster_centers_ = centers
-        if state is not None:
-            self.cluster_centers_ = self._decode(centers)
-        self.labels_ = found.labels.astype(np.int32)
-        self.inertia_ = float(found.near.sum(dtype=np.float64))
-        self.temperature_ = float(temperature)
-        self.layer_weight_, self.layer_bias_ = numbers.layer(centers, self.temperature_)
+    # --- what a fit warns of --------------------------------------------------------
 
     def _warn_of_zeros(self, X):
         """Say once that rows of zeros have no direction."""
@@ -534,9 +565,9 @@ default="k-means++"
         elif not self._warned:
             self._warned = self._warn_of_zeros(X)
         Z = self._codes(X)
-        how = {"loss": self.loss, "temperature": self.temperature_}
+        how = numbers.Layer(self.loss, self.temperature_, self.normalize)
         centers, counts = numbers.online_step(
-            Z, self.latent_centers_, self.counts_, weight, unit=self.normalize, **how
+            Z, self.latent_centers_, self.counts_, weight, how
         )
         draws = np.random.default_rng([self._seed, self.n_iter_])
         centers, since = self._revive(Z, centers, counts, self._since, draws)
@@ -545,6 +576,7 @@ default="k-means++"
             temperature = self.temperature_
         self._take_over(self._placed(Z, centers), temperature, self._state)
         self.counts_, self._since = counts, since
+        self.stopped_ = "partial_fit"
         self.n_iter_ += 1
         return self
 
@@ -561,8 +593,3 @@ default="k-means++"
         self.counts_, self.n_iter_ = np.zeros(self.n_clusters), 0
         self.loss_curve_ = None
         self._seed, self._since, self._warned = seed, 0, warned
-
-    def _placed(self, Z, centers):
-        """Clusters of rows under centres as they are."""
-        labels, near = numbers.assign(Z, centers, numbers.row_norms(Z))
-        return numbers.Clusters(centers, labels, near, float(near.sum()), 1)

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import logsumexp, softmax
 
-Array = NDArray[Any]  # of the precision of the table
+from skdiff._base.progress import Progress
+from skdiff._base.typing import FloatArray as Array
+
 Codes = NDArray[np.int32]
 CHUNK = 4096  # scores of a chunk stay in the cache
 FEW = 32  # centres up to which scores are laid out with a line a centre
@@ -273,64 +275,107 @@ class Clusters(NamedTuple):
     near: Array
     value: float
     n_iter: int
+    stopped: str = "converged"
+
+
+class Layer(NamedTuple):
+    """What a step needs to know of the layer.
+
+    ``unit`` keeps the centres at length one.
+    """
+
+    loss: str
+    temperature: float
+    unit: bool
+
+
+class Walk:
+    """Centres on their way to the means of their rows."""
+
+    def __init__(self, X: Any, centers: Array, how: Layer) -> None:
+        self.X, self.centers, self.how = X, centers, how
+        self.norms = row_norms(X)
+        self.labels: Codes = np.full(X.shape[0], -1, dtype=np.int32)
+        self.moved, self.still = 1.0, False
+        self._top: Array | None = None
+        self._known: Any = None
+        self._follow = Followed(X, self.norms)
+
+    def step(self) -> float:
+        """Assign rows and move centres; return the sum of squared shifts."""
+        centers = self.centers
+        labels, sums, counts = self._hard() if self.how.loss == "hard" else self._soft()
+        filled = np.where(counts > 0, counts, 1)[:, None].astype(centers.dtype)
+        new = np.where(counts[:, None] > 0, sums / filled, centers)
+        new = to_unit(new) if self.how.unit else new
+        self.still = np.array_equal(new, centers)
+        self.moved = np.count_nonzero(labels != self.labels) / len(labels)
+        self.centers, self.labels = new, labels
+        return float(((new - centers) ** 2).sum())
+
+    def _hard(self) -> tuple[Codes, Array, Array]:
+        """Labels of the rows, sums and numbers of the rows of each cluster."""
+        X, centers = self.X, self.centers
+        if self.how.unit:
+            labels, self._top = self._follow.nearest(centers, self.moved)
+        else:
+            labels, self._top = nearest(X, centers)
+        if self._known is not None and self.how.unit:
+            self._known = moved_sums(X, self.labels, labels, *self._known)
+        else:
+            self._known = cluster_sums(X, labels, len(centers))
+        sums, counts = self._known
+        if (counts == 0).any():
+            sums, counts = sums.copy(), counts.copy()
+            _relocate(X, centers, labels, sums, counts)
+        return labels, sums, counts
+
+    def _soft(self) -> tuple[Codes, Array, Array]:
+        """Most likely labels, sums and numbers of rows by soft assignments."""
+        D = squared_distances(self.X, self.centers)
+        shares = soft_assignment(D, self.how.temperature)
+        sums = np.asarray((self.X.T @ shares).T)
+        return D.argmin(axis=1).astype(np.int32), sums, shares.sum(axis=0)
+
+    def clusters(self, n_iter: int, stopped: str) -> Clusters:
+        """The rows under the centres as they are now."""
+        if self._top is not None and self.still:  # the rows have seen these centres
+            labels, near = self.labels, distances_below(self.norms, self._top)
+        else:
+            labels, near = assign(self.X, self.centers, self.norms)
+        value, loss = float(near.sum(dtype=np.float64)), self.how.loss
+        if loss != "hard":
+            D = squared_distances(self.X, self.centers)
+            value = loss_of(D, self.how.temperature, loss)
+        return Clusters(self.centers, labels, near, value, n_iter, stopped)
 
 
 def lloyd(
     X: Any,
     centers: Array,
+    how: Layer,
     *,
-    loss: str,
-    temperature: float,
-    unit: bool,
     max_iter: int,
     tol: float,
+    progress: Progress | None = None,
 ) -> Clusters:
     """Alternate assignments and means until neither moves.
 
-    ``unit`` keeps the centres at length one. An empty cluster takes the row farthest
-    from its centre, as in scikit-learn's k-means, whose path this is for hard
-    assignments.
+    An empty cluster takes the row farthest from its centre, as in scikit-learn's
+    k-means, whose path this is for hard assignments.
     """
-    labels, norms = np.full(X.shape[0], -1, dtype=np.int32), row_norms(X)
-    top, known, n_iter, still, moved = None, None, 0, False, 1.0
-    follow = Followed(X, norms)
-    while n_iter < max_iter:
-        n_iter += 1
-        if loss == "hard":
-            if unit:
-                new_labels, top = follow.nearest(centers, moved)
-            else:
-                new_labels, top = nearest(X, centers)
-            if known is not None and unit:
-                known = moved_sums(X, labels, new_labels, *known)
-            else:
-                known = cluster_sums(X, new_labels, len(centers))
-            sums, counts = known
-            if (counts == 0).any():
-                sums, counts = sums.copy(), counts.copy()
-                _relocate(X, centers, new_labels, sums, counts)
-        else:
-            D = squared_distances(X, centers)
-            shares = soft_assignment(D, temperature)
-            new_labels, counts = D.argmin(axis=1), shares.sum(axis=0)
-            sums = np.asarray((X.T @ shares).T)
-        filled = np.where(counts > 0, counts, 1)[:, None].astype(centers.dtype)
-        new = np.where(counts[:, None] > 0, sums / filled, centers)
-        new = to_unit(new) if unit else new
-        shift, still = float(((new - centers) ** 2).sum()), np.array_equal(new, centers)
-        moved = np.count_nonzero(new_labels != labels) / len(labels)
-        settled = loss == "hard" and moved == 0
-        centers, labels = new, new_labels
-        if settled or shift <= tol:
-            break
-    if top is not None and still:  # the rows have seen these very centres
-        near = distances_below(norms, top)
-    else:
-        labels, near = assign(X, centers, norms)
-    value = float(near.sum(dtype=np.float64))
-    if loss != "hard":
-        value = loss_of(squared_distances(X, centers), temperature, loss)
-    return Clusters(centers, labels, near, value, n_iter)
+    progress = Progress() if progress is None else progress
+    walk, n_iter, stopped = Walk(X, centers, how), 0, "max_iter"
+    with progress.interruptible(lambda: n_iter > 0):
+        for _ in progress.iterations(max_iter):
+            shift = walk.step()
+            n_iter += 1
+            if progress.step(state=walk.centers):
+                break
+            if shift <= tol or (how.loss == "hard" and walk.moved == 0):
+                stopped = "converged"
+                break
+    return walk.clusters(n_iter, progress.reason(stopped))
 
 
 def _relocate(
@@ -353,28 +398,22 @@ def _relocate(
 
 
 def online_step(
-    X: Any,
-    centers: Array,
-    counts: Array,
-    weight: Array | None,
-    *,
-    loss: str,
-    temperature: float,
-    unit: bool,
+    X: Any, centers: Array, counts: Array, weight: Array | None, how: Layer
 ) -> tuple[Array, Array]:
     """Move each centre by the batch's share in all it has seen.
 
     ``c += sum_i v_i (x_i - c) / counts``: for hard assignments the rule of mini-batch
     k-means, under which a centre is the mean of its rows.
     """
-    shares, pull = pulls(squared_distances(X, centers), temperature, loss)
+    D = squared_distances(X, centers)
+    shares, pull = pulls(D, how.temperature, how.loss)
     if weight is not None:
         shares, pull = shares * weight[:, None], pull * weight[:, None]
     counts = counts + shares.sum(axis=0)
     move = np.asarray((X.T @ pull).T) - pull.sum(axis=0)[:, None] * centers
     rate = np.where(counts > 0, 1 / np.where(counts > 0, counts, 1), 0)
     moved = centers + (rate[:, None] * move).astype(centers.dtype)
-    return (to_unit(moved) if unit else moved), counts
+    return (to_unit(moved) if how.unit else moved), counts
 
 
 def reassign(

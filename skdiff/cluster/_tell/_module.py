@@ -1,7 +1,7 @@
 """The autoencoder under the cluster layer, and its joint training."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -129,70 +129,87 @@ def decode(
     return apply(rebuild, Z, device)
 
 
-def train(
-    module: AutoEncoder,
-    X: NDArray[Any],
-    objective: Objective,
-    start: Callable[[NDArray[Any]], numbers.Clusters],
-    *,
-    clustering_weight: float,
-    temperature: float | None,
-    closed_form: bool,
-    pretrain_iter: int,
-    max_iter: int,
-    tol: float,
-    batch_size: int,
-    learning_rate: float,
-    device: str,
-    generator: torch.Generator,
-    verbose: bool,
-) -> tuple[NDArray[Any], Run]:
-    """Train reconstruction, place centres on the codes, then train both together.
+class Plan(NamedTuple):
+    """How the network is trained with its centres.
 
-    Returns the centres and the run of both stages. ``start`` clusters codes. Centres
-    move between epochs: to the means of their codes, or by one online step.
+    ``closed_form`` moves centres to the means of their codes, and otherwise by one
+    online step per epoch.
     """
-    net = build_net(
-        TellNet,
-        module,
-        objective,
-        Settings(
-            learning_rate_init=learning_rate,
-            batch_size=batch_size,
-            dtype=X.dtype.name,
-            device=device,
-        ),
-        generator,
-    )
-    inputs = as_tensor(X, device)
-    data, run = TensorData(inputs, (inputs, None)), Run()
-    progress = Progress(verbose=verbose)
-    patient = Limits(pretrain_iter, 0.0, pretrain_iter + 1)
-    if pretrain_iter:
-        run_epochs(net, data, patient, progress, None, run)
-    found = start(encode(module, X, device))
-    centers = found.centers
-    counts = np.bincount(found.labels, minlength=len(centers)).astype(np.float64)
 
-    def move() -> None:
-        nonlocal centers, counts
-        codes = encode(module, X, device)
-        alpha = temperature
+    clustering_weight: float
+    temperature: float | None
+    closed_form: bool
+    pretrain_iter: int
+    max_iter: int
+    tol: float
+
+
+class Centers:
+    """The centres, which follow the codes between epochs."""
+
+    def __init__(
+        self,
+        module: AutoEncoder,
+        X: NDArray[Any],
+        objective: Objective,
+        plan: Plan,
+        device: str,
+    ) -> None:
+        self.module, self.X, self.objective = module, X, objective
+        self.plan, self.device = plan, device
+        self.values: NDArray[Any] | None = None
+        self.counts = np.empty(0)
+
+    def place(self, start: Callable[[NDArray[Any]], numbers.Clusters]) -> None:
+        """Cluster the codes."""
+        found = start(encode(self.module, self.X, self.device))
+        n_clusters = len(found.centers)
+        self.values = found.centers
+        self.counts = np.bincount(found.labels, minlength=n_clusters) * 1.0
+
+    def move(self) -> None:
+        """Follow the codes, and tell the objective."""
+        assert self.values is not None
+        codes = encode(self.module, self.X, self.device)
+        alpha, centers = self.plan.temperature, self.values
         if alpha is None:
             near = numbers.squared_distances(codes, centers).min(axis=1)
             alpha = numbers.default_temperature(near)
-        how: dict[str, Any] = {"loss": objective.loss, "temperature": alpha}
-        how["unit"] = module.unit
-        if closed_form:
-            centers = numbers.lloyd(codes, centers, max_iter=1, tol=0.0, **how).centers
+        how = numbers.Layer(self.objective.loss, alpha, self.module.unit)
+        if self.plan.closed_form:
+            centers = numbers.lloyd(codes, centers, how, max_iter=1, tol=0.0).centers
         else:
-            centers, counts = numbers.online_step(codes, centers, counts, None, **how)
-        objective.centers = as_tensor(centers.astype(X.dtype), device)
-        objective.temperature = alpha
+            centers, self.counts = numbers.online_step(
+                codes, centers, self.counts, None, how
+            )
+        self.values = centers
+        self.objective.centers = as_tensor(centers.astype(self.X.dtype), self.device)
+        self.objective.temperature = alpha
 
-    if max_iter and run.stopped == "max_iter":
-        net.before, objective.weight = move, clustering_weight
-        joint = Limits(max_iter, tol, PATIENCE)
+
+def train(
+    centers: Centers,
+    start: Callable[[NDArray[Any]], numbers.Clusters],
+    settings: Settings,
+    generator: torch.Generator,
+    progress: Progress,
+) -> Run:
+    """Train reconstruction, place centres on the codes, then train both together.
+
+    ``start`` clusters codes. The fit goes on to the placing of the centres even where
+    its time is over before.
+    """
+    module, objective, plan = centers.module, centers.objective, centers.plan
+    net = build_net(TellNet, module, objective, settings, generator)
+    inputs = as_tensor(centers.X, settings.device)
+    data, run = TensorData(inputs, (inputs, None)), Run()
+    patient = Limits(plan.pretrain_iter, 0.0, plan.pretrain_iter + 1)
+    if plan.pretrain_iter:
+        run_epochs(net, data, patient, progress, None, run)
+    centers.place(start)
+    if run.stopped == "max_iter":
+        net.before, objective.weight = centers.move, plan.clustering_weight
+        joint = Limits(plan.max_iter, plan.tol, PATIENCE)
         run_epochs(net, data, joint, progress, None, run)
     finish(net)
-    return centers, run
+    return run

@@ -286,7 +286,7 @@ def train_and_score(
     try:
         if model is None:
             done, model = 0, training.fresh(job.params, job.budget)
-        seen = safe_split(model, X, y, train)
+        seen = X_train, y_train = safe_split(model, X, y, train)
         unseen = safe_split(model, X, y, test, train)
         given = check_method_params(X, params=training.params, indices=train)
         watched = nullcontext()
@@ -294,10 +294,10 @@ def train_and_score(
             context = listener.context
             watched = context.propagate_callback_context(model)
             context.call_on_fit_task_begin(
-                estimator=listener.search, X=seen[0], y=seen[1]
+                estimator=listener.search, X=X_train, y=y_train
             )
         with watched:
-            training.advance(model, done, job.budget, *seen, given)
+            training.advance(model, done, job.budget, X_train, y_train, given)
     except Exception:  # whatever a training raises, as in scikit-learn's searches
         if scoring.error_score == "raise":
             raise
