@@ -89,6 +89,18 @@ class ClusterLayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         labels, near = numbers.assign(Z, centers, numbers.row_norms(Z))
         return numbers.Clusters(centers, labels, near, float(near.sum()), 1)
 
+    def _centers_alone(self, centers):
+        """What callbacks need in order to predict, from centres on their way."""
+        temperature = 1.0 if self.temperature is None else float(self.temperature)
+        return {
+            "n_features_in_": centers.shape[1],
+            "latent_centers_": centers,
+            "cluster_centers_": centers,
+            "temperature_": temperature,
+            "_state": None,
+            "_live": {},
+        }
+
     def __sklearn_is_fitted__(self):
         """Tell whether there are centres."""
         return hasattr(self, "latent_centers_")

@@ -89,6 +89,10 @@ default="k-means++"
         Tolerance of the stopping rule. Lloyd's algorithm stops when the centres move
         less, relative to the variance of the columns; epochs stop after several that
         lower the loss by less.
+    time_limit : float, default=None
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a
+        warning. Where scikit-learn's k-means does the work (hard assignments,
+        ``normalize=False``) the clock is read between starts.
     verbose : bool, default=False
         Verbosity level; 0 or False prints nothing. Otherwise progress is printed.
     random_state : int, RandomState instance or None, default=None
@@ -185,7 +189,7 @@ default="k-means++"
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "reassignment_ratio": [Interval(Real, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "time_limit": [None, Interval(Real, 0, None, closed="neither")],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "device": [str],
@@ -290,19 +294,8 @@ default="k-means++"
         self.counts_, self.n_iter_, self.loss_curve_ = counts, n_iter, curve
         self.stopped_ = guard.reason(found.stopped)
         self._seed, self._since, self._warned = seed, 0, warned
+        self._warn_of_time()
         self._warn_of_collapse()
-
-    def _centers_alone(self, centers):
-        """What callbacks need in order to predict, from centres on their way."""
-        temperature = 1.0 if self.temperature is None else float(self.temperature)
-        return {
-            "n_features_in_": centers.shape[1],
-            "latent_centers_": centers,
-            "cluster_centers_": centers,
-            "temperature_": temperature,
-            "_state": None,
-            "_live": {},
-        }
 
     def _solver(self):
         if self.solver == "auto":
@@ -508,6 +501,15 @@ default="k-means++"
                 stacklevel=4,
             )
         return n_zero > 0
+
+    def _warn_of_time(self):
+        if self.stopped_ == "time":
+            warnings.warn(
+                f"TELLClustering reached time_limit={self.time_limit} after "
+                f"{self.n_iter_} iterations; the best state so far is kept.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
 
     def _warn_of_collapse(self):
         found = np.count_nonzero(np.bincount(self.labels_))

@@ -189,7 +189,7 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         "error_score": [StrOptions({"raise"}), Real],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
-        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "time_limit": [None, Interval(Real, 0, None, closed="neither")],
         "verbose": ["verbose"],
         "return_train_score": ["boolean"],
     }
@@ -345,6 +345,13 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         for warning in about_scores:
             warnings.warn(str(warning.message), warning.category, stacklevel=4)
         self._warn_of_failures([out for outs in run.outs for out in outs])
+        if run.guard.ended == "time":
+            warnings.warn(
+                f"{type(self).__name__} reached time_limit={self.time_limit} after "
+                f"{len(rows)} evaluations; the best of them is kept.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
         for name in ("best_estimator_", "refit_time_", "feature_names_in_"):
             self.__dict__.pop(name, None)
         for name, value in state.items():

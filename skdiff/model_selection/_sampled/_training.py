@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from numbers import Integral
 from traceback import format_exc
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ from skdiff._base.typing import IntArray
 _MORE = {"max_iter", "max_epochs"}
 _LIBRARIES = {"sklearn", "skorch", "skdiff"}
 _GROWING = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+# integers, or None, of which more does not train further
+_NO_RESOURCE = {"random_state", "n_jobs", "verbose"}
 
 Result = dict[str, Any]
 
@@ -216,6 +219,24 @@ def takes_classes(model: Any) -> bool:
 
 
 # --- counts --------------------------------------------------------------------------
+
+
+def check_count(estimator: Any, resource: str) -> None:
+    """Refuse a resource that is no parameter with a count."""
+    known = estimator.get_params()
+    if resource not in known:
+        raise ValueError(
+            f"resource must be 'n_samples', 'partial_fit' or a parameter of "
+            f"{type(estimator).__name__}. Got {resource!r} instead."
+        )
+    value, name = known[resource], resource.rpartition("__")[2]
+    counts = value is None or isinstance(value, Integral)
+    if name in _NO_RESOURCE or isinstance(value, bool) or not counts:
+        raise ValueError(
+            f"resource={resource!r} is no parameter that counts iterations, trees or "
+            f"the like; its value is {value!r}. Name one that does, or 'n_samples' or "
+            "'partial_fit'."
+        )
 
 
 def warm_start_of(resource: str) -> str:

@@ -1,4 +1,4 @@
-"""Hyperband: random search that stops poor settings early and can be deepened."""
+"""Hyperband: random search that stops poor candidates early and can be resumed."""
 
 from numbers import Integral
 
@@ -41,30 +41,28 @@ from skdiff.model_selection._sampled._training import (
     EpochTraining,
     Job,
     SampleTraining,
+    check_count,
     last_step,
     nested_order,
 )
 
 # the surrogate of sampler="conformal": as ConformalQuantileSearchCV by default
 _QUANTILES, _MIN_CONFORMAL, _CANDIDATES, _MIN_OBSERVED = 5, 32, 2000, 10
-# what must not change between a search and its deepening
+# what must not change between a search and its resumption
 _SETTLED = (
     "estimator", "param_distributions", "resource", "min_resource", "factor",
     "brackets", "sampler", "scoring", "cv", "error_score", "return_train_score",
 )  # fmt: skip
 
-# integers, or None, of which more does not train further
-_NO_RESOURCE = {"random_state", "n_jobs", "verbose"}
-
 
 class HyperbandSearchCV(BaseSampledSearchCV):
-    """Random search that spends its time on promising settings, at several paces.
+    """Random search that stops poor candidates early and trains good ones further.
 
-    Many settings start with little of a resource (rows, epochs, trees); the best third
-    goes on with three times as much, and so on. Brackets differ in how early they dare
-    to stop. Training continues from rung to rung instead of starting again, and a
-    finished search can be deepened later without repeating work. On small tables one
-    aggressive bracket (``brackets=1``) is often enough.
+    Many candidates start with little of a resource (rows, epochs, trees); the best
+    third goes on with three times as much, and so on. Brackets differ in how early they
+    stop candidates. Training continues from rung to rung instead of starting again, and
+    a finished search can be resumed later with a larger budget without repeating work.
+    On small data sets one aggressive bracket (``brackets=1``) is often enough.
 
     Parameters
     ----------
@@ -91,9 +89,9 @@ class HyperbandSearchCV(BaseSampledSearchCV):
         How many brackets to run, the most explorative first. 1 is one aggressive
         successive halving.
     promotion : {"efficient", "preserve", "discard"}, default="efficient"
-        When a search is deepened, who fills the new places on a rung: the best settings
-        that are not there yet; the best of all even where that takes more places than
-        are free; or only settings the earlier search did not leave behind.
+        Which candidates fill the new places on a rung when a search is resumed with a
+        larger budget: the best that are not there yet; the best of all even where that
+        takes more places than are free; or only those that the earlier search promoted.
     sampler : {"random", "conformal"}, default="random"
         Whether brackets start from random settings, or after the first from settings
         that a conformal quantile model of the scores so far proposes (see
@@ -116,14 +114,19 @@ class HyperbandSearchCV(BaseSampledSearchCV):
     random_state : int, RandomState instance or None, default=None
         Seed or generator of random numbers; an int makes results repeatable. It draws
         candidates and samples of rows.
+    time_limit : float, default=None
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a
+        warning. No further training starts; the best candidate is refitted, which the
+        limit does not count.
     verbose : int, default=0
         Verbosity level; 0 or False prints nothing. 1 prints one line per rung, 2 the
         score of each candidate too.
     warm_start : bool, default=False
         Whether ``fit`` continues from the result of the previous call. Partly trained
-        models are kept, so that ``set_params(max_resource=...)`` with the old value
-        times a power of ``factor`` and another ``fit`` on the same rows resume the
-        search with a larger budget.
+        models are kept, so that another ``fit`` on the same rows resumes a search that
+        a time limit or an interrupt has stopped, and, after
+        ``set_params(max_resource=...)`` with the old value times a power of
+        ``factor``, goes on with a larger budget.
     return_train_score : bool, default=False
         Whether training scores are computed.
 
@@ -190,8 +193,9 @@ class HyperbandSearchCV(BaseSampledSearchCV):
     libraries are given the total. Such a warm start may reset the state of an
     optimiser; ``"partial_fit"`` keeps it.
 
-    Bracket s of a search is bracket s + 1 of the deepened one: the same budgets, more
-    places. The paper on deepening describes its three rules in words; the rules in
+    Bracket s of a search is bracket s + 1 of one with ``factor`` times the budget: the
+    same rungs with more places. The second paper describes three rules for them in
+    words; the rules in
     ``promotion`` are ours to the letter.
 
     References
@@ -363,7 +367,7 @@ class HyperbandSearchCV(BaseSampledSearchCV):
 
     def _check_search(self):
         spaces = check_space(self.param_distributions)
-        resource, estimator = self.resource, type(self.estimator).__name__
+        resource = self.resource
         if any(resource in one for one in spaces):
             raise ValueError(
                 f"{resource!r} is the resource and cannot be in param_distributions."
@@ -380,7 +384,7 @@ class HyperbandSearchCV(BaseSampledSearchCV):
                 self.estimator, "resource='partial_fit' trains on the same rows again"
             )
         elif resource != "n_samples":
-            self._check_count(estimator)
+            check_count(self.estimator, resource)
         if resource != "n_samples" and self.max_resource == "auto":
             raise ValueError(
                 f"max_resource='auto' is the number of rows. For resource={resource!r} "
@@ -388,23 +392,6 @@ class HyperbandSearchCV(BaseSampledSearchCV):
             )
         if "auto" not in (self.min_resource, self.max_resource):
             self._check_order(self.max_resource, self.min_resource)
-
-    def _check_count(self, estimator):
-        """Refuse a resource that is no parameter with a count."""
-        known = self.estimator.get_params()
-        if self.resource not in known:
-            raise ValueError(
-                f"resource must be 'n_samples', 'partial_fit' or a parameter of "
-                f"{estimator}. Got {self.resource!r} instead."
-            )
-        value, name = known[self.resource], self.resource.rpartition("__")[2]
-        counts = value is None or isinstance(value, Integral)
-        if name in _NO_RESOURCE or isinstance(value, bool) or not counts:
-            raise ValueError(
-                f"resource={self.resource!r} is no parameter that counts iterations, "
-                f"trees or the like; its value is {value!r}. Name one that does, or "
-                "'n_samples' or 'partial_fit'."
-            )
 
     def _check_order(self, most, least):
         if least > most:

@@ -64,6 +64,10 @@ class ConformalQuantileSearchCV(BaseSampledSearchCV):
     random_state : int, RandomState instance or None, default=None
         Seed or generator of random numbers; an int makes results repeatable. It draws
         candidates, calibration results and quantile levels.
+    time_limit : float, default=None
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a
+        warning. No further training starts; the best candidate is refitted, which the
+        limit does not count.
     verbose : int, default=0
         Verbosity level; 0 or False prints nothing. 1 prints one line per candidate, 2
         its score too.
