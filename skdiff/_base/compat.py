@@ -60,6 +60,7 @@ except ImportError:  # scikit-learn < 1.9
 __all__ = [
     "BaseSearchCV",
     "CallbackSupportMixin",
+    "ClassPageMixin",
     "HasMethods",
     "Interval",
     "InvalidParameterError",
@@ -78,6 +79,22 @@ __all__ = [
     "safe_split",
     "score_fitted",
 ]
+
+# placeholder until the documentation has an address; the release checklist names it
+DOCUMENTATION = "https://example.org/skdiff/docs"
+
+
+class ClassPageMixin:
+    """Link the HTML view of an estimator to its page of the API reference.
+
+    Stands left of ``BaseEstimator``, whose own link is to scikit-learn's pages.
+    """
+
+    _doc_link_module = "skdiff"
+    _doc_link_template = (
+        f"{DOCUMENTATION}/api/generated/{{estimator_module}}.{{estimator_name}}.html"
+    )
+
 
 _WEIGHT_ARGUMENTS = inspect.signature(_check_sample_weight).parameters
 

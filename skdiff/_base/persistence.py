@@ -18,6 +18,8 @@ import numpy as np
 import sklearn
 from sklearn.base import BaseEstimator
 
+from skdiff._base.compat import ClassPageMixin
+
 FORMAT = "skdiff"
 FORMAT_VERSION = 1
 MAX_BYTES = 4 * 2**30
@@ -33,7 +35,7 @@ _TRANSIENT = {
 }
 
 
-class SaveMixin:
+class SaveMixin(ClassPageMixin):
     """Give an estimator :meth:`save` and :meth:`load`."""
 
     def save(self, path):
