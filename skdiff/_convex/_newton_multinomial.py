@@ -9,6 +9,7 @@ few digits and are taken in single precision; residuals are in double precision.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -245,12 +246,22 @@ def solve_exactly(
     return start + pcg(curvature.product, r, inverse, tol=rtol).x
 
 
+@dataclass(frozen=True)
+class MultinomialProblem:
+    """Rows, class codes, weights and penalties (n_classes, n_features).
+
+    ``free`` says that the last column is an unpenalised intercept.
+    """
+
+    rows: Rows
+    y: Array
+    s: Array
+    lam: Array
+    free: bool
+
+
 def newton_multinomial(
-    rows: Rows,
-    y: Array,
-    s: Array,
-    lam: Array,
-    free: bool,
+    problem: MultinomialProblem,
     W: Array,
     tol: float,
     preconditioner: Preconditioner,
@@ -260,6 +271,8 @@ def newton_multinomial(
 
     Returns the solution, the curvature there, and the iterations.
     """
+    rows, y, s = problem.rows, problem.y, problem.s
+    lam, free = problem.lam, problem.free
     Z = rows.scores(W)
     value, P = softmax_loss(Z, y)
     total = float(s @ value + np.sum(lam * W**2) / 2)

@@ -27,6 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 from sklearn.svm import SVC, SVR, NuSVC
 
+from skdiff._convex._inner._problem import Searched
 from skdiff.model_selection import (
     Continuous,
     GradientSearchCV,
@@ -128,7 +129,7 @@ def test_the_hypergradient_is_the_derivative(name):
 def bound(estimator, X, y, X_val, searched=(), weight=None):
     """A problem with its rows, as a fold has it."""
     problem = inner_problem(estimator)
-    problem.lowest = dict.fromkeys(searched, 0.0)
+    problem.searched = dict.fromkeys(searched, Searched(0.0, 1.0, False))
     labels = None
     if not isinstance(estimator, SVR):
         labels, y = np.unique(y, return_inverse=True)

@@ -10,6 +10,7 @@ from sklearn.model_selection import PredefinedSplit, StratifiedKFold
 from skdiff._convex._inner._logistic import MultinomialLogistic
 from skdiff._convex._newton_multinomial import (
     Curvature,
+    MultinomialProblem,
     Preconditioner,
     Rows,
     newton_multinomial,
@@ -145,8 +146,9 @@ def test_the_decrement_at_the_end_is_as_small_as_asked(digits):
     rows, s = Rows(A), np.ones(len(y))
     lam = np.full((10, A.shape[1]), 0.3)
     lam[:, -1] = 0.0
+    problem = MultinomialProblem(rows, y, s, lam, True)
     W, found, _ = newton_multinomial(
-        rows, y, s, lam, True, np.zeros(lam.shape), 1e-6, Preconditioner(rows, 10)
+        problem, np.zeros(lam.shape), 1e-6, Preconditioner(rows, 10)
     )
     R = found.P.copy()
     R[y, np.arange(len(y))] -= 1.0

@@ -9,6 +9,7 @@ from scipy.optimize import minimize_scalar
 from skdiff.model_selection._gradient._outer._hoag_maid import (
     SCHEDULES,
     Constants,
+    Rule,
     error_bound,
     hoag,
     maid,
@@ -196,9 +197,7 @@ def test_the_bound_of_maid_holds_at_every_step_and_the_criterion_falls(eps):
         problem,
         theta,
         *BOX,
-        eps=eps,
-        delta=eps,
-        step=10.0,
+        rule=Rule(eps=eps, delta=eps, step=10.0),
         max_iter=400,
         tol=1e-6,
         history=history,

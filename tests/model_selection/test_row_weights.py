@@ -23,7 +23,7 @@ from skdiff.linear_model import (
     WeightedRidge,
 )
 from skdiff.model_selection import Continuous, GradientSearchCV
-from skdiff.model_selection._gradient._evaluate import FoldOracle
+from skdiff.model_selection._gradient._oracle import FoldOracle
 from skdiff.model_selection._gradient._outer._hoag_maid import maid
 
 TRAIN, N = 30, 45

@@ -1,8 +1,11 @@
 """Inner problems of the Lasso and the elastic net."""
 
+from typing import Any
+
 import numpy as np
 
-from skdiff._convex._inner._problem import InnerProblem
+from skdiff._base.typing import Array
+from skdiff._convex._inner._problem import InnerProblem, Values
 from skdiff._convex._newton_linear import cholesky_solver
 from skdiff._convex._working_set import Columns, elastic_net
 
@@ -15,19 +18,27 @@ class ElasticNetProblem(InnerProblem):
         "l1_ratio": (None,),
         "sample_weight": ("sample", "group"),
     }
-    #: low ends of what is searched, by name
-    lowest: dict = {}
+    per_row = ("sample_weight",)
+    weighted = True
 
-    def __init__(self, estimator):
+    def __init__(self, estimator: Any) -> None:
         super().__init__(estimator)
         if getattr(estimator, "positive", False):
             raise ValueError(
                 f"The inner problem of {type(estimator).__name__} needs positive=False."
             )
 
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+    def bind(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        classes: Any = None,
+    ) -> Any:
         """Take the rows of one fold."""
-        if "sample_weight" in self.lowest:
+        if "sample_weight" in self.searched:
             problem = RowWeightedElasticNet(self.estimator)
             return problem.bind(X, y, sample_weight=sample_weight, X_val=X_val)
         super().bind(X, y, sample_weight=sample_weight, X_val=X_val, classes=classes)
@@ -38,10 +49,10 @@ class ElasticNetProblem(InnerProblem):
         self.x_mean = self.columns[0].mean
         self.y_mean = np.array([c.y_mean for c in self.columns])
         self.flat = y.ndim == 1
-        self._last = (None, None)
+        self._last: Any = (None, None)
         return self
 
-    def penalties(self, theta):
+    def penalties(self, theta: Values) -> Any:
         """L1 and L2 penalty of each coefficient."""
         d = self.X.shape[1]
         alpha = np.asarray(self.value(theta, "alpha"), dtype=float)
@@ -50,7 +61,7 @@ class ElasticNetProblem(InnerProblem):
             alpha * (1 - rho), (d,)
         )
 
-    def solve(self, theta, w0, tol):
+    def solve(self, theta: Values, w0: Any, tol: float) -> tuple[Any, int]:
         """Solve each target's problem exactly on its support."""
         a, b = self.penalties(theta)
         d = self.X.shape[1]
@@ -61,22 +72,22 @@ class ElasticNetProblem(InnerProblem):
         ]
         return np.column_stack([w for w, _ in found]), sum(n for _, n in found)
 
-    def predict(self, w, X):
+    def predict(self, w: Any, X: Any) -> Array:
         """Values."""
         support = np.flatnonzero(w.any(axis=1))
         raw = np.asarray(X[:, support] @ w[support])
         raw = raw - self.x_mean[support] @ w[support] + self.y_mean
         return raw[:, 0] if self.flat else raw
 
-    def pull(self, w, theta, gradient):
+    def pull(self, w: Any, theta: Values, gradient: Array) -> Any:
         """Gradient in w."""
         G = gradient.reshape(gradient.shape[0], -1)
         return np.asarray(self.X_val.T @ G) - np.outer(self.x_mean, G.sum(axis=0))
 
-    def _support(self, w, a):
+    def _support(self, w: Any, a: Any) -> Any:
         return np.flatnonzero((w != 0) | (a == 0))
 
-    def solve_hessian(self, w, theta, rhs, tol):
+    def solve_hessian(self, w: Any, theta: Values, rhs: Any, tol: float) -> Any:
         """Solve on the support alone; zero elsewhere."""
         a, b = self.penalties(theta)
         q = np.zeros_like(rhs)
@@ -88,7 +99,7 @@ class ElasticNetProblem(InnerProblem):
                 q[S, k] = cholesky_solver(H)(rhs[S, k])
         return q
 
-    def cross(self, w, theta, q):
+    def cross(self, w: Any, theta: Values, q: Any) -> Values:
         """Products for alpha, of one or of each feature, and for the mix."""
         rho = float(self.value(theta, "l1_ratio"))
         alpha = np.asarray(self.value(theta, "alpha"), dtype=float)
@@ -111,16 +122,24 @@ class RowWeightedElasticNet(ElasticNetProblem):
     Means move with the weights, which is why the intercept is an unknown here.
     """
 
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+    def bind(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        classes: Any = None,
+    ) -> Any:
         """Take the rows of one fold; what depends on weights waits for them."""
         InnerProblem.bind(self, X, y, sample_weight=sample_weight, X_val=X_val)
         self.Y = y.reshape(len(y), -1).astype(float)
         self.flat = y.ndim == 1
         self.base = np.ones(len(y)) if sample_weight is None else sample_weight
-        self._last = (None, [])
+        self._last: Any = (None, [])
         return self
 
-    def _columns(self, theta):
+    def _columns(self, theta: Values) -> Any:
         """Rows about their means, kept while the weights stay."""
         s = self.base * theta["sample_weight"]
         if self._last[0] is None or not np.array_equal(s, self._last[0]):
@@ -130,7 +149,7 @@ class RowWeightedElasticNet(ElasticNetProblem):
             self._last = s, [Columns(self.X, y, s, centre) for y in self.Y.T]
         return self._last[1]
 
-    def solve(self, theta, w0, tol):
+    def solve(self, theta: Values, w0: Any, tol: float) -> tuple[Any, int]:
         """Solve each target's problem exactly on its support."""
         columns = self._columns(theta)
         a, b = self.penalties(theta)
@@ -143,18 +162,18 @@ class RowWeightedElasticNet(ElasticNetProblem):
             n_iter += n
         return W, n_iter
 
-    def predict(self, w, X):
+    def predict(self, w: Any, X: Any) -> Array:
         """Values."""
         support = np.flatnonzero(w[:-1].any(axis=1))
         raw = np.asarray(X[:, support] @ w[support]) + w[-1]
         return raw[:, 0] if self.flat else raw
 
-    def pull(self, w, theta, gradient):
+    def pull(self, w: Any, theta: Values, gradient: Array) -> Any:
         """Gradient in w and the intercept."""
         G = gradient.reshape(gradient.shape[0], -1)
         return np.vstack([np.asarray(self.X_val.T @ G), G.sum(axis=0)])
 
-    def solve_hessian(self, w, theta, rhs, tol):
+    def solve_hessian(self, w: Any, theta: Values, rhs: Any, tol: float) -> Any:
         """Solve on the support alone, the intercept eliminated."""
         a, b = self.penalties(theta)
         q = np.zeros_like(rhs)
@@ -169,7 +188,7 @@ class RowWeightedElasticNet(ElasticNetProblem):
                 q[-1, k] = rhs[-1, k] - rows.mean[S] @ q[S, k]
         return q
 
-    def cross(self, w, theta, q):
+    def cross(self, w: Any, theta: Values, q: Any) -> Values:
         """Products for the penalties and for the weights of the rows."""
         out = super().cross(w[:-1], theta, q[:-1])
         # dh/dw has the terms -s_i r_i (x_i, 1) / S: their derivative in s_i is

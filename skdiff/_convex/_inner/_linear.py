@@ -1,10 +1,14 @@
 """Inner problems of linear models with smooth losses and a ridge penalty."""
 
+from typing import Any
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils.class_weight import compute_class_weight
 
-from skdiff._convex._inner._problem import InnerProblem
+from skdiff._base.typing import Array
+from skdiff._convex._inner._certificates import Certificates
+from skdiff._convex._inner._problem import InnerProblem, Values
 from skdiff._convex._losses import Squared
 from skdiff._convex._newton_linear import (
     Curvature,
@@ -15,7 +19,7 @@ from skdiff._convex._newton_linear import (
 PENALTY = "C"
 
 
-def with_intercept(X, scale):
+def with_intercept(X: Any, scale: Any) -> Any:
     """Append a constant column."""
     if sparse.issparse(X):
         column = sparse.csr_array(np.full((X.shape[0], 1), scale))
@@ -23,7 +27,9 @@ def with_intercept(X, scale):
     return np.column_stack([X, np.full(X.shape[0], scale)])
 
 
-def class_factors(class_weight, classes, codes, sample_weight):
+def class_factors(
+    class_weight: Any, classes: Any, codes: Any, sample_weight: Any
+) -> Any:
     """Weight of each row by its class."""
     if class_weight is None:
         return None
@@ -39,20 +45,20 @@ class Balanced:
     ``U_c`` is the sum of the weights u in the class of row i, and U that of all.
     """
 
-    def __init__(self, u, codes, n_classes):
+    def __init__(self, u: Any, codes: Any, n_classes: Any) -> None:
         self.u, self.codes, self.K = u, codes, n_classes
         self.sums = np.bincount(codes, u, n_classes)
         self.factors = (u.sum() / (n_classes * self.sums))[codes]
         self.s = u * self.factors
 
-    def pull(self, slopes):
+    def pull(self, slopes: Any) -> Any:
         """Derivative in u from that in s."""
         # ds_i/du_k = [i = k] f_c + u_i (1 / (K U_c) - [k in c] f_c / U_c)
         shares = np.bincount(self.codes, self.u * slopes, self.K) / self.sums
         own = self.factors * (slopes - shares[self.codes])
         return own + shares.sum() / self.K
 
-    def rate(self):
+    def rate(self) -> Any:
         """Upper bound of the norm of ds/du: its diagonal and the rest."""
         sizes = np.bincount(self.codes, minlength=self.K)[self.codes]
         other = 1 / (self.K * self.sums[self.codes])
@@ -65,31 +71,32 @@ class SmoothLinear(InnerProblem):
     """``sum_i s_i loss(a_i'w, y_i) + sum_j lam_j w_j^2 / 2``, column by column."""
 
     smooth_path = True
+    per_row = ("sample_weight",)
     intercept_scale = 1.0
     penalised_intercept = False
 
     # --- what a subclass says ---------------------------------------------------------
 
-    def _loss(self, theta):
+    def _loss(self, theta: Values) -> Any:
         raise NotImplementedError
 
-    def _targets(self):
+    def _targets(self) -> Any:
         """Return targets of shape (n_samples, n_columns)."""
         raise NotImplementedError
 
-    def _penalty(self, theta):
+    def _penalty(self, theta: Values) -> Any:
         """Return lam: a number, or one a feature; 1/C where the estimator has C."""
         C = np.asarray(self.value(theta, "C"), dtype=float)
         with np.errstate(divide="ignore"):
             return 1.0 / C
 
-    def _pull_penalty(self, theta, slope):
+    def _pull_penalty(self, theta: Values, slope: Any) -> Any:
         """From the derivative in lam of each feature to that in the parameter."""
         C = np.asarray(theta["C"], dtype=float)
         scaled = -slope.T / C**2
         return {"C": scaled if C.ndim else float(scaled.sum())}
 
-    def _row_factors(self):
+    def _row_factors(self) -> Any:
         """Weights of the rows that are not searched."""
         n = self.X.shape[0]
         s = np.ones(n) if self.sample_weight is None else self.sample_weight
@@ -100,7 +107,15 @@ class SmoothLinear(InnerProblem):
 
     # --- the problem ------------------------------------------------------------------
 
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+    def bind(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        classes: Any = None,
+    ) -> Any:
         """Take the rows of one fold."""
         super().bind(X, y, sample_weight=sample_weight, X_val=X_val, classes=classes)
         self.intercept = bool(self.estimator.fit_intercept)
@@ -113,29 +128,29 @@ class SmoothLinear(InnerProblem):
         self.cheap = not sparse.issparse(X)
         self.base = self._row_factors()
         self.T = self._targets()
-        self._last = (None, None)
+        self._last: Any = (None, None)
         return self
 
-    def weights(self, theta):
+    def weights(self, theta: Values) -> Any:
         """Weights of the rows."""
         if "sample_weight" not in theta:
             return self.base
         balanced = self._balanced(theta)
         return self.base * theta["sample_weight"] if balanced is None else balanced.s
 
-    def _unbalanced(self, theta):
+    def _unbalanced(self, theta: Values) -> Any:
         """Weights of the rows without those of their classes."""
         given = 1.0 if self.sample_weight is None else self.sample_weight
         return given * theta.get("sample_weight", np.ones(self.X.shape[0]))
 
-    def _balanced(self, theta):
+    def _balanced(self, theta: Values) -> Any:
         """Classes that the searched weights are balanced over, or None."""
         how = getattr(self.estimator, "class_weight", None)
         if self.classes is None or how != "balanced":
             return None
         return Balanced(self._unbalanced(theta), self.y, len(self.classes))
 
-    def _pull_weights(self, theta, slopes):
+    def _pull_weights(self, theta: Values, slopes: Any) -> Any:
         """From the derivative in a row's weight, by column, to the searched one."""
         slopes, balanced = slopes.sum(axis=1), self._balanced(theta)
         if balanced is None:
@@ -143,7 +158,7 @@ class SmoothLinear(InnerProblem):
         given = 1.0 if self.sample_weight is None else self.sample_weight
         return given * balanced.pull(slopes)
 
-    def weight_rate(self, theta):
+    def weight_rate(self, theta: Values) -> Any:
         """Upper bound of how fast the weights follow the searched ones."""
         balanced = self._balanced(theta)
         if balanced is None:
@@ -151,7 +166,7 @@ class SmoothLinear(InnerProblem):
         given = 1.0 if self.sample_weight is None else np.max(self.sample_weight)
         return float(given) * balanced.rate()
 
-    def lam(self, theta):
+    def lam(self, theta: Values) -> Any:
         """Penalty of each row of W."""
         d = self.X.shape[1]
         lam = np.zeros(self.A.shape[1])
@@ -161,7 +176,7 @@ class SmoothLinear(InnerProblem):
             lam[d] = np.mean(penalty)
         return lam
 
-    def solve(self, theta, w0, tol):
+    def solve(self, theta: Values, w0: Any, tol: float) -> tuple[Any, int]:
         """Newton, a column at a time."""
         p, m = self.A.shape[1], self.T.shape[1]
         W = np.zeros((p, m)) if w0 is None else w0
@@ -180,7 +195,7 @@ class SmoothLinear(InnerProblem):
         self._last = (W, curvatures)
         return W, n_iter
 
-    def solve_hessian(self, w, theta, rhs, tol):
+    def solve_hessian(self, w: Any, theta: Values, rhs: Any, tol: float) -> Any:
         """Reuse the factors of the last Newton step."""
         if self._last[0] is not w:
             self.solve(theta, w, tol)
@@ -188,7 +203,7 @@ class SmoothLinear(InnerProblem):
         columns = [c.solve(rhs[:, k], tol) for k, c in enumerate(curvatures)]
         return np.column_stack(columns)
 
-    def predict(self, w, X):
+    def predict(self, w: Any, X: Any) -> Array:
         """Margins or values."""
         if X is self.X_val:
             raw = self.A_val @ w
@@ -197,36 +212,20 @@ class SmoothLinear(InnerProblem):
             raw = A @ w
         return raw[:, 0] if self._flat() else raw
 
-    def _flat(self):
+    def _flat(self) -> Any:
         return self.T.shape[1] == 1 and self.y.ndim == 1
 
-    def pull(self, w, theta, gradient):
+    def pull(self, w: Any, theta: Values, gradient: Array) -> Any:
         """Gradient in W."""
         return np.asarray(self.A_val.T @ gradient.reshape(gradient.shape[0], -1))
 
-    def _first(self, w, theta):
+    def _first(self, w: Any, theta: Values) -> Any:
         """First derivative of each row's loss."""
         return self._loss(theta).evaluate(self.A @ w, self.T, 1)[1]
 
-    # --- certificates, for solvers that ask for valid bounds --------------------------
-
-    kind = "binary"
-
-    def rows_for_bounds(self, theta):
-        """Design, weights and penalties."""
-        return self.A, self.weights(theta), self.lam(theta)
-
-    def smallest_curvature(self, w, theta):
-        """Smallest eigenvalue of the Hessian, over the columns."""
-        s, loss = self.weights(theta), self._loss(theta)
-        second = loss.evaluate(self.A @ w, self.T, 2)[2].T
-        lam = np.broadcast_to(self.lam(theta).T, (len(second), self.A.shape[1]))
-        pairs = zip(second, lam, strict=True)
-        return min(smallest_eigenvalue(Curvature(self.A, s * c, b)) for c, b in pairs)
-
-    def cross(self, w, theta, q):
+    def cross(self, w: Any, theta: Values, q: Any) -> Values:
         """Products for the penalty and the weights of the rows."""
-        out = {}
+        out: Values = {}
         if self._penalty_name in theta:
             slope = w * q
             if np.ndim(theta[self._penalty_name]) < 2:
@@ -242,17 +241,45 @@ class SmoothLinear(InnerProblem):
 
     _penalty_name = PENALTY
 
-    def _with_intercept_slope(self, theta, slope, d):
+    def _with_intercept_slope(self, theta: Values, slope: Any, d: Any) -> Any:
         # the intercept's penalty is the common one: its share goes to all features
         shared = slope.copy()
         shared[:d] += slope[d] / max(d, 1)
         return shared
 
 
-class Certified(SmoothLinear):
+class Certified(SmoothLinear, Certificates):
     """A twice differentiable loss: the gradient certifies a solution."""
 
-    def gradient(self, w, theta):
+    def rows_for_bounds(self, theta: Values) -> tuple[Any, Array, Array]:
+        """Design, weights and penalties."""
+        return self.A, self.weights(theta), self.lam(theta)
+
+    def rows_for_bounds_design(self) -> Any:
+        """Design alone."""
+        return self.A
+
+    def validation_rows(self) -> tuple[Any, Any]:
+        """Validation rows with their constant column."""
+        return self.A_val, None
+
+    def penalty_rate(self, value: Array) -> Array:
+        """The penalty is ``1 / C``."""
+        return np.asarray(1.0 / value**2)
+
+    def first(self, w: Any, theta: Values) -> Array:
+        """First derivative of each row's loss."""
+        return np.asarray(self._first(w, theta))
+
+    def smallest_curvature(self, w: Any, theta: Values) -> float:
+        """Smallest eigenvalue of the Hessian, over the columns."""
+        s, loss = self.weights(theta), self._loss(theta)
+        second = loss.evaluate(self.A @ w, self.T, 2)[2].T
+        lam = np.broadcast_to(self.lam(theta).T, (len(second), self.A.shape[1]))
+        pairs = zip(second, lam, strict=True)
+        return min(smallest_eigenvalue(Curvature(self.A, s * c, b)) for c, b in pairs)
+
+    def gradient(self, w: Any, theta: Values) -> Any:
         """Gradient of the training problem."""
         s, lam = self.weights(theta), self.lam(theta)
         first = self._first(w, theta)
@@ -267,10 +294,12 @@ class SquaredRows(Certified):
     kind = "squared"
 
     _penalty_name = "alpha"
-    #: whether an array of penalties has one a target, not one a feature
-    per_output = False
 
-    def lam(self, theta):
+    def penalty_rate(self, value: Array) -> Array:
+        """The penalty itself."""
+        return np.ones_like(value)
+
+    def lam(self, theta: Values) -> Any:
         """Penalty of each row of W, or of each of its entries."""
         if not self.per_output:
             return super().lam(theta)
@@ -278,27 +307,27 @@ class SquaredRows(Certified):
         lam[: self.X.shape[1]] = self._penalty(theta)
         return lam
 
-    def rows_for_bounds(self, theta):
+    def rows_for_bounds(self, theta: Values) -> Any:
         """Design, weights and penalties, the smallest over the targets."""
         A, s, lam = super().rows_for_bounds(theta)
         return A, s, lam.reshape(len(lam), -1).min(axis=1)
 
-    def cross(self, w, theta, q):
+    def cross(self, w: Any, theta: Values, q: Any) -> Values:
         """Add a penalty a target."""
         out = super().cross(w, theta, q)
         if self.per_output and np.ndim(theta.get("alpha", 0.0)):
             out["alpha"] = np.sum((w * q)[: self.X.shape[1]], axis=0)
         return out
 
-    def _loss(self, theta):
+    def _loss(self, theta: Values) -> Any:
         return Squared()
 
-    def _targets(self):
+    def _targets(self) -> Any:
         return self.y.reshape(len(self.y), -1)
 
-    def _penalty(self, theta):
+    def _penalty(self, theta: Values) -> Any:
         return np.asarray(self.value(theta, "alpha"), dtype=float)
 
-    def _pull_penalty(self, theta, slope):
+    def _pull_penalty(self, theta: Values, slope: Any) -> Any:
         alpha = np.asarray(theta["alpha"], dtype=float)
         return {"alpha": slope if alpha.ndim else float(slope.sum())}

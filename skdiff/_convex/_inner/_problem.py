@@ -9,6 +9,8 @@ from sklearn.utils import check_random_state
 
 from skdiff._base.typing import Array
 
+Values = dict[str, Any]
+
 
 class Point(NamedTuple):
     """A solved inner problem: parameters, raw predictions on the validation rows."""
@@ -16,6 +18,14 @@ class Point(NamedTuple):
     w: Any
     raw: Array
     n_iter: int
+
+
+class Searched(NamedTuple):
+    """What a search will visit of one hyperparameter."""
+
+    low: float
+    high: float
+    vector: bool
 
 
 class InnerProblem:
@@ -26,7 +36,10 @@ class InnerProblem:
     logarithms. It gives :meth:`solve`, :meth:`solve_hessian`, :meth:`cross` and
     :meth:`predict`; :meth:`pull` where predictions are not linear in few parameters,
     :meth:`direct` where predictions depend on the hyperparameters directly;
-    :meth:`size` where a vector has its values for something else than features.
+    :meth:`size` where a vector has its values for something else than features. For
+    ``solver="maid"`` to solve it inexactly it sets ``certified`` and gives
+    :meth:`gradient`, :meth:`convexity`, :meth:`hessian_lipschitz`, :meth:`cross_norm`
+    and :meth:`prediction_norm`; without them that solver solves it accurately.
 
     Parameters
     ----------
@@ -45,6 +58,30 @@ class InnerProblem:
         Whether the solution is unique, so that a solve may start from an earlier one.
         Set it to False for networks and the like: every point is then solved afresh,
         and the best one is scored again with other seeds, by :meth:`fresh`.
+    simplest_end : dict
+        By name, the end of an interval (``"low"`` or ``"high"``) at which the model is
+        simplest and a solve costs least; a scan begins there. ``"high"`` where a name
+        is missing.
+    per_row : tuple of str
+        Hyperparameters with one value per training row. They are arguments of ``fit``
+        and not parameters of the estimator.
+    searched : dict
+        By name, what is searched: a tuple ``(low, high, vector)``. It is set before
+        :meth:`bind`.
+    certified : bool
+        Whether the methods for ``solver="maid"`` are there.
+    for_subclasses : bool
+        Whether it is the problem of every subclass of the registered estimator, also
+        of those that override ``fit`` or a method that predicts.
+    exact_fit : bool
+        Whether the estimator's own fit is as exact as :meth:`solve`. Otherwise the
+        search compares the two at its best point.
+    free_path : bool
+        Whether a solve at a further value of one hyperparameter costs next to nothing,
+        so that a scan may look at the whole interval.
+    weighted : bool
+        Whether :meth:`bind` takes ``sample_weight`` into account; without it the
+        search refuses weights.
 
     See Also
     --------
@@ -112,13 +149,37 @@ class InnerProblem:
     follows = False
     #: problem of the first fold, for those of the others
     leader: Any = None
-    #: whether the solution has many kinks in the hyperparameters
-    kinked = False
+    #: whether the solution has many non-smooth points in the hyperparameters
+    nonsmooth = False
+    #: by name, the end of an interval at which the model is simplest
+    simplest_end: dict[str, str] = {}
+    #: hyperparameters with a value per training row, which are arguments of ``fit``
+    per_row: tuple[str, ...] = ()
+    #: by name, what is searched; set before :meth:`bind`
+    searched: dict[str, Searched] = {}
+    #: whether the methods for ``solver="maid"`` are there
+    certified = False
+    #: whether it is the problem of subclasses too, whatever they change
+    for_subclasses = False
+    #: whether the estimator's fit is as exact as :meth:`solve`
+    exact_fit = False
+    #: whether further values of one hyperparameter cost little once rows are bound
+    free_path = False
+    #: whether :meth:`bind` takes weights of the rows into account
+    weighted = False
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+    def bind(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        classes: Any = None,
+    ) -> Any:
         """Take the rows of one fold.
 
         Parameters
@@ -143,7 +204,7 @@ class InnerProblem:
         self.X_val, self.classes = X_val, classes
         return self
 
-    def size(self, name, per):
+    def size(self, name: str, per: Any) -> Any:
         """Return how many values a hyperparameter has in this fold.
 
         Parameters
@@ -163,7 +224,7 @@ class InnerProblem:
             return 1 if self.y.ndim == 1 else self.y.shape[1]
         return self.X.shape[1]
 
-    def fresh(self, random_state):
+    def fresh(self, random_state: Any) -> Any:
         """Return a copy whose estimator has another seed, if it takes one.
 
         Parameters
@@ -182,7 +243,7 @@ class InnerProblem:
             again.estimator = clone(self.estimator).set_params(random_state=seed)
         return again
 
-    def value(self, theta, name):
+    def value(self, theta: Values, name: str) -> Any:
         """Return a hyperparameter: the searched value, or the estimator's own.
 
         Parameters
@@ -199,7 +260,7 @@ class InnerProblem:
         """
         return theta[name] if name in theta else getattr(self.estimator, name)
 
-    def solve(self, theta, w0, tol):
+    def solve(self, theta: Values, w0: Any, tol: float) -> tuple[Any, int]:
         """Solve the training problem.
 
         Parameters
@@ -220,7 +281,7 @@ class InnerProblem:
         """
         raise NotImplementedError
 
-    def solve_hessian(self, w, theta, rhs, tol):
+    def solve_hessian(self, w: Any, theta: Values, rhs: Any, tol: float) -> Any:
         """Solve ``[d2h/dw dw] q = rhs``.
 
         Parameters
@@ -241,7 +302,7 @@ class InnerProblem:
         """
         raise NotImplementedError
 
-    def cross(self, w, theta, q):
+    def cross(self, w: Any, theta: Values, q: Any) -> Values:
         """Return ``[d2h/dtheta dw] q`` by hyperparameter.
 
         Parameters
@@ -260,7 +321,7 @@ class InnerProblem:
         """
         raise NotImplementedError
 
-    def predict(self, w, X):
+    def predict(self, w: Any, X: Any) -> Array:
         """Return raw predictions: values of a regressor, margins of a classifier.
 
         Parameters
@@ -277,7 +338,7 @@ class InnerProblem:
         """
         raise NotImplementedError
 
-    def pull(self, w, theta, gradient):
+    def pull(self, w: Any, theta: Values, gradient: Array) -> Any:
         """Turn a gradient in the raw validation predictions into one in ``w``.
 
         The default differences :meth:`predict`, which is exact for predictions linear
@@ -308,7 +369,7 @@ class InnerProblem:
             rhs[j] = np.sum(gradient * (up - down)) / (2 * step[j])
         return rhs.reshape(w.shape)
 
-    def direct(self, w, theta, gradient):
+    def direct(self, w: Any, theta: Values, gradient: Array) -> Values:
         """Return the derivative of the criterion at fixed ``w``, by hyperparameter.
 
         Parameters
@@ -327,7 +388,7 @@ class InnerProblem:
         """
         return {}
 
-    def to_params(self, theta):
+    def to_params(self, theta: Values) -> Values:
         """Return what ``set_params`` of the estimator takes for these values.
 
         Parameters
@@ -342,7 +403,7 @@ class InnerProblem:
         """
         return dict(theta)
 
-    def evaluate(self, theta, w0, tol):
+    def evaluate(self, theta: Values, w0: Any, tol: float) -> Point:
         """Solve, and predict the validation rows.
 
         Parameters
@@ -362,7 +423,9 @@ class InnerProblem:
         w, n_iter = self.solve(theta, w0, tol)
         return Point(w, self.predict(w, self.X_val), n_iter)
 
-    def hypergradient(self, theta, point, gradient, tol):
+    def hypergradient(
+        self, theta: Values, point: Any, gradient: Array, tol: float
+    ) -> Values:
         """Return the derivative of the criterion in each searched hyperparameter.
 
         Parameters
@@ -386,3 +449,102 @@ class InnerProblem:
         products = self.cross(point.w, theta, q)
         direct = self.direct(point.w, theta, gradient)
         return {name: direct.get(name, 0.0) - products[name] for name in theta}
+
+    def gradient(self, w: Any, theta: Values) -> Any:
+        """Return the gradient of the training problem in ``w``.
+
+        Only with ``certified``.
+
+        Parameters
+        ----------
+        w : ndarray
+            Parameters of the model.
+        theta : dict
+            Searched hyperparameters.
+
+        Returns
+        -------
+        gradient : ndarray
+            Of the shape of ``w``.
+        """
+        raise NotImplementedError
+
+    def convexity(self, w: Any, theta: Values, eps: float) -> float:
+        """Return a lower bound of the Hessian's eigenvalues within ``eps`` of ``w``.
+
+        Only with ``certified``.
+
+        Parameters
+        ----------
+        w : ndarray
+            Parameters of the model.
+        theta : dict
+            Searched hyperparameters.
+        eps : float
+            Distance from ``w``.
+
+        Returns
+        -------
+        mu : float
+            Positive.
+        """
+        raise NotImplementedError
+
+    def hessian_lipschitz(self, theta: Values) -> float:
+        """Return a Lipschitz constant of the Hessian in ``w``.
+
+        Only with ``certified``.
+
+        Parameters
+        ----------
+        theta : dict
+            Searched hyperparameters.
+
+        Returns
+        -------
+        constant : float
+            Zero for a squared loss.
+        """
+        raise NotImplementedError
+
+    def cross_norm(
+        self, w: Any, theta: Values, name: str, rates: Array, codes: Any
+    ) -> tuple[float, float]:
+        """Bound the norm of ``[d2h/dw dtheta] D`` and its Lipschitz constant in ``w``.
+
+        ``D`` is the derivative of the values of one hyperparameter in the outer
+        variables: value ``j`` depends on variable ``codes[j]`` at the rate
+        ``rates[j]``. Only with ``certified``.
+
+        Parameters
+        ----------
+        w : ndarray
+            Parameters of the model.
+        theta : dict
+            Searched hyperparameters.
+        name : str
+            Which hyperparameter.
+        rates : ndarray
+            Of the shape of the value.
+        codes : ndarray of int or None
+            Outer variable of each value, in the order of ``rates.ravel()``; None where
+            all depend on one.
+
+        Returns
+        -------
+        norm, lipschitz : float
+            Upper bounds.
+        """
+        raise NotImplementedError
+
+    def prediction_norm(self) -> float:
+        """Bound the norm of the derivative of the raw predictions in ``w``.
+
+        Only with ``certified``.
+
+        Returns
+        -------
+        norm : float
+            Upper bound, over the validation rows.
+        """
+        raise NotImplementedError

@@ -1,9 +1,13 @@
 """Inner problems of squared loss: ridge with one penalty, or one a feature."""
 
+from typing import Any
+
 import numpy as np
 from scipy.linalg import eigh, svd
 
-from skdiff._convex._inner._problem import InnerProblem, Point
+from skdiff._base.typing import Array
+from skdiff._convex._inner._certificates import Certificates
+from skdiff._convex._inner._problem import InnerProblem, Point, Values
 from skdiff._convex._krylov import pcg
 from skdiff._convex._newton_linear import cholesky_solver
 
@@ -14,7 +18,17 @@ GRAM_DIGITS = 1e-7
 class CentredRows(InnerProblem):
     """Rows and targets about their weighted training means, scaled by the weights."""
 
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+    per_row = ("sample_weight",)
+
+    def bind(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        classes: Any = None,
+    ) -> Any:
         """Take the rows of one fold."""
         super().bind(X, y, sample_weight=sample_weight, X_val=X_val, classes=classes)
         n = X.shape[0]
@@ -33,28 +47,28 @@ class CentredRows(InnerProblem):
         self.flat = y.ndim == 1
         return self
 
-    def _centred(self, X):
+    def _centred(self, X: Any) -> Any:
         """Return dense centred rows."""
         return X - self.x_mean
 
-    def _design(self):
+    def _design(self) -> Any:
         """Return dense centred training rows, scaled by the weights."""
         A = self._centred(self.X)
         if self.weighted:
             A *= self.root[:, None]
         return A
 
-    def predict(self, w, X):
+    def predict(self, w: Any, X: Any) -> Array:
         """Values."""
         raw = np.asarray(X @ w) - self.x_mean @ w + self.y_mean
         return raw[:, 0] if self.flat else raw
 
-    def pull(self, w, theta, gradient):
+    def pull(self, w: Any, theta: Values, gradient: Array) -> Any:
         """Gradient in w."""
         G = gradient.reshape(gradient.shape[0], -1)
         return np.asarray(self.X_val.T @ G) - np.outer(self.x_mean, G.sum(axis=0))
 
-    def cross(self, w, theta, q):
+    def cross(self, w: Any, theta: Values, q: Any) -> Values:
         """Product for a penalty a feature, a target, or one for all."""
         slope = w * q
         shape = np.shape(theta["alpha"])
@@ -68,14 +82,24 @@ class CentredRows(InnerProblem):
 class SpectralRidge(CentredRows):
     """Ridge by one decomposition a fold: a new penalty costs a product of V x r."""
 
+    free_path = True
     per_output = True
 
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+    def bind(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        classes: Any = None,
+    ) -> Any:
         """Take the rows of one fold and decompose them."""
         super().bind(X, y, sample_weight=sample_weight, X_val=X_val, classes=classes)
         A = self._design()
         n, d = A.shape
-        squares, self.V = None, None
+        squares: Any = None
+        self.V: Any = None
         if n >= d:
             squares, V = eigh(A.T @ A, check_finite=False, driver="evd")
             largest = squares[-1] if d else 0.0
@@ -94,31 +118,31 @@ class SpectralRidge(CentredRows):
     #: lower end of the search; decides how the rows may be decomposed
     smallest_alpha = 0.0
 
-    def _shrunk(self, theta):
+    def _shrunk(self, theta: Values) -> Any:
         total = self.squares + self.value(theta, "alpha")
         with np.errstate(divide="ignore", invalid="ignore"):
             inverse = np.where(total > 0, 1.0 / total, 0.0)
         return inverse, inverse * self.c
 
-    def evaluate(self, theta, w0, tol):
+    def evaluate(self, theta: Values, w0: Any, tol: float) -> Point:
         """Return coefficients of the eigenvectors, and predictions."""
         _, b = self._shrunk(theta)
         raw = self.Z @ b + self.y_mean
         return Point(b, raw[:, 0] if self.flat else raw, 1)
 
-    def solve(self, theta, w0, tol):
+    def solve(self, theta: Values, w0: Any, tol: float) -> tuple[Any, int]:
         """Coefficients of the eigenvectors."""
         return self._shrunk(theta)[1], 1
 
-    def solve_hessian(self, w, theta, rhs, tol):
+    def solve_hessian(self, w: Any, theta: Values, rhs: Any, tol: float) -> Any:
         """Solve in the eigenvectors."""
         return self._shrunk(theta)[0] * rhs
 
-    def pull(self, w, theta, gradient):
+    def pull(self, w: Any, theta: Values, gradient: Array) -> Any:
         """Gradient in the coefficients of the eigenvectors."""
         return self.Z.T @ gradient.reshape(gradient.shape[0], -1)
 
-    def predict(self, w, X):
+    def predict(self, w: Any, X: Any) -> Array:
         """Values."""
         return super().predict(self.V @ w, X)
 
@@ -126,7 +150,15 @@ class SpectralRidge(CentredRows):
 class GramRidge(CentredRows):
     """A penalty a feature: one Cholesky factor an evaluation."""
 
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+    def bind(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        classes: Any = None,
+    ) -> Any:
         """Take the rows of one fold."""
         super().bind(X, y, sample_weight=sample_weight, X_val=X_val, classes=classes)
         self.A = self._design()
@@ -134,16 +166,16 @@ class GramRidge(CentredRows):
         self.dual = d > n
         self.G = None if self.dual else self.A.T @ self.A
         self.b = self.A.T @ self.R
-        self._last = (None, None)
+        self._last: Any = (None, None)
         return self
 
-    def lam(self, theta):
+    def lam(self, theta: Values) -> Any:
         """Penalty of each feature."""
         return np.broadcast_to(
             np.asarray(self.value(theta, "alpha"), dtype=float), (self.A.shape[1],)
         )
 
-    def _solver(self, theta):
+    def _solver(self, theta: Values) -> Any:
         lam = self.lam(theta)
         if self._last[0] is not None and np.array_equal(self._last[0], lam):
             return self._last[1]
@@ -156,16 +188,16 @@ class GramRidge(CentredRows):
         self._last = (lam, solver)
         return solver
 
-    def solve(self, theta, w0, tol):
+    def solve(self, theta: Values, w0: Any, tol: float) -> tuple[Any, int]:
         """Solve the normal equations."""
         return self._solver(theta)(self.b), 1
 
-    def solve_hessian(self, w, theta, rhs, tol):
+    def solve_hessian(self, w: Any, theta: Values, rhs: Any, tol: float) -> Any:
         """Solve with the same factor."""
         return self._solver(theta)(rhs)
 
 
-def _woodbury(A, lam):
+def _woodbury(A: Any, lam: Any) -> Any:
     """Solve with A'A + diag(lam) by a matrix of the size of the rows."""
     scaled = A / lam
     K = scaled @ A.T
@@ -174,12 +206,20 @@ def _woodbury(A, lam):
     return lambda b: (b.T / lam).T - scaled.T @ inner(scaled @ b)
 
 
-class SparseRidge(CentredRows):
+class SparseRidge(CentredRows, Certificates):
     """Conjugate gradients on sparse rows, centred in the products alone."""
 
     cheap = False
 
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+    def bind(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        classes: Any = None,
+    ) -> Any:
         """Take the rows of one fold."""
         super().bind(X, y, sample_weight=sample_weight, X_val=X_val, classes=classes)
         weight = self.root**2
@@ -189,21 +229,21 @@ class SparseRidge(CentredRows):
         self.b = self._pull_rows(self.root[:, None] * self.R)
         return self
 
-    def _pull_rows(self, M):
+    def _pull_rows(self, M: Any) -> Any:
         return np.asarray(self.X.T @ M) - np.outer(self.x_mean, M.sum(axis=0))
 
-    def _product(self, lam, V):
+    def _product(self, lam: Any, V: Any) -> Any:
         M = np.asarray(self.X @ V) - self.x_mean @ V
         return self._pull_rows(self.weight_[:, None] * M) + lam * V
 
-    def lam(self, theta):
+    def lam(self, theta: Values) -> Any:
         """Penalty of each coefficient, as a column or a matrix."""
         alpha = np.asarray(self.value(theta, "alpha"), dtype=float)
         if alpha.ndim == 0:
             return alpha
         return alpha[None, :] if self.per_output else alpha[:, None]
 
-    def _solve(self, theta, b, start, tol):
+    def _solve(self, theta: Values, b: Any, start: Any, tol: float) -> Any:
         lam = self.lam(theta)
         diagonal = self.diagonal[:, None] + lam
         diagonal = np.where(diagonal > 0, diagonal, 1.0)
@@ -223,24 +263,36 @@ class SparseRidge(CentredRows):
 
     kind = "squared"
 
-    def rows_for_bounds(self, theta):
+    def rows_for_bounds(self, theta: Values) -> tuple[Any, Array, Array]:
         """Design, weights and penalties; centring only shortens the rows."""
         lam = np.broadcast_to(self.lam(theta), self.b.shape)
         return self.X, self.weight_, lam.min(axis=1)
 
-    def smallest_curvature(self, w, theta):
+    def rows_for_bounds_design(self) -> Any:
+        """Design alone."""
+        return self.X
+
+    def validation_rows(self) -> tuple[Any, Any]:
+        """Validation rows and the training means."""
+        return self.X_val, self.x_mean
+
+    def penalty_rate(self, value: Array) -> Array:
+        """The penalty itself."""
+        return np.ones_like(value)
+
+    def smallest_curvature(self, w: Any, theta: Values) -> Any:
         """Nothing is known of rows without a penalty: a singular Hessian."""
         return 0.0
 
-    def gradient(self, w, theta):
+    def gradient(self, w: Any, theta: Values) -> Any:
         """Gradient of the training problem."""
         return self._product(self.lam(theta), w) - self.b
 
-    def solve(self, theta, w0, tol):
+    def solve(self, theta: Values, w0: Any, tol: float) -> tuple[Any, int]:
         """Solve the normal equations iteratively."""
         return self._solve(theta, self.b, w0, 1e-2 * tol)
 
-    def solve_hessian(self, w, theta, rhs, tol):
+    def solve_hessian(self, w: Any, theta: Values, rhs: Any, tol: float) -> Any:
         """Solve with the same matrix."""
         return self._solve(theta, rhs, None, tol)[0]
 

@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 from skdiff._base.compat import check_sample_weight
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.validation import check_X, check_X_y
+from skdiff._convex._sparse import canonical_rows
 
 
 def check_vector(values, name, n_features, *, positive, n_classes=None):
@@ -51,7 +52,7 @@ class BaseWeighted(SaveMixin, BaseEstimator):
             **checks,
         )
         if not isinstance(X, np.ndarray):
-            X = X.tocsr()
+            X = canonical_rows(X)
         weight = None
         if sample_weight is not None:
             weight = check_sample_weight(sample_weight, X)

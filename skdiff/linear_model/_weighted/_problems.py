@@ -1,5 +1,7 @@
 """Training problems of linear models with a penalty per feature."""
 
+from typing import Any
+
 from scipy import sparse
 
 from skdiff._convex._inner._lasso import ElasticNetProblem
@@ -16,13 +18,22 @@ class WeightedRidgeProblem(InnerProblem):
         "alpha": (None, "feature", "group"),
         "sample_weight": ("sample", "group"),
     }
-    #: low ends of what is searched, by name
-    lowest: dict = {}
+    per_row = ("sample_weight",)
+    weighted = True
+    exact_fit = True
 
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+    def bind(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        classes: Any = None,
+    ) -> Any:
         """Take the rows of one fold."""
-        if "sample_weight" in self.lowest:
-            problem = SquaredRows(self.estimator)
+        if "sample_weight" in self.searched:
+            problem: Any = SquaredRows(self.estimator)
         elif sparse.issparse(X):
             problem = SparseRidge(self.estimator)
         else:
@@ -38,6 +49,9 @@ class WeightedElasticNetProblem(ElasticNetProblem):
         "l1_ratio": (None,),
         "sample_weight": ("sample", "group"),
     }
+    per_row = ("sample_weight",)
+    weighted = True
+    exact_fit = True
 
 
 class WeightedLogisticProblem(InnerProblem):
@@ -47,8 +61,20 @@ class WeightedLogisticProblem(InnerProblem):
         "C": (None, "feature", "group", "coefficient"),
         "sample_weight": ("sample", "group"),
     }
+    per_row = ("sample_weight",)
+    weighted = True
+    exact_fit = True
+    simplest_end = {"C": "low"}
 
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+    def bind(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        classes: Any = None,
+    ) -> Any:
         """Take the rows of one fold."""
         return logistic_kind(classes)(self.estimator).bind(
             X, y, sample_weight=sample_weight, X_val=X_val, classes=classes

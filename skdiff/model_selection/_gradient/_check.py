@@ -1,5 +1,7 @@
 """A test that anyone can run on an inner problem: gradient against differences."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import clone
 
@@ -8,7 +10,7 @@ from skdiff.model_selection._gradient._estimator import GradientSearchCV
 _MOST = 20  # variables differenced one by one; more are tried along random directions
 
 
-def check_hypergradient(search, X, y, eps=1e-4):
+def check_hypergradient(search: Any, X: Any, y: Any, eps: Any = 1e-4) -> Any:
     """Compare the hypergradient with central differences.
 
     Parameters
@@ -55,9 +57,9 @@ def check_hypergradient(search, X, y, eps=1e-4):
         raise ValueError(f"eps must be positive, got {eps!r}.")
     tight = clone(search).set_params(inner_tol=1e-10, scoring=None, n_jobs=None)
     best = getattr(search, "best_params_", None)
-    task = tight._prepare(X, y, best)
-    evaluator, space = task.evaluator, task.space
-    theta = space.start() if best is None else task.theta_of(best)
+    combination = tight._prepare(X, y, best)
+    evaluator, space = combination.evaluator, combination.space
+    theta = space.start() if best is None else combination.theta_of(best)
     inside = np.clip(theta, space.lower + eps, space.upper - eps)
     row = evaluator.row(inside)
     if row.error is not None:

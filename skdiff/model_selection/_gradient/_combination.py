@@ -1,6 +1,7 @@
 """One gradient search: variables of one combination of the lists, and stages."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 from scipy.stats import qmc
@@ -8,86 +9,94 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from skdiff._base.compat import check_method_params, safe_indexing
+from skdiff._base.progress import Progress
+from skdiff._base.typing import Array
+from skdiff._convex._inner._problem import InnerProblem, Searched
 from skdiff.model_selection._gradient._evaluate import (
     Evaluator,
-    FoldOracle,
     StopSearch,
     scorer_of_folds,
 )
 from skdiff.model_selection._gradient._folds import (
+    Fold,
     fit_with_weights,
     make_folds,
     take_apart,
 )
+from skdiff.model_selection._gradient._given import Given, Options
 from skdiff.model_selection._gradient._inner._registry import inner_problem
 from skdiff.model_selection._gradient._leave_one_out import (
     LeaveOneOutEvaluator,
     leave_one_out,
 )
+from skdiff.model_selection._gradient._oracle import FoldOracle
 from skdiff.model_selection._gradient._outer._hoag_maid import hoag, maid
 from skdiff.model_selection._gradient._outer._lbfgs import lbfgs
 from skdiff.model_selection._gradient._outer._quadratics import quadratics
 from skdiff.model_selection._gradient._outer._root import root
-from skdiff.model_selection._gradient._space import Space, Variable
+from skdiff.model_selection._gradient._space import Continuous, Space, Variable
 
-ROW_WEIGHTS = "sample_weight"
 _FEW = 50  # variables for which a quasi-Newton search is worth expensive solves
 _SCAN = 5
 _FLAT = 5  # variables whose quadratics a handful of points can fit
 
 
-class Task:
+class CombinationSearch:
     """Folds, space and evaluator of one combination, and the solvers run on them."""
 
-    def __init__(self, search, chosen, problem, context):
-        estimator = clone(search.estimator).set_params(**clone(chosen, safe=False))
-        data, intervals = problem["data"], problem["intervals"]
-        self.search, self.estimator, self.chosen = search, estimator, chosen
-        self.data, self.context = data, context
+    def __init__(
+        self,
+        estimator: Any,
+        chosen: dict[str, Any],
+        given: Given,
+        options: Options,
+        progress: Progress,
+    ) -> None:
+        estimator = clone(estimator).set_params(**clone(chosen, safe=False))
+        data, intervals = given.data, given.intervals
+        self.estimator, self.chosen, self.data = estimator, chosen, data
+        self.options, self.progress = options, progress
         self.parts = take_apart(estimator)
         names = {key: key.removeprefix(self.parts.prefix) for key in intervals}
-        configure = _configuration(intervals, names)
+        searched = {
+            names[key]: Searched(spec.low, spec.high, spec.per is not None)
+            for key, spec in intervals.items()
+        }
         specs = {names[key]: spec for key, spec in intervals.items()}
-        at_once = leave_one_out(self.parts, data, specs, problem["criterion"], search)
-        self.folds = []
+        at_once = leave_one_out(self.parts, data, specs, given.criterion, options)
+        self.translate: InnerProblem = inner_problem(self.parts.last)
+        self.translate.searched = searched
+        self.folds: list[Fold] = []
         if at_once is None:
-            self.folds = make_folds(estimator, data, configure, ROW_WEIGHTS in specs)
+            self.folds = make_folds(estimator, data, searched)
         self.space = Space(
             [self._variable(key, names[key], spec) for key, spec in intervals.items()]
         )
-        self.translate = inner_problem(self.parts.last)
-        configure(self.translate)
-        self.evaluator = self._evaluator(problem, at_once)
+        self.evaluator = self._evaluator(given, at_once)
         self.evaluator.on_row = self._report
-        self.converged, self.bounds = True, {}
+        self.converged = True
+        self.bounds: dict[str, tuple[int, Continuous]] = {}
 
-    def _evaluator(self, problem, at_once):
+    def _evaluator(self, given: Any, at_once: Any) -> Any:
         """Evaluate fold by fold, or all at once where one decomposition serves."""
-        search, scorers, scorer = self.search, problem["scorers"], None
+        scorers, scorer = given.scorers, None
         if at_once is not None:
-            return LeaveOneOutEvaluator(*at_once, self.space, search.inner_tol)
-        if search.scoring is not None:
+            return LeaveOneOutEvaluator(at_once, self.space, self.options)
+        if self.options.scored:
             plain = hasattr(scorers, "_scorers") or hasattr(scorers, "_response_method")
             scorer = scorer_of_folds(
                 scorers,
                 hasattr(self.estimator, "predict_proba"),
-                None if plain else self._fitted_fold,
+                None if plain else self.fitted_fold,
             )
-        return Evaluator(
-            self.folds,
-            self.space,
-            problem["criterion"],
-            inner_tol=search.inner_tol,
-            warm=search.warm_start_inner,
-            scorer=scorer,
-            n_jobs=search.n_jobs,
-        )
+        return Evaluator(self.folds, self.space, given.criterion, self.options, scorer)
 
-    def _variable(self, key, name, spec):
+    def _variable(self, key: Any, name: str, spec: Any) -> Any:
         """Resolve sizes that only the data tell."""
+        by_row = name in self.translate.per_row
         if spec.per is None:
-            return Variable(key, name, spec, None)
-        if name == ROW_WEIGHTS:
+            return Variable(key, name, spec, None, by_row=by_row)
+        if by_row:
             n = len(self.data.target.codes)
         else:
             sizes = {fold.problem.size(name, spec.per) for fold in self.folds}
@@ -106,27 +115,28 @@ class Task:
                     f"{np.shape(spec.groups)}."
                 )
             codes = np.unique(np.asarray(spec.groups), return_inverse=True)[1]
-        return Variable(key, name, spec, codes, shape)
+        return Variable(key, name, spec, codes, shape, by_row)
 
     # --- rows -------------------------------------------------------------------------
 
-    def _values(self, row):
+    def _values(self, row: Any) -> Any:
         """Values of the row; rows that train in no fold keep the full weight."""
         values = dict(row.values)
-        if ROW_WEIGHTS in values:
-            trained = np.zeros(len(values[ROW_WEIGHTS]), dtype=bool)
-            for fold in self.folds:
-                trained[fold.train] = True
-            spec = next(v.spec for v in self.space.variables if v.name == ROW_WEIGHTS)
-            values[ROW_WEIGHTS] = np.where(trained, values[ROW_WEIGHTS], spec.high)
+        for variable in self.space.variables:
+            if variable.by_row:
+                trained = np.zeros(len(values[variable.name]), dtype=bool)
+                for fold in self.folds:
+                    trained[fold.train] = True
+                found = values[variable.name]
+                values[variable.name] = np.where(trained, found, variable.spec.high)
         return values
 
-    def params_of(self, row):
+    def params_of(self, row: Any) -> Any:
         """Parameters as the user named them."""
         values = self._values(row)
         return {**self.chosen, **{v.key: values[v.name] for v in self.space.variables}}
 
-    def theta_of(self, params):
+    def theta_of(self, params: Any) -> Any:
         """Outer variables of values named as the user named them."""
         parts = []
         for variable in self.space.variables:
@@ -137,21 +147,25 @@ class Task:
             parts.append(variable.spec.invert(values))
         return np.concatenate(parts)
 
-    def weights_of(self, row):
-        """Weights of the rows, if they were searched."""
-        return self._values(row).get(ROW_WEIGHTS)
+    def weights_of(self, row: Any) -> Any:
+        """Values per row that were searched, by the name of the argument of fit."""
+        values = self._values(row)
+        return {name: values[name] for name in self.space.by_row}
 
-    def settings_of(self, row):
+    def settings_of(self, row: Any) -> Any:
         """Return what ``set_params`` of the whole estimator takes."""
-        values = {k: v for k, v in self._values(row).items() if k != ROW_WEIGHTS}
+        return self._settings(self._values(row))
+
+    def _settings(self, values: Any) -> Any:
+        values = {k: v for k, v in values.items() if k not in self.space.by_row}
         settings = self.translate.to_params(values)
         return {self.parts.prefix + name: value for name, value in settings.items()}
 
-    def slope_of(self, row):
+    def slope_of(self, row: Any) -> Any:
         """Gradient of the objective in the outer variables."""
         return row.gradient + self.evaluator.tie(row.theta)[1]
 
-    def slope_by_name(self, row):
+    def slope_by_name(self, row: Any) -> Any:
         """Return the same, by the user's names."""
         slope, found = self.slope_of(row), {}
         pairs = zip(self.space.variables, self.space.slices, strict=True)
@@ -164,14 +178,9 @@ class Task:
             found[variable.key] = entries
         return found
 
-    def _fitted_fold(self, fold, values):
+    def fitted_fold(self, fold: Any, values: Any) -> Any:
         """A fit of the whole estimator on the fold's rows, for scorers that look."""
-        weights = values.get(ROW_WEIGHTS)
-        values = {k: v for k, v in values.items() if k != ROW_WEIGHTS}
-        settings = {
-            self.parts.prefix + name: value
-            for name, value in self.translate.to_params(values).items()
-        }
+        settings = self._settings(values)
         if not fold.problem.warm and hasattr(fold.problem.estimator, "random_state"):
             # of many solutions, the one that the problem finds
             seed = fold.problem.estimator.random_state
@@ -183,72 +192,67 @@ class Task:
             safe_indexing(data.X, rows),
             safe_indexing(data.target.y, rows),
             check_method_params(data.X, params=data.fit_params, indices=rows),
-            None if weights is None else weights[rows],
+            {name: values[name][rows] for name in self.space.by_row},
         )
         return model
 
-    def _report(self, row):
-        """Print a line, and tell the callbacks."""
-        if self.search.verbose:
-            n = len(self.evaluator.rows)
-            size = float(np.linalg.norm(row.gradient))
-            shown = {
-                v.key: f"{value:.6g}" if np.ndim(value) == 0 else f"{np.shape(value)}"
-                for v in self.space.variables
-                for value in [row.values[v.name]]
-            }
-            text = ", ".join(f"{k}={v}" for k, v in {**self.chosen, **shown}.items())
-            print(  # noqa: T201 - asked for by verbose
-                f"[{n}] {text}: criterion={row.value:.8g}, gradient={size:.3g}"
-            )
+    def _report(self, row: Any) -> None:
+        """Tell the loop guard of a point, which may end the search."""
+        shown = {
+            v.key: f"{value:.6g}" if np.ndim(value) == 0 else f"{np.shape(value)}"
+            for v in self.space.variables
+            for value in [row.values[v.name]]
+        }
+        text = ", ".join(f"{k}={v}" for k, v in {**self.chosen, **shown}.items())
+        size = float(np.linalg.norm(row.gradient))
+        self.progress.write(
+            f"[{len(self.evaluator.rows)}] {text}: criterion={row.value:.8g}, "
+            f"gradient={size:.3g}"
+        )
         self._tick()
 
-    def _tick(self, theta=None):
-        if self.context is None:
-            return
-        point = self.context.subcontext(task_name="evaluation")
-        point.call_on_fit_task_begin(estimator=self.search)
-        if point.call_on_fit_task_end(estimator=self.search):
+    def _tick(self, theta: Any = None) -> None:
+        if self.progress.step():
             raise StopSearch
 
     # --- stages -----------------------------------------------------------------------
 
-    def run(self, rng):
+    def run(self, rng: Any) -> None:
         """Search the tied variables, then let vectors go."""
-        search, space = self.search, self.space
+        space = self.space
         vector = [v.size > 1 for v in space.variables]
         if not any(vector):
             self._take(self._minimise(self.evaluator, space, None, rng))
             return
         start = self._tied_stage(rng)
         row = self.evaluator.row(start)
-        if np.isinf(search.tie_strength) or not np.isfinite(row.value):
+        if np.isinf(self.options.tie_strength) or not np.isfinite(row.value):
             return
         self.bounds = {}
-        self.evaluator.anchor = start, search.tie_strength * abs(row.value)
+        self.evaluator.anchor = start, self.options.tie_strength * abs(row.value)
         self._take(self._minimise(self.evaluator, space, start, rng))
 
-    def _tied_stage(self, rng):
+    def _tied_stage(self, rng: Any) -> Any:
         """Best common values; row weights stay where they start."""
         space = self.space
         start = space.start()
-        free = [v for v in space.variables if v.name != ROW_WEIGHTS]
+        free = [v for v in space.variables if not v.by_row]
         if not free:
             return start
         tied = Space(free).tied()
         parts = [
             part
             for v, part in zip(space.variables, space.slices, strict=True)
-            if v.name != ROW_WEIGHTS
+            if not v.by_row
         ]
 
-        def spread(theta):
+        def spread(theta: Array) -> Any:
             full = start.copy()
             for value, part in zip(theta, parts, strict=True):
                 full[part] = value
             return full
 
-        def objective(theta):
+        def objective(theta: Array) -> Any:
             value, gradient = self.evaluator(spread(theta))
             return value, np.array([gradient[part].sum() for part in parts])
 
@@ -256,11 +260,11 @@ class Task:
         self._take(outcome)
         return spread(np.atleast_1d(outcome.theta))
 
-    def _take(self, outcome):
+    def _take(self, outcome: Any) -> None:
         self.converged = self.converged and outcome.converged
 
-    def _solver(self, size, exact):
-        search = self.search
+    def _solver(self, size: Any, exact: Any) -> Any:
+        search = self.options
         if size == 1 and (search.solver in ("auto", "root") or exact):
             return "root"
         if search.solver == "root" and not exact:
@@ -275,25 +279,37 @@ class Task:
         cheap = all(fold.problem.cheap for fold in self.folds)
         return "lbfgs" if cheap or size <= _FEW else "maid"
 
-    def _minimise(self, objective, space, start, rng, *, exact=False):
-        search = self.search
+    def _minimise(
+        self, objective: Any, space: Any, start: Any, rng: Any, *, exact: Any = False
+    ) -> Any:
+        search = self.options
         lower, upper = space.lower, space.upper
         solver = self._solver(space.size, exact)
-        options = {"tol": search.tol, "max_iter": search.max_iter}
+        options: dict[str, Any] = {"tol": search.tol, "max_iter": search.max_iter}
         if solver == "root":
 
-            def slope(t):
+            def slope(t: Any) -> Any:
                 value, gradient = objective(np.array([t]))
                 return value, float(gradient[0])
 
-            n_scan = _SCAN + 4 * (search.n_starts - 1)
             low, high = float(lower[0]), float(upper[0])
+            whole = all(fold.problem.free_path for fold in self.folds)
+            n_scan = _scan_size(space.variables[0].spec, low, high, whole)
+            n_scan += (_SCAN - 1) * (search.n_starts - 1)
             # from the simplest model on: solutions nearby are good starts
-            upward = space.variables[0].name == "C"
-            outcome = root(slope, low, high, n_scan=n_scan, upward=upward, **options)
+            simplest = self.translate.simplest_end.get(space.variables[0].name, "high")
+            outcome = root(
+                slope,
+                low,
+                high,
+                n_scan=n_scan,
+                upward=simplest == "low",
+                whole=whole,
+                **options,
+            )
             self._note_bounds(space, np.array([outcome.theta]), [outcome.bound])
             return outcome
-        if self._kinked(space.size, start):
+        if self._nonsmooth(space.size, start):
             scan = self._scan(space, 2 + _SCAN * (search.n_starts - 1))
             best = quadratics(objective, scan, lower, upper, **options)
             self._note_sides(objective, space, best.theta)
@@ -307,22 +323,22 @@ class Task:
             method = hoag if solver == "hoag" else maid
             outcomes.append(method(oracle, theta, lower, upper, **options))
             # reported rows are exact: one more solve each, from where they are
-            self.context, context = None, self.context
+            self.evaluator.on_row = None
             for visited in oracle.visited.values():
                 self.evaluator.row(visited)
-            self.context = context
+            self.evaluator.on_row = self._report
         best = min(outcomes, key=lambda o: objective(np.asarray(o.theta))[0])
         self._note_sides(objective, space, best.theta)
         return best
 
-    def _kinked(self, size, start):
-        """Whether kinks of the criterion would stop a descent all the time."""
-        automatic = self.search.solver == "auto" and start is None and size <= _FLAT
-        return automatic and any(fold.problem.kinked for fold in self.folds)
+    def _nonsmooth(self, size: Any, start: Any) -> Any:
+        """Whether non-smooth points of the criterion would stop any descent."""
+        automatic = self.options.solver == "auto" and start is None and size <= _FLAT
+        return automatic and any(fold.problem.nonsmooth for fold in self.folds)
 
-    def _starts(self, objective, space, start, rng):
+    def _starts(self, objective: Any, space: Any, start: Any, rng: Any) -> Any:
         """Best points of a small scan, or the tied optimum and random points."""
-        n = self.search.n_starts
+        n = self.options.n_starts
         lower, upper = space.lower, space.upper
         if start is None:
             scan = self._scan(space)
@@ -335,15 +351,15 @@ class Task:
         ]
         return [start, *others]
 
-    def _scan(self, space, more=0):
+    def _scan(self, space: Any, more: Any = 0) -> Any:
         """Points spread over the box, its start first."""
         lower, upper = space.lower, space.upper
         size = _SCAN + 2 * (space.size - 1) + more
-        size = min(size, max(self.search.max_iter // 2, 1))
+        size = min(size, max(self.options.max_iter // 2, 1))
         points = qmc.Halton(space.size, scramble=False).random(size)[1:]
         return [space.start(), *(lower + (upper - lower) * points)]
 
-    def _note_sides(self, objective, space, theta):
+    def _note_sides(self, objective: Any, space: Any, theta: Array) -> None:
         """Ends of the intervals that the criterion would go beyond."""
         _, gradient = objective(np.asarray(theta))
         sides = np.where(
@@ -353,14 +369,14 @@ class Task:
         )
         self._note_bounds(space, theta, sides)
 
-    def _note_bounds(self, space, theta, sides):
+    def _note_bounds(self, space: Any, theta: Array, sides: Any) -> None:
         for variable, part in zip(space.variables, space.slices, strict=True):
             if variable.size == 1:
                 side = int(np.asarray(sides)[part][0])
                 if side:
                     self.bounds[variable.key] = side, variable.spec
 
-    def warn(self):
+    def warn(self) -> None:
         """Say what the user can change."""
         for key, (side, spec) in self.bounds.items():
             end, value = ("upper", spec.high) if side > 0 else ("lower", spec.low)
@@ -373,19 +389,16 @@ class Task:
             )
         if not self.converged:
             warnings.warn(
-                f"The search stopped after max_iter={self.search.max_iter} points "
+                f"The search stopped after max_iter={self.options.max_iter} points "
                 "without reaching tol. Increase max_iter or tol.",
                 ConvergenceWarning,
                 stacklevel=4,
             )
 
 
-def _configuration(intervals, names):
-    """Return a function that tells a problem what will be searched."""
-    lowest = {names[key]: spec.low for key, spec in intervals.items()}
-    vector = {names[key]: spec.per is not None for key, spec in intervals.items()}
-
-    def configure(problem):
-        problem.lowest, problem.vector = lowest, vector
-
-    return configure
+def _scan_size(spec: Continuous, low: float, high: float, whole: bool) -> int:
+    """Points of a scan: as close as valleys of a criterion are wide."""
+    if spec.scale == "linear":
+        return _SCAN
+    spacing, most = (1.25, 12) if whole else (2.0, 10)
+    return int(np.clip(np.ceil((high - low) / spacing) + 1, _SCAN, most))

@@ -22,9 +22,10 @@ from skdiff._base.compat import (
     routing_enabled,
 )
 from skdiff._base.persistence import SaveMixin
+from skdiff._base.progress import Progress
 from skdiff._base.validation import refuse_dates
 from skdiff.model_selection._gradient import _criteria
-from skdiff.model_selection._gradient._combination import ROW_WEIGHTS, Task
+from skdiff.model_selection._gradient._combination import CombinationSearch
 from skdiff.model_selection._gradient._evaluate import StopSearch
 from skdiff.model_selection._gradient._folds import (
     Data,
@@ -33,11 +34,14 @@ from skdiff.model_selection._gradient._folds import (
     fit_with_weights,
     take_apart,
 )
+from skdiff.model_selection._gradient._given import Given, Options, read_distributions
 from skdiff.model_selection._gradient._inner._registry import inner_problem
-from skdiff.model_selection._gradient._reseeded import compare_with_fresh, warn_of_luck
+from skdiff.model_selection._gradient._reseeded import (
+    compare_reseeded,
+    warn_of_seeds,
+)
 from skdiff.model_selection._gradient._results import best_row, tabulate
 from skdiff.model_selection._gradient._space import (
-    from_distribution,
     from_plain,
     to_plain,
 )
@@ -357,22 +361,49 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         self : object
             The fitted search.
         """
-        problem = self._read(X, y, params)
-        X, y, data = problem["X"], problem["y"], problem["data"]
+        given = self._read(X, y, params)
         context = None
         if has_callbacks(self):
             context = self._init_callback_context(max_subtasks=None)
-            context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        found = self._search(problem, context)
-        results = tabulate(found, len(data.splits), self.inner_tol, self.error_score)
-        self._finish(X, y, found, results, problem, context)
+            context.call_on_fit_task_begin(estimator=self, X=given.X, y=given.y)
+        found = self._search(given, self._progress(context))
+        n_splits = len(given.data.splits)
+        results = tabulate(found, n_splits, self.inner_tol, self.error_score)
+        self._finish(given, found, results, context)
         return self
+
+    def _progress(self, context):
+        """The loop guard; callbacks hear of every evaluation."""
+
+        def report(state):
+            point = context.subcontext(task_name="evaluation")
+            point.call_on_fit_task_begin(estimator=self)
+            return bool(point.call_on_fit_task_end(estimator=self))
+
+        return Progress(
+            verbose=bool(self.verbose), report=None if context is None else report
+        )
+
+    def _options(self):
+        return Options(
+            self.solver,
+            self.max_iter,
+            self.tol,
+            self.inner_tol,
+            self.tie_strength,
+            self.n_starts,
+            self.warm_start_inner,
+            self.n_jobs,
+            self.scoring is not None,
+        )
 
     def _read(self, X, y, params):
         """Check everything that can be checked before any work."""
         parts = take_apart(self.estimator)
         inner_problem(parts.last)  # without one, say so before any work
-        intervals, choices = self._read_distributions(parts)
+        intervals, choices = read_distributions(
+            self.estimator, self.param_distributions, parts
+        )
         criterion = _criteria.resolve(self.criterion, self.estimator)
         scorers, refit_metric = self._get_scorers()
         X, y = indexable(X, y)
@@ -393,88 +424,38 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             dict(routed.estimator.fit),
             dict(routed.scorer.score),
         )
-        return {
-            "X": X,
-            "y": y,
-            "data": data,
-            "routed": routed,
-            "intervals": intervals,
-            "choices": choices,
-            "criterion": criterion,
-            "scorers": scorers,
-            "refit_metric": refit_metric,
-        }
+        return Given(
+            X, y, data, routed, intervals, choices, criterion, scorers, refit_metric
+        )
 
     def _prepare(self, X, y, best):
-        """Return the task of one combination: that of ``best``, or the first."""
-        problem = self._read(X, y, {})
+        """Return the search of one combination: that of ``best``, or the first."""
+        given = self._read(X, y, {})
         chosen = {
             key: values[0] if best is None else best[key]
-            for key, values in problem["choices"].items()
+            for key, values in given.choices.items()
         }
-        return Task(self, chosen, problem, None)
-
-    def _read_distributions(self, parts):
-        """Split the dictionary into intervals and lists; check the names."""
-        if not self.param_distributions:
-            raise ValueError(
-                "param_distributions is empty: there is nothing to search."
-            )
-        known = self.estimator.get_params(deep=True)
-        differentiable = inner_problem(parts.last).parameters
-        intervals, choices = {}, {}
-        for key, given in self.param_distributions.items():
-            found = from_distribution(key, given)
-            name = key.removeprefix(parts.prefix)
-            if key not in known and name != ROW_WEIGHTS:
-                raise ValueError(
-                    f"Invalid parameter {key!r} for estimator {self.estimator}. Valid "
-                    f"parameters are: {sorted(known)}."
-                )
-            if isinstance(found, list):
-                choices[key] = found
-                continue
-            inside = key == parts.prefix + name or name == ROW_WEIGHTS
-            if not inside or name not in differentiable:
-                raise ValueError(
-                    f"{key!r} has no gradient. Parameters with one: "
-                    f"{[parts.prefix + n for n in differentiable]}. Give a list of "
-                    "values to try them one by one."
-                )
-            if found.per not in differentiable[name]:
-                kinds = ", ".join(repr(k) for k in differentiable[name])
-                raise ValueError(
-                    f"{key!r} of {type(parts.last).__name__} cannot be searched "
-                    f"per={found.per!r}; possible: {kinds}."
-                )
-            if name == ROW_WEIGHTS and found.low < 0:
-                raise ValueError(
-                    f"{key!r} must not be negative: its interval begins at "
-                    f"{found.low:g}."
-                )
-            intervals[key] = found
-        if not intervals:
-            raise ValueError(
-                "param_distributions has no interval. Give a Continuous, loguniform or "
-                "uniform for at least one parameter, or use GridSearchCV."
-            )
-        return intervals, choices
+        return CombinationSearch(
+            self.estimator, chosen, given, self._options(), Progress()
+        )
 
     # --- search -----------------------------------------------------------------------
 
-    def _search(self, problem, context):
+    def _search(self, given, progress):
         """One search for each combination of the lists."""
-        found, choices = [], problem["choices"]
+        found, choices = [], given.choices
         rng = check_random_state(self.random_state)
         try:
             for combination in product(*choices.values()):
                 chosen = dict(zip(choices, combination, strict=True))
-                task = Task(self, chosen, problem, context)
-                found.append(task)
-                task.run(rng)
+                search = CombinationSearch(
+                    self.estimator, chosen, given, self._options(), progress
+                )
+                found.append(search)
+                search.run(rng)
         except StopSearch:
             pass
-        rows = [row for task in found for row in task.evaluator.rows.values()]
+        rows = [row for search in found for row in search.evaluator.rows.values()]
         failed = [row.error for row in rows if row.error]
         if failed and self.error_score == "raise":
             raise ValueError(failed[0])
@@ -489,21 +470,23 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         """Row of the best point."""
         if callable(self.refit):
             return int(self._select_best_index(self.refit, refit_metric, results))
-        tied = any(task.evaluator.anchor is not None for task in found)
+        tied = any(search.evaluator.anchor is not None for search in found)
         by_objective = tied and self.scoring is None
         return best_row(results, None if by_objective else refit_metric)
 
-    def _finish(self, X, y, found, results, problem, context):
+    def _finish(self, given, found, results, context):
         """Choose, fit on all rows, and take over the results at once."""
-        refit_metric, routed = problem["refit_metric"], problem["routed"]
-        rows = [(task, row) for task in found for row in task.evaluator.rows.values()]
+        refit_metric = given.refit_metric
+        rows = [
+            (search, row) for search in found for row in search.evaluator.rows.values()
+        ]
         several = "mean_test_score" not in results
         fitted = {
             "cv_results_": results,
-            "n_splits_": len(problem["data"].splits),
+            "n_splits_": len(given.data.splits),
             "multimetric_": several,
             "n_iter_": len(rows),
-            "converged_": all(task.converged for task in found),
+            "converged_": all(search.converged for search in found),
         }
         if several and self.refit and not callable(self.refit):
             self._check_refit_for_multimetric(
@@ -512,38 +495,39 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             refit_metric = self.refit
         if self.refit or not several:
             index = self._best(found, results, refit_metric)
-            task, row = rows[index]
+            search, row = rows[index]
             fitted |= {
                 "best_index_": index,
                 "best_params_": results["params"][index],
-                "hypergradient_": task.slope_by_name(row),
+                "hypergradient_": search.slope_by_name(row),
             }
             if not callable(self.refit):
                 metric = "score" if not several else refit_metric
                 fitted["best_score_"] = float(results[f"mean_test_{metric}"][index])
-        luck = None
+        doubt = None
         if self.refit:
-            fitted |= self._refit(X, y, task, row, routed, context)
+            fitted |= self._refit(given, search, row, context)
             if "best_score_" in fitted:
                 named = metric if several else None
-                scores, luck = compare_with_fresh(task, row, named, self.n_jobs)
+                scores, doubt = compare_reseeded(search, row, named, self.n_jobs)
                 fitted |= scores
         if context is not None:
-            context.call_on_fit_task_end(estimator=self, X=X, y=y)
+            context.call_on_fit_task_end(estimator=self, X=given.X, y=given.y)
         for name in _ATTRIBUTES:
             vars(self).pop(name, None)
         vars(self).update(fitted)
-        for task in found:
-            task.warn()
-        warn_of_luck(luck)
+        for search in found:
+            search.warn()
+        warn_of_seeds(doubt)
 
-    def _refit(self, X, y, task, row, routed, context):
+    def _refit(self, given, search, row, context):
         """Fit the estimator on all rows."""
-        best = clone(task.estimator).set_params(**task.settings_of(row))
-        params = dict(routed.estimator.fit)
-        weights = task.weights_of(row)
+        X, y = given.X, given.y
+        best = clone(search.estimator).set_params(**search.settings_of(row))
+        params = dict(given.routed.estimator.fit)
+        weights = search.weights_of(row)
         start = time.perf_counter()
-        if weights is not None or context is None:
+        if weights or context is None:
             fit_with_weights(best, X, y, params, weights)
         else:
             refit = context.subcontext(task_name="refit-with-best-params")

@@ -9,14 +9,9 @@ from joblib import effective_n_jobs
 from scipy.linalg import LinAlgError
 from sklearn.utils.parallel import Parallel, delayed
 
-from skdiff._convex._inner._problem import Point
+from skdiff._base.typing import Array
 from skdiff.model_selection._gradient._criteria import CRITERIA, reported_log_loss
 from skdiff.model_selection._gradient._folds import fold_model
-from skdiff.model_selection._gradient._outer._bounds import (
-    constants,
-    criterion_smoothness,
-)
-from skdiff.model_selection._gradient._outer._hoag_maid import error_bound
 
 # a fold that takes longer than this is worth a thread
 WORTH_A_THREAD = 0.05
@@ -48,10 +43,12 @@ class Evaluator:
     ``anchor``, ``centre, weight``, adds the tie of vector hyperparameters.
     """
 
-    def __init__(self, folds, space, criterion, *, inner_tol, warm, scorer, n_jobs):
+    def __init__(
+        self, folds: Any, space: Any, criterion: Any, options: Any, scorer: Any = None
+    ) -> None:
         self.folds, self.space, self.criterion = folds, space, criterion
-        self.inner_tol, self.warm = inner_tol, warm
-        self.scorer, self.n_jobs = scorer, n_jobs
+        self.inner_tol, self.warm = options.inner_tol, options.warm
+        self.scorer, self.n_jobs = scorer, options.n_jobs
         self.anchor: tuple[Any, float] | None = None
         self.rows: dict[bytes, Row] = {}
         self.slow = False
@@ -59,56 +56,56 @@ class Evaluator:
 
     # --- one fold ---------------------------------------------------------------------
 
-    def fold_values(self, values, fold):
+    def fold_values(self, values: Any, fold: Any) -> Any:
         """Return the values of the fold's own rows."""
-        if "sample_weight" not in values:
-            return values
-        return {**values, "sample_weight": values["sample_weight"][fold.train]}
+        own = {name: values[name][fold.train] for name in self.space.by_row}
+        return {**values, **own}
 
-    def measure(self, fold, raw):
+    def all_rows(self, fold: Any, gradients: Any) -> Any:
+        """Spread gradients in values of the fold's rows over all rows."""
+        spread = dict(gradients)
+        for name in self.space.by_row:
+            spread[name] = np.zeros(self.space.n_entries(name))
+            np.add.at(spread[name], fold.train, gradients[name])
+        return spread
+
+    def measure(self, fold: Any, raw: Any) -> Any:
         """Criterion on the fold's validation rows, and its gradient."""
         if callable(self.criterion):
             value, gradient = self.criterion(fold.y_test, raw)
             return float(value), np.asarray(gradient, dtype=float)
-        weight = fold.score_params.get("sample_weight")
-        weight = None if weight is None else np.asarray(weight, dtype=float)
-        return CRITERIA[self.criterion](fold.code_test, raw, weight)
+        return CRITERIA[self.criterion](fold.code_test, raw, fold.score_weight)
 
-    def reported(self, fold, raw, value):
+    def reported(self, fold: Any, raw: Any, value: Any) -> Any:
         """Criterion as a scorer of that name would report it."""
         if self.criterion != "log_loss":
             return value
-        weight = fold.score_params.get("sample_weight")
-        weight = None if weight is None else np.asarray(weight, dtype=float)
-        return reported_log_loss(fold.code_test, raw, weight)
+        return reported_log_loss(fold.code_test, raw, fold.score_weight)
 
-    def _one_fold(self, fold, at, values):
+    def _one_fold(self, fold: Any, at: Any, values: Any) -> Any:
         start = time.perf_counter()
         theta = self.fold_values(values, fold)
         w0 = None
         if self.warm and fold.problem.warm:
-            w0 = fold.trail.start(at, fold.problem.smooth_path)
+            w0 = fold.starts.start(at, fold.problem.smooth_path)
         with np.errstate(all="ignore"):
             point = fold.problem.evaluate(theta, w0, self.inner_tol)
             value, g = self.measure(fold, point.raw)
             gradients = fold.problem.hypergradient(theta, point, g, self.inner_tol)
         if np.isfinite(value):
-            fold.trail.add(at, point.w)
-        if "sample_weight" in gradients:
-            full = np.zeros(len(values["sample_weight"]))
-            np.add.at(full, fold.train, gradients["sample_weight"])
-            gradients = {**gradients, "sample_weight": full}
+            fold.starts.add(at, point.w)
+        gradients = self.all_rows(fold, gradients)
         middle = time.perf_counter()
         score = self._score(fold, values, point, value)
         spent = middle - start, time.perf_counter() - middle
         return value, gradients, score, point.n_iter, *spent
 
-    def _score(self, fold, values, point, value):
+    def _score(self, fold: Any, values: Any, point: Any, value: Any) -> Any:
         if self.scorer is not None:
             return self.scorer(fold, values, point)
         return -self.reported(fold, point.raw, value)
 
-    def score_cold(self, fold, values):
+    def score_cold(self, fold: Any, values: Any) -> Any:
         """Score of a fold by a fit that starts from nothing."""
         theta = self.fold_values(values, fold)
         with np.errstate(all="ignore"):
@@ -118,7 +115,7 @@ class Evaluator:
 
     # --- all folds --------------------------------------------------------------------
 
-    def _all_folds(self, theta, values):
+    def _all_folds(self, theta: Array, values: Any) -> Any:
         alone = 1 if self.folds[0].problem.follows else 0
         found = [self._one_fold(fold, theta, values) for fold in self.folds[:alone]]
         others = self.folds[alone:]
@@ -131,7 +128,7 @@ class Evaluator:
         self.slow = max(f[4] for f in found) > WORTH_A_THREAD
         return found
 
-    def row(self, theta):
+    def row(self, theta: Array) -> Any:
         """Evaluate a point once; later calls are answered from memory."""
         key = np.asarray(theta, dtype=float).tobytes()
         if key in self.rows:
@@ -148,7 +145,7 @@ class Evaluator:
             self.on_row(row)
         return row
 
-    def _row(self, theta, values, found):
+    def _row(self, theta: Array, values: Any, found: Any) -> Any:
         value = float(np.mean([f[0] for f in found]))
         names = found[0][1]
         total = {k: np.mean([f[1][k] for f in found], axis=0) for k in names}
@@ -170,7 +167,7 @@ class Evaluator:
             None,
         )
 
-    def _failed(self, theta, values, reason):
+    def _failed(self, theta: Array, values: Any, reason: Any) -> Any:
         n = len(self.folds)
         return Row(
             np.array(theta),
@@ -185,145 +182,26 @@ class Evaluator:
             reason,
         )
 
-    def tie(self, theta):
+    def tie(self, theta: Array) -> Any:
         """Value and gradient of the tie."""
         if self.anchor is None:
             return 0.0, 0.0
         return self.space.penalty(theta, *self.anchor)
 
-    def __call__(self, theta):
+    def __call__(self, theta: Array) -> Any:
         """Value and gradient of the criterion plus the tie."""
         row = self.row(theta)
         tie, slope = self.tie(theta)
         return row.value + tie, row.gradient + slope
 
 
-class FoldOracle:
-    """The same criterion, its inner problems solved as exactly as asked.
-
-    Problems with a direct solve leave rounding only, which is no error to bound. For
-    the others the gradient of the inner problem at the answer certifies its distance
-    from the minimiser.
-    """
-
-    def __init__(self, evaluator, on_point, certify):
-        self.evaluator, self.on_point = evaluator, on_point
-        self.visited: dict[bytes, Any] = {}
-        self.inexact = any(hasattr(f.problem, "gradient") for f in evaluator.folds)
-        if certify and self.inexact and callable(evaluator.criterion):
-            raise ValueError(
-                'solver="maid" needs the smoothness of the criterion. Use a named '
-                'criterion, or solver="lbfgs" or "hoag".'
-            )
-        self._val_norms: dict[int, float] = {}
-
-    def _theta(self, theta, fold):
-        values = self.evaluator.space.values(theta)
-        return self.evaluator.fold_values(values, fold)
-
-    def _solve(self, theta, x, accurate):
-        found = []
-        for k, fold in enumerate(self.evaluator.folds):
-            values = self._theta(theta, fold)
-            w = None if x is None else x[k]
-            with np.errstate(all="ignore"):
-                found.append(accurate(fold.problem, values, w))
-        return found
-
-    def solve(self, theta, x, eps):
-        """Solve until the certificate allows ``eps``."""
-
-        def accurate(problem, values, w):
-            if not hasattr(problem, "gradient"):
-                return problem.solve(values, w, 1e-10)[0]
-            tol = 1e-2
-            while True:
-                w, _ = problem.solve(values, w, tol)
-                size = float(np.linalg.norm(problem.gradient(w, values)))
-                mu = constants(problem, values, w, eps).mu
-                if size <= eps * mu or tol < 1e-14:
-                    return w
-                tol /= 10
-
-        return self._solve(theta, x, accurate)
-
-    def solve_relative(self, theta, x, eps):
-        """Solve to the relative accuracy ``eps``."""
-        return self._solve(theta, x, lambda p, v, w: p.solve(v, w, eps)[0])
-
-    def _measured(self, theta, x):
-        for k, fold in enumerate(self.evaluator.folds):
-            values = self._theta(theta, fold)
-            raw = fold.problem.predict(x[k], fold.problem.X_val)
-            yield fold, values, Point(x[k], raw, 0), *self.evaluator.measure(fold, raw)
-
-    def upper(self, theta, x):
-        """Criterion at the inexact solutions, plus the tie."""
-        key = theta.tobytes()
-        if key not in self.visited:
-            self.visited[key] = np.array(theta)
-            self.on_point(theta)
-        total = [value for *_, value, _ in self._measured(theta, x)]
-        return float(np.mean(total)) + self.evaluator.tie(theta)[0]
-
-    def hypergradient(self, theta, x, delta):
-        """Gradient from inexact solutions and linear systems."""
-        total: dict[str, Any] = {}
-        folds = self.evaluator.folds
-        for fold, values, point, _, g in self._measured(theta, x):
-            tol = 1e-8
-            if self.inexact:  # delta bounds the residual itself, not its share
-                rhs = fold.problem.pull(point.w, values, g)
-                size = max(float(np.linalg.norm(rhs)), 1e-300)
-                tol = min(1e-2, delta / size)
-            found = fold.problem.hypergradient(values, point, g, tol)
-            for name, part in found.items():
-                if name == "sample_weight":
-                    full = np.zeros(len(self.evaluator.space.values(theta)[name]))
-                    np.add.at(full, fold.train, part)
-                    part = full
-                total[name] = total.get(name, 0.0) + part / len(folds)
-        gradient = self.evaluator.space.pull(theta, total)
-        return gradient + self.evaluator.tie(theta)[1]
-
-    def _smoothness(self, fold):
-        if fold.index not in self._val_norms:
-            self._val_norms[fold.index] = criterion_smoothness(
-                self.evaluator.criterion, fold
-            )
-        return self._val_norms[fold.index]
-
-    def slack(self, theta, x, eps):
-        """``||grad g|| eps + L_g eps^2 / 2``, averaged over the folds."""
-        if not self.inexact:
-            return 0.0
-        total = []
-        for fold, values, point, _, g in self._measured(theta, x):
-            size = float(np.linalg.norm(fold.problem.pull(point.w, values, g)))
-            total.append(size * eps + self._smoothness(fold) * eps**2 / 2)
-        return float(np.mean(total))
-
-    def bound(self, theta, x, eps, delta):
-        """A-posteriori bound, averaged over the folds."""
-        if not self.inexact:
-            return 0.0
-        total = []
-        for fold, values, (w, _, _), _, g in self._measured(theta, x):
-            problem = fold.problem
-            size = float(np.linalg.norm(problem.pull(w, values, g)))
-            found = constants(problem, values, w, eps, self.evaluator.space, theta)
-            found = found._replace(L_g=self._smoothness(fold))
-            total.append(error_bound(found, size, eps, delta))
-        return float(np.mean(total))
-
-
-def scorer_of_folds(scorer, probabilistic, refit_fold):
+def scorer_of_folds(scorer: Any, probabilistic: Any, refit_fold: Any) -> Any:
     """Return what scores a fold: by its solution, or by a fit of the estimator.
 
     ``refit_fold(fold, values)`` is given for scorers that may look inside a model.
     """
 
-    def score(fold, values, point):
+    def score(fold: Any, values: Any, point: Any) -> Any:
         if refit_fold is None:
             model = fold_model(fold, point, probabilistic)
         else:

@@ -19,9 +19,11 @@ from skdiff._base.compat import (
     routing_enabled,
     safe_indexing,
 )
+from skdiff._convex._inner._problem import Searched
+from skdiff._convex._sparse import canonical_rows
 from skdiff.model_selection._gradient._criteria import pair_scores, pair_votes
 from skdiff.model_selection._gradient._inner._registry import inner_problem
-from skdiff.model_selection._gradient._warm_starts import Trail
+from skdiff.model_selection._gradient._warm_starts import WarmStarts
 
 
 class Parts(NamedTuple):
@@ -86,20 +88,31 @@ def check_rows(X: Any) -> Any:
     """Check what the last step will see; sparse rows stay sparse."""
     # one memory order: the last bits of a product depend on it
     X = check_array(X, accept_sparse=["csr", "csc", "coo"], dtype=np.float64, order="C")
-    return sparse.csr_array(X) if sparse.issparse(X) else X
+    return canonical_rows(X) if sparse.issparse(X) else X
 
 
 class Fold:
     """One fold: rows, fitted earlier steps, the bound inner problem."""
 
-    def __init__(self, index, train, test, steps, problem, rows, score_params):
+    def __init__(
+        self,
+        index: Any,
+        train: Any,
+        test: Any,
+        steps: Any,
+        problem: Any,
+        rows: Any,
+        score_params: Any,
+    ) -> None:
         self.index, self.train, self.test = index, train, test
         self.steps, self.problem = steps, problem
         self.X_test, self.y_test, self.code_test = rows
         self.score_params = score_params
-        self.trail = Trail()
+        weight = score_params.get("sample_weight")
+        self.score_weight = None if weight is None else np.asarray(weight, dtype=float)
+        self.starts = WarmStarts()
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Any:
         """Bring rows to what the last step sees."""
         for step in self.steps:
             X = step.transform(X)
@@ -116,12 +129,10 @@ class Data(NamedTuple):
     score_params: dict[str, Any]
 
 
-def make_folds(
-    estimator: Any, data: Data, configure: Any, weighs_rows: bool
-) -> list[Fold]:
+def make_folds(estimator: Any, data: Data, searched: dict[str, Searched]) -> list[Fold]:
     """Fit the earlier steps of each fold and bind its problem.
 
-    ``configure(problem)`` tells an unbound problem what will be searched.
+    ``searched`` is what an unbound problem is told of the search.
     """
     pipelines, last, _ = take_apart(estimator)
     pairwise = get_tags(estimator).input_tags.pairwise
@@ -157,7 +168,8 @@ def make_folds(
         codes = data.target.codes[train]
         _check_classes(data.target, codes, weight, index)
         problem = inner_problem(last)
-        configure(problem)
+        problem.searched = searched
+        weighs_rows = any(name in searched for name in problem.per_row)
         if weight is not None and not weighs_rows and not np.all(weight > 0):
             kept = weight > 0
             Z, codes, weight = Z[kept], codes[kept], weight[kept]
@@ -173,11 +185,11 @@ def make_folds(
     return folds
 
 
-def _take(X, rows):
+def _take(X: Any, rows: Any) -> Any:
     return X[rows] if type(X) is np.ndarray else safe_indexing(X, rows)
 
 
-def _only_weight(params, Z, last):
+def _only_weight(params: Any, Z: Any, last: Any) -> Any:
     unknown = sorted(set(params) - {"sample_weight"})
     if unknown:
         raise TypeError(
@@ -189,7 +201,7 @@ def _only_weight(params, Z, last):
     return check_sample_weight(params["sample_weight"], Z)
 
 
-def _check_classes(target, codes, weight, index):
+def _check_classes(target: Any, codes: Any, weight: Any, index: Any) -> None:
     if target.classes is not None:
         seen = codes if weight is None else codes[weight > 0]
         missing = sorted(set(range(len(target.classes))) - set(seen.tolist()))
@@ -202,7 +214,7 @@ def _check_classes(target, codes, weight, index):
             )
 
 
-def split_params(pipeline, params):
+def split_params(pipeline: Any, params: Any) -> Any:
     """Fit parameters of the earlier steps, and those of the last."""
     name = pipeline.steps[-1][0]
     if not routing_enabled():
@@ -227,33 +239,36 @@ def split_params(pipeline, params):
     return before, last
 
 
-def fit_with_weights(estimator, X, y, params, weights):
-    """Fit with the weights that were found, if any, times those that were given."""
-    if weights is None:
+def fit_with_weights(estimator: Any, X: Any, y: Any, params: Any, weights: Any) -> None:
+    """Fit with the values per row that were found, times those that were given.
+
+    ``weights`` has them by name, and is empty where none were searched.
+    """
+    if not weights:
         estimator.fit(X, y, **params)
         return
-    parts = take_apart(estimator)
-    name = parts.prefix + "sample_weight"
+    prefix = take_apart(estimator).prefix
     # the names of steps say where the weights go, routed or not
     params = dict(params)
-    given = params.pop("sample_weight", params.pop(name, None))
-    if given is not None:
-        weights = weights * np.asarray(given, dtype=float)
+    for name, found in weights.items():
+        given = params.pop(name, params.pop(prefix + name, None))
+        times = 1.0 if given is None else np.asarray(given, dtype=float)
+        params[prefix + name] = found * times
     with sklearn.config_context(enable_metadata_routing=False):
-        estimator.fit(X, y, **{**params, name: weights})
+        estimator.fit(X, y, **params)
 
 
 class _FoldModel(BaseEstimator):
     """The model of a fold at one point, as far as scorers ask."""
 
-    def __init__(self, fold=None, w=None):
+    def __init__(self, fold: Any = None, w: Any = None) -> None:
         self.fold = fold
         self.w = w
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> Any:
         return True
 
-    def _raw(self, X):
+    def _raw(self, X: Any) -> Any:
         if X is self.fold.X_test:
             return self.raw
         return self.fold.problem.predict(self.w, self.fold.transform(X))
@@ -262,24 +277,24 @@ class _FoldModel(BaseEstimator):
 class RegressorOfFold(RegressorMixin, _FoldModel):
     """Predicts values."""
 
-    def predict(self, X):
+    def predict(self, X: Any) -> Any:
         """Values."""
         return self._raw(X)
 
 
-def _gives_probabilities(model):
+def _gives_probabilities(model: Any) -> Any:
     return model.probabilistic
 
 
 class ClassifierOfFold(ClassifierMixin, _FoldModel):
     """Predicts labels, margins and, for a log loss, probabilities."""
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> Any:
         """Margins; of each class, where pairs have theirs."""
         raw = self._raw(X)
         return pair_scores(raw) if raw.ndim == 3 else raw
 
-    def predict(self, X):
+    def predict(self, X: Any) -> Any:
         """Labels."""
         raw = self._raw(X)
         if raw.ndim == 3:
@@ -288,8 +303,8 @@ class ClassifierOfFold(ClassifierMixin, _FoldModel):
         codes = (raw > 0).astype(int) if raw.ndim == 1 else raw.argmax(axis=1)
         return self.classes_[codes]
 
-    @available_if(_gives_probabilities)
-    def predict_proba(self, X):
+    @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any) -> Any:
         """Probabilities."""
         raw = self._raw(X)
         if raw.ndim == 1:
@@ -297,7 +312,7 @@ class ClassifierOfFold(ClassifierMixin, _FoldModel):
         return softmax(raw, axis=1)
 
 
-def fold_model(fold, point, probabilistic):
+def fold_model(fold: Any, point: Any, probabilistic: Any) -> Any:
     """Dress the solution of a fold as a fitted estimator."""
     classes = fold.problem.classes
     kind = RegressorOfFold if classes is None else ClassifierOfFold

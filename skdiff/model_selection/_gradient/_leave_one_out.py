@@ -49,19 +49,11 @@ class Spectrum:
 class LeaveOneOutEvaluator(Evaluator):
     """The criterion over folds of one row, all at once."""
 
-    def __init__(self, spectrum, order, space, inner_tol):
-        super().__init__(
-            [],
-            space,
-            "squared_error",
-            inner_tol=inner_tol,
-            warm=False,
-            scorer=None,
-            n_jobs=None,
-        )
-        self.spectrum, self.order = spectrum, order
+    def __init__(self, at_once: Any, space: Any, options: Any) -> None:
+        super().__init__([], space, "squared_error", options)
+        self.spectrum, self.order = at_once
 
-    def _all_folds(self, theta, values):
+    def _all_folds(self, theta: Array, values: Any) -> Any:
         start = time.perf_counter()
         losses, slopes = self.spectrum.losses(values["alpha"])
         pairs = zip(
@@ -82,7 +74,9 @@ def one_row_folds(splits: list[Any], n: int) -> Array | None:
     return order if alone and order.dtype.kind == "i" else None
 
 
-def leave_one_out(parts, data, specs, criterion, search) -> tuple[Any, Any] | None:
+def leave_one_out(
+    parts: Any, data: Any, specs: Any, criterion: Any, options: Any
+) -> tuple[Any, Any] | None:
     """Return spectrum and order of the folds, or None where folds need fits.
 
     ``specs`` are the intervals by the last step's names.
@@ -93,8 +87,8 @@ def leave_one_out(parts, data, specs, criterion, search) -> tuple[Any, Any] | No
     )
     bare = not any(len(pipeline.steps) > 1 for pipeline in parts.pipelines)
     one = set(specs) == {"alpha"} and specs["alpha"].per is None
-    plain = search.scoring is None and criterion == "squared_error"
-    exact = search.solver in ("auto", "root", "lbfgs")
+    plain = not options.scored and criterion == "squared_error"
+    exact = options.solver in ("auto", "root", "lbfgs")
     weights = any(
         v is not None for v in {**data.fit_params, **data.score_params}.values()
     )

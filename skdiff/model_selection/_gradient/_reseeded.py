@@ -7,6 +7,7 @@ al. (2022, arXiv 2212.14032) show how far apart the two can lie.
 
 import copy
 import warnings
+from typing import Any
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -17,19 +18,19 @@ from sklearn.utils.parallel import Parallel, delayed
 from skdiff.model_selection._gradient._evaluate import FAULTS
 
 
-def fresh_scores(task, row, n_jobs):
+def reseeded_scores(search: Any, row: Any, n_jobs: Any) -> Any:
     """Scores of each fold by a fit from a seed of its own.
 
     The seeds follow from the estimator's: with an integer they are the same each time.
     """
-    own = getattr(task.parts.last, "random_state", None)
+    own = getattr(search.parts.last, "random_state", None)
     rng = check_random_state(copy.deepcopy(own))
     folds = []
-    for fold in task.folds:
+    for fold in search.folds:
         again = copy.copy(fold)
         again.problem = fold.problem.fresh(rng)
         folds.append(again)
-    evaluator = task.evaluator
+    evaluator = search.evaluator
     if evaluator.slow and effective_n_jobs(n_jobs) > 1:
         return Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(evaluator.score_cold)(fold, row.values) for fold in folds
@@ -37,16 +38,16 @@ def fresh_scores(task, row, n_jobs):
     return [evaluator.score_cold(fold, row.values) for fold in folds]
 
 
-def compare_with_fresh(task, row, metric, n_jobs):
+def compare_reseeded(search: Any, row: Any, metric: Any, n_jobs: Any) -> Any:
     """Return ``search_score_`` and ``refit_score_``, and the text of a warning.
 
     ``metric`` names the score among several; None for the only one.
     """
-    if all(fold.problem.warm for fold in task.folds):
+    if all(fold.problem.warm for fold in search.folds):
         return {}, None
     seen = _numbers(row.scores, metric)
     try:
-        again = _numbers(fresh_scores(task, row, n_jobs), metric)
+        again = _numbers(reseeded_scores(search, row, n_jobs), metric)
     except FAULTS as fault:
         again = np.full(len(seen), np.nan)
         reason = f"a fit failed: {fault}"
@@ -69,11 +70,11 @@ def compare_with_fresh(task, row, metric, n_jobs):
     )
 
 
-def warn_of_luck(text):
-    """Say what :func:`compare_with_fresh` found, if anything."""
+def warn_of_seeds(text: Any) -> None:
+    """Say what :func:`compare_reseeded` found, if anything."""
     if text is not None:
         warnings.warn(text, ConvergenceWarning, stacklevel=4)
 
 
-def _numbers(scores, metric):
+def _numbers(scores: Any, metric: Any) -> Any:
     return np.array([s if metric is None else s[metric] for s in scores], dtype=float)

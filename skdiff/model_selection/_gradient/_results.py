@@ -1,6 +1,7 @@
 """The table of a gradient search, and its best row."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -8,11 +9,13 @@ from scipy.stats import rankdata
 _ROUNDING = 8 * np.finfo(float).eps
 
 
-def tabulate(found, n_splits, inner_tol, error_score):
+def tabulate(found: Any, n_splits: Any, inner_tol: Any, error_score: Any) -> Any:
     """Visited points of all combinations in the form of ``cv_results_``."""
-    pairs = [(task, row) for task in found for row in task.evaluator.rows.values()]
+    pairs = [
+        (search, row) for search in found for row in search.evaluator.rows.values()
+    ]
     rows = [row for _, row in pairs]
-    params = [task.params_of(row) for task, row in pairs]
+    params = [search.params_of(row) for search, row in pairs]
     results = {f"param_{name}": _column(params, name) for name in params[0]}
     results["params"] = params
     for kind in ("fit", "score"):
@@ -24,8 +27,8 @@ def tabulate(found, n_splits, inner_tol, error_score):
     results["objective"] = np.array([_or_nan(row.objective) for row in rows])
     results["hypergradient_norm"] = np.array(
         [
-            np.linalg.norm(task.slope_of(row)) if row.error is None else np.nan
-            for task, row in pairs
+            np.linalg.norm(search.slope_of(row)) if row.error is None else np.nan
+            for search, row in pairs
         ]
     )
     results["inner_tol"] = np.full(len(rows), float(inner_tol))
@@ -42,7 +45,7 @@ def tabulate(found, n_splits, inner_tol, error_score):
     return results
 
 
-def _column(params, name):
+def _column(params: Any, name: str) -> Any:
     values = [p[name] for p in params]
     plain = all(np.ndim(v) == 0 and isinstance(v, Real) for v in values)
     column = np.empty(len(values), dtype=float if plain else object)
@@ -51,7 +54,7 @@ def _column(params, name):
     return np.ma.MaskedArray(column, mask=np.zeros(len(values), dtype=bool))
 
 
-def _scores(table, failed, suffix):
+def _scores(table: Any, failed: Any, suffix: Any) -> Any:
     """Scores by split, their mean, deviation and rank."""
     mean = table.mean(axis=1)
     found = {f"split{k}_test_{suffix}": column for k, column in enumerate(table.T)}
@@ -66,7 +69,7 @@ def _scores(table, failed, suffix):
     return {**found, f"rank_test_{suffix}": ranks}
 
 
-def best_row(results, metric):
+def best_row(results: Any, metric: Any) -> Any:
     """Row of the lowest objective, among those that rank first by ``metric``.
 
     Without a metric the objective alone decides, as it must where vectors are tied:
@@ -81,11 +84,11 @@ def best_row(results, metric):
     return int(np.argmin(np.where(_lowest(objective), slope, np.inf)))
 
 
-def _lowest(values):
+def _lowest(values: Any) -> Any:
     """Whether each value is the lowest, up to rounding."""
     lowest = np.min(values)
     return values <= lowest + _ROUNDING * abs(lowest)
 
 
-def _or_nan(value):
+def _or_nan(value: Any) -> Any:
     return value if np.isfinite(value) else np.nan

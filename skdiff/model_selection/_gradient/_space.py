@@ -208,8 +208,9 @@ class Continuous:
 class Variable:
     """One hyperparameter of the search: its interval, and which entries are tied.
 
-    ``codes[j]`` is the outer variable of entry ``j``; None for a plain number. A
-    ``shape`` says that the estimator takes the entries as a matrix.
+    ``codes[j]`` is the outer variable of entry ``j``; None for a single number. A
+    ``shape`` says that the estimator takes the entries as a matrix, ``by_row`` that
+    they belong to the rows.
     """
 
     key: str
@@ -217,6 +218,7 @@ class Variable:
     spec: Continuous
     codes: Array | None
     shape: tuple[int, ...] | None = None
+    by_row: bool = False
 
     @property
     def size(self) -> int:
@@ -249,6 +251,16 @@ class Space:
         ends = np.cumsum([0] + [v.size for v in variables])
         self.slices = [slice(a, b) for a, b in pairwise(ends)]
         self.size = int(ends[-1])
+
+    @property
+    def by_row(self) -> list[str]:
+        """Names of hyperparameters with a value per row."""
+        return [v.name for v in self.variables if v.by_row]
+
+    def n_entries(self, name: str) -> int:
+        """Number of values of a vector."""
+        codes = next(v.codes for v in self.variables if v.name == name)
+        return 1 if codes is None else len(codes)
 
     def _stack(self, what: Any) -> Array:
         return np.concatenate([np.full(v.size, what(v)) for v in self.variables])
@@ -287,6 +299,7 @@ class Space:
                     v.spec,
                     None if v.codes is None else np.zeros_like(v.codes),
                     v.shape,
+                    v.by_row,
                 )
                 for v in self.variables
             ]

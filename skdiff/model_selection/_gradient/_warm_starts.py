@@ -11,7 +11,7 @@ _ENTRIES = 2_000_000  # numbers of all kept solutions together; the latest alway
 _SPACING = 0.25  # nodes closer than this share of the way magnify each other's errors
 
 
-class Trail:
+class WarmStarts:
     """The latest solutions of one fold, by outer variable."""
 
     def __init__(self) -> None:

@@ -31,4 +31,4 @@ PROBLEMS = {
     SVR: SVRProblem,
 }
 for _estimator, _problem in PROBLEMS.items():
-    inner_problem.register(_estimator, _problem)
+    inner_problem.register(_estimator, _problem)  # type: ignore[attr-defined]

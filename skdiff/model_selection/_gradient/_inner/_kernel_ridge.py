@@ -1,5 +1,7 @@
 """Inner problem of kernel ridge, with one length scale or one a feature."""
 
+from typing import Any
+
 import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh
@@ -10,13 +12,14 @@ from sklearn.metrics.pairwise import (
     pairwise_kernels,
 )
 
-from skdiff._convex._inner._problem import InnerProblem
+from skdiff._base.typing import Array
+from skdiff._convex._inner._problem import InnerProblem, Values
 from skdiff._convex._newton_linear import cholesky_solver
 
 _GAMMA_KERNELS = ("rbf", "laplacian")
 
 
-def squared_distances(X, Z):
+def squared_distances(X: Any, Z: Any) -> Any:
     """Squared Euclidean distances, exactly zero between equal rows of one table."""
     if sparse.issparse(X):
         return euclidean_distances(X, Z, squared=True)
@@ -27,13 +30,13 @@ def squared_distances(X, Z):
     return D
 
 
-def pull_scales(N, Z, X):
+def pull_scales(N: Any, Z: Any, X: Any) -> Any:
     """Minus ``sum_vt N_vt (z_vj - x_tj)^2`` of each feature j."""
     moments = N.sum(axis=1) @ Z**2 + N.sum(axis=0) @ X**2
     return 2 * np.einsum("vj,vj->j", Z, N @ X) - moments
 
 
-def as_kernel(theta):
+def as_kernel(theta: Values) -> Any:
     """Parameters of the estimator: a gamma per feature becomes an RBF kernel."""
     params = dict(theta)
     if np.ndim(params.get("gamma", 0.0)):
@@ -54,44 +57,53 @@ class KernelRidgeProblem(InnerProblem):
         "gamma": (None, "feature", "group"),
         "sample_weight": ("sample", "group"),
     }
-    #: low ends of what is searched, by name
-    lowest: dict = {}
-    vector: dict = {}
+    per_row = ("sample_weight",)
+    weighted = True
+    exact_fit = True
 
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+    def bind(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        classes: Any = None,
+    ) -> Any:
         """Take the rows of one fold and what the kernel needs of them."""
         super().bind(X, y, sample_weight=sample_weight, X_val=X_val, classes=classes)
         kernel = self.estimator.kernel
-        if "gamma" in self.lowest and kernel not in _GAMMA_KERNELS:
+        if "gamma" in self.searched and kernel not in _GAMMA_KERNELS:
             raise ValueError(
                 'gamma is differentiable for kernel="rbf" and "laplacian". Got '
                 f"{kernel!r}."
             )
-        if "alpha" not in self.lowest and np.size(self.estimator.alpha) > 1:
+        if "alpha" not in self.searched and np.size(self.estimator.alpha) > 1:
             raise ValueError(
                 "The inner problem of KernelRidge has one alpha for all targets. Got "
                 f"alpha={self.estimator.alpha!r}."
             )
-        self.scaled = self.vector.get("gamma", False)
+        self.scaled = "gamma" in self.searched and self.searched["gamma"].vector
         if self.scaled and kernel != "rbf":
             raise ValueError('A gamma per feature needs kernel="rbf".')
         if self.scaled and sparse.issparse(X):
             raise TypeError("A gamma per feature needs dense rows, X is sparse.")
         self.base = np.ones(len(y)) if sample_weight is None else sample_weight
-        self.moving = "gamma" in self.lowest or "sample_weight" in self.lowest
+        self.moving = "gamma" in self.searched or "sample_weight" in self.searched
+        self.free_path = not self.moving
         self.Y = y.reshape(len(y), -1).astype(float)
         self.flat = y.ndim == 1
-        self._last = (None, None)
-        self._rhs = None
-        self._eigen = None
-        if "gamma" not in self.lowest:
+        self._last: Any = (None, None)
+        self._rhs: Any = None
+        self._eigen: Any = None
+        if "gamma" not in self.searched:
             self.K, self.K_val = self._fixed_kernel(X), self._fixed_kernel(X_val)
         elif not self.scaled:
             distances = squared_distances if kernel == "rbf" else manhattan_distances
             self.D, self.D_val = distances(X, X), distances(X_val, X)
         return self
 
-    def _fixed_kernel(self, Z):
+    def _fixed_kernel(self, Z: Any) -> Any:
         estimator = self.estimator
         if callable(estimator.kernel):
             extra = estimator.kernel_params or {}
@@ -101,17 +113,17 @@ class KernelRidgeProblem(InnerProblem):
             Z, self.X, metric=estimator.kernel, filter_params=True, **extra
         )
 
-    def kernels(self, theta):
+    def kernels(self, theta: Values) -> Any:
         """Kernel among the training rows, and of validation with training rows."""
-        if "gamma" not in self.lowest:
+        if "gamma" not in self.searched:
             return self.K, self.K_val
         if self.scaled:
             return self._between(theta, self.X), self._between(theta, self.X_val)
         return np.exp(-theta["gamma"] * self.D), np.exp(-theta["gamma"] * self.D_val)
 
-    def _between(self, theta, Z):
+    def _between(self, theta: Values, Z: Any) -> Any:
         """Kernel of any rows with the training rows."""
-        if "gamma" not in self.lowest:
+        if "gamma" not in self.searched:
             return self._fixed_kernel(Z)
         root = np.sqrt(theta["gamma"])
         if self.estimator.kernel == "laplacian":
@@ -119,13 +131,13 @@ class KernelRidgeProblem(InnerProblem):
         A = self.X * root
         return np.exp(-squared_distances(A if Z is self.X else Z * root, A))
 
-    def _root(self, theta):
+    def _root(self, theta: Values) -> Any:
         """Square roots of the weights of the rows, or None where all are one."""
         if "sample_weight" in theta:
             return np.sqrt(self.base * theta["sample_weight"])[:, None]
         return None if self.sample_weight is None else np.sqrt(self.base)[:, None]
 
-    def _solver(self, theta, K):
+    def _solver(self, theta: Values, K: Any) -> Any:
         """Solve with ``K + alpha S^-1``, where rows of weight zero have zeros."""
         alpha = float(self.value(theta, "alpha"))
         root = self._root(theta)
@@ -140,12 +152,12 @@ class KernelRidgeProblem(InnerProblem):
                 self._eigen = np.maximum(squares, 0.0)[:, None], V
             squares, V = self._eigen
 
-            def inner(b):
+            def inner(b: Any) -> Any:
                 return V @ ((V.T @ b) / (squares + alpha))
 
         return inner if root is None else lambda b: root * inner(root * b)
 
-    def solve(self, theta, w0, tol):
+    def solve(self, theta: Values, w0: Any, tol: float) -> tuple[Any, int]:
         """One factorisation."""
         K, K_val = self.kernels(theta)
         solver = self._solver(theta, K)
@@ -153,30 +165,30 @@ class KernelRidgeProblem(InnerProblem):
         self._last = (a, (solver, K, K_val, theta))
         return a, 1
 
-    def predict(self, w, X):
+    def predict(self, w: Any, X: Any) -> Array:
         """Values at the hyperparameters solved for last."""
         _, _, K_val, theta = self._last[1]
         raw = (K_val if X is self.X_val else self._between(theta, X)) @ w
         return raw[:, 0] if self.flat else raw
 
-    def pull(self, w, theta, gradient):
+    def pull(self, w: Any, theta: Values, gradient: Array) -> Any:
         """Gradient in the dual coefficients."""
         self._at(w, theta)
         G = gradient.reshape(gradient.shape[0], -1)
         return self._last[1][2].T @ G
 
-    def _at(self, w, theta):
+    def _at(self, w: Any, theta: Values) -> None:
         if self._last[0] is not w:
             K, K_val = self.kernels(theta)
             self._last = (w, (self._solver(theta, K), K, K_val, theta))
 
-    def solve_hessian(self, w, theta, rhs, tol):
+    def solve_hessian(self, w: Any, theta: Values, rhs: Any, tol: float) -> Any:
         """Solve with the same factor."""
         self._at(w, theta)
         self._rhs = rhs
         return self._last[1][0](rhs)
 
-    def cross(self, w, theta, q):
+    def cross(self, w: Any, theta: Values, q: Any) -> Values:
         """Products for alpha, the length scales and the weights of the rows."""
         out = {}
         root = self._root(theta)
@@ -189,7 +201,7 @@ class KernelRidgeProblem(InnerProblem):
             out["gamma"] = self._pull_kernel(q @ w.T, self._last[1][1], self.X, "D")
         return out
 
-    def _cross_rows(self, w, theta, q, s):
+    def _cross_rows(self, w: Any, theta: Values, q: Any, s: Any) -> Any:
         """Derivative in the weights: minus ``r_i t_i / alpha``.
 
         ``r = y - K w`` and ``t = rhs - K q``, which are ``alpha w / s`` and
@@ -203,7 +215,7 @@ class KernelRidgeProblem(InnerProblem):
             products[gone] = (self.Y[gone] - K @ w) * (rhs[gone] - K @ q) / alpha
         return -self.base * products.sum(axis=1)
 
-    def direct(self, w, theta, gradient):
+    def direct(self, w: Any, theta: Values, gradient: Array) -> Values:
         """Return the change of the validation kernel itself."""
         if "gamma" not in theta:
             return {}
@@ -212,13 +224,13 @@ class KernelRidgeProblem(InnerProblem):
         K_val = self._last[1][2]
         return {"gamma": self._pull_kernel(G @ w.T, K_val, self.X_val, "D_val")}
 
-    def _pull_kernel(self, M, K, rows, distances):
+    def _pull_kernel(self, M: Any, K: Any, rows: Any, distances: Any) -> Any:
         """Derivative of ``sum(M * K)`` in gamma."""
         N = M * K
         if not self.scaled:
             return -float(np.sum(N * getattr(self, distances)))
         return pull_scales(N, rows, self.X)
 
-    def to_params(self, theta):
+    def to_params(self, theta: Values) -> Values:
         """Return length scales as the kernel that has them."""
         return as_kernel(theta)

@@ -7,3 +7,5 @@ class LassoProblem(ElasticNetProblem):
     """The elastic net without its second part; the estimator's ``l1_ratio`` is 1."""
 
     parameters = {"alpha": (None,), "sample_weight": ("sample", "group")}
+    per_row = ("sample_weight",)
+    weighted = True

@@ -1,8 +1,11 @@
 """Inner problems of linear support vector machines with squared losses."""
 
+from typing import Any
+
 import numpy as np
 
 from skdiff._convex._inner._linear import SmoothLinear
+from skdiff._convex._inner._problem import Values
 from skdiff._convex._losses import SquaredEpsilonInsensitive, SquaredHinge
 
 
@@ -10,9 +13,12 @@ class LinearSVCProblem(SmoothLinear):
     """Squared hinge, one class against the rest; liblinear's penalised intercept."""
 
     parameters = {"C": (None,), "sample_weight": ("sample", "group")}
+    per_row = ("sample_weight",)
+    weighted = True
+    simplest_end = {"C": "low"}
     penalised_intercept = True
 
-    def __init__(self, estimator):
+    def __init__(self, estimator: Any) -> None:
         super().__init__(estimator)
         if estimator.loss != "squared_hinge" or estimator.penalty != "l2":
             raise ValueError(
@@ -24,29 +30,29 @@ class LinearSVCProblem(SmoothLinear):
             raise ValueError('The inner problem of LinearSVC needs multi_class="ovr".')
         self.intercept_scale = float(estimator.intercept_scaling)
 
-    def _loss(self, theta):
+    def _loss(self, theta: Values) -> Any:
         return SquaredHinge()
 
-    def _targets(self):
+    def _targets(self) -> Any:
         if len(self.classes) == 2:
             return (2.0 * self.y - 1.0)[:, None]
         return np.where(self._own(), 1.0, -1.0)
 
-    def _own(self):
+    def _own(self) -> Any:
         return self.y[:, None] == np.arange(len(self.classes))
 
-    def _rest_is_plain(self):
+    def _rest_is_plain(self) -> Any:
         """Whether liblinear weighs a class in its own margin alone."""
         return len(self.classes) > 2 and self.estimator.class_weight is not None
 
-    def weights(self, theta):
+    def weights(self, theta: Values) -> Any:
         """Weights of the rows, by margin where they differ."""
         s = super().weights(theta)
         if not self._rest_is_plain():
             return s
         return np.where(self._own(), s[:, None], self._unbalanced(theta)[:, None])
 
-    def _pull_weights(self, theta, slopes):
+    def _pull_weights(self, theta: Values, slopes: Any) -> Any:
         """Both kinds of margins."""
         if not self._rest_is_plain():
             return super()._pull_weights(theta, slopes)
@@ -64,9 +70,12 @@ class LinearSVRProblem(SmoothLinear):
         "epsilon": (None,),
         "sample_weight": ("sample", "group"),
     }
+    per_row = ("sample_weight",)
+    weighted = True
+    simplest_end = {"C": "low"}
     penalised_intercept = True
 
-    def __init__(self, estimator):
+    def __init__(self, estimator: Any) -> None:
         super().__init__(estimator)
         if estimator.loss != "squared_epsilon_insensitive":
             raise ValueError(
@@ -75,13 +84,13 @@ class LinearSVRProblem(SmoothLinear):
             )
         self.intercept_scale = float(estimator.intercept_scaling)
 
-    def _loss(self, theta):
+    def _loss(self, theta: Values) -> Any:
         return SquaredEpsilonInsensitive(float(self.value(theta, "epsilon")))
 
-    def _targets(self):
+    def _targets(self) -> Any:
         return self.y.astype(float)[:, None]
 
-    def cross(self, w, theta, q):
+    def cross(self, w: Any, theta: Values, q: Any) -> Values:
         """Add the width of the tube."""
         out = super().cross(w, theta, q)
         if "epsilon" in theta:

@@ -1,5 +1,7 @@
 """Inner problem of logistic regression."""
 
+from typing import Any
+
 from skdiff._convex._inner._logistic import logistic_kind
 from skdiff._convex._inner._problem import InnerProblem
 
@@ -8,8 +10,11 @@ class LogisticProblem(InnerProblem):
     """Chooses between two classes and more when it sees them."""
 
     parameters = {"C": (None,), "sample_weight": ("sample", "group")}
+    per_row = ("sample_weight",)
+    weighted = True
+    simplest_end = {"C": "low"}
 
-    def __init__(self, estimator):
+    def __init__(self, estimator: Any) -> None:
         super().__init__(estimator)
         penalty = getattr(estimator, "penalty", "deprecated")
         mixed = penalty == "deprecated" and getattr(estimator, "l1_ratio", 0) not in (
@@ -23,7 +28,15 @@ class LogisticProblem(InnerProblem):
                 f"l1_ratio={getattr(estimator, 'l1_ratio', None)!r}."
             )
 
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+    def bind(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        classes: Any = None,
+    ) -> Any:
         """Take the rows of one fold."""
         problem = logistic_kind(classes)(self.estimator)
         if getattr(self.estimator, "solver", None) == "liblinear":

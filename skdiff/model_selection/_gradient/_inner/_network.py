@@ -5,17 +5,20 @@ it ends in, the training loss plus half the decays times the squared weights of 
 layers is taken to be stationary, and its Hessian enters through products alone.
 """
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from skdiff._convex._inner._problem import InnerProblem, Point
+from skdiff._base.typing import Array
+from skdiff._convex._inner._problem import InnerProblem, Point, Values
 from skdiff._convex._krylov import pcg
 
 _DAMPING = 0.02  # share of the largest curvature
 
 
-def neumann(product, b, *, largest, n_terms):
+def neumann(product: Any, b: Any, *, largest: Any, n_terms: Any) -> Any:
     """``eta sum_i (I - eta H)^i b`` with ``eta = 1 / largest`` eigenvalue.
 
     The terms are those of gradient descent unrolled from the solution (Lorraine et al.,
@@ -34,7 +37,7 @@ def neumann(product, b, *, largest, n_terms):
     return eta * total
 
 
-def largest_eigenvalue(product, n, *, n_iter=20, seed=0):
+def largest_eigenvalue(product: Any, n: int, *, n_iter: Any = 20, seed: Any = 0) -> Any:
     """Largest absolute eigenvalue by power steps, rounded up."""
     v = np.random.default_rng(seed).normal(size=n)
     value = 0.0
@@ -51,10 +54,13 @@ class NetworkProblem(InnerProblem):
     parameters = {"alpha": (None, "layer", "group")}
     cheap = False
     warm = False
+    for_subclasses = True  # it asks the estimator itself
+    exact_fit = True
+    weighted = True
     #: terms of the Neumann series, after the first
     n_terms = 50
 
-    def __init__(self, estimator):
+    def __init__(self, estimator: Any) -> None:
         reason = estimator._no_gradient()
         if reason is not None:
             raise TypeError(
@@ -65,17 +71,17 @@ class NetworkProblem(InnerProblem):
         if not estimator._decays_by_layer:
             self.parameters = {"alpha": (None,)}
 
-    def bind(self, X, y, **rows):
+    def bind(self, X: Any, y: Any, **rows: Any) -> Any:
         """Take the rows; without a seed, draw one for all points of the search."""
         if self.estimator.random_state is None:
             self.estimator = self.fresh(check_random_state(None)).estimator
         return super().bind(X, y, **rows)
 
-    def size(self, name, per):
+    def size(self, name: str, per: Any) -> Any:
         """Layers, where features of other models are."""
         return self.estimator._n_layers()
 
-    def solve(self, theta, w0, tol):
+    def solve(self, theta: Values, w0: Any, tol: float) -> tuple[Any, int]:
         """Fit the estimator afresh."""
         model = clone(self.estimator).set_params(**self.to_params(theta))
         y = self.y if self.classes is None else self.classes[self.y]
@@ -85,18 +91,20 @@ class NetworkProblem(InnerProblem):
             model.fit(self.X, y, sample_weight=self.sample_weight)
         return model, int(model.n_iter_)
 
-    def predict(self, w, X):
+    def predict(self, w: Any, X: Any) -> Array:
         """Margins or values."""
         return np.asarray(
             w.predict(X) if self.classes is None else w.decision_function(X)
         )
 
-    def evaluate(self, theta, w0, tol):
+    def evaluate(self, theta: Values, w0: Any, tol: float) -> Point:
         """Fit and predict; the data of the fit is kept for the derivatives."""
         model, n_iter = self.solve(theta, w0, tol)
         return Point(model, self.predict(model, self.X_val), n_iter)
 
-    def hypergradient(self, theta, point, gradient, tol):
+    def hypergradient(
+        self, theta: Values, point: Any, gradient: Array, tol: float
+    ) -> Values:
         """Return ``-W_l . q_l``; q by conjugate gradients, or by the Neumann series.
 
         Away from a minimum the Hessian may have negative curvature, at which conjugate
@@ -109,7 +117,7 @@ class NetworkProblem(InnerProblem):
         rhs = derivatives.pull(self.X_val, gradient)
         decay = derivatives.spread(alpha)
 
-        def product(v):
+        def product(v: Any) -> Any:
             return derivatives.hessian_product(v) + decay * v
 
         rtol = min(1e-4, 100 * tol)
@@ -120,7 +128,7 @@ class NetworkProblem(InnerProblem):
         slopes = -derivatives.by_layer(derivatives.weights * q)
         return {"alpha": slopes if np.ndim(alpha) else float(slopes.sum())}
 
-    def _damped(self, product, rhs):
+    def _damped(self, product: Any, rhs: Any) -> Any:
         """Neumann series of the Hessian plus a share of its largest curvature.
 
         It lifts slightly negative curvatures, at which the series would grow; fifty
@@ -139,7 +147,7 @@ class NetworkProblem(InnerProblem):
 class _Derivatives:
     """Gradients and Hessian products of a fitted network's training loss."""
 
-    def __init__(self, model, X, y, sample_weight):
+    def __init__(self, model: Any, X: Any, y: Any, sample_weight: Any) -> None:
         import torch
 
         from skdiff._nn._fit import load_arrays, seeded
@@ -180,16 +188,16 @@ class _Derivatives:
         self.loss, self.twice = model._fitted_loss(self.target, self.weight, n_out)
         self.first = None
 
-    def spread(self, alpha):
+    def spread(self, alpha: Any) -> Any:
         """Decay of every entry of the weights."""
         per_layer = np.append(np.full(self.layer.max() + 1, alpha, dtype=float), 0.0)
         return per_layer[self.layer]
 
-    def by_layer(self, values):
+    def by_layer(self, values: Any) -> Any:
         """Sum over the entries of each layer; biases belong to none."""
         return np.bincount(self.layer + 1, weights=values)[1:]
 
-    def gradient(self, create_graph=False):
+    def gradient(self, create_graph: Any = False) -> Any:
         """Gradient of the training loss, without the decay."""
         loss = self.loss(self.module(self.X), self.target, self.weight)
         parts = self.torch.autograd.grad(
@@ -197,7 +205,7 @@ class _Derivatives:
         )
         return self.torch.cat([g.reshape(-1) for g in parts])
 
-    def hessian_product(self, v):
+    def hessian_product(self, v: Any) -> Any:
         """Product of the training loss's Hessian with a vector."""
         if not self.twice:
             return self._difference(v)
@@ -215,7 +223,7 @@ class _Derivatives:
             ]
         )
 
-    def _difference(self, v):
+    def _difference(self, v: Any) -> Any:
         """Return the same by a central difference of gradients."""
         size = float(np.linalg.norm(v))
         if size == 0.0:
@@ -225,11 +233,11 @@ class _Derivatives:
         self._put(self.weights)
         return (sides[0] - sides[1]) / (2 * step)
 
-    def _gradient_at(self, weights):
+    def _gradient_at(self, weights: Any) -> Any:
         self._put(weights)
         return self.gradient().numpy()
 
-    def _put(self, weights):
+    def _put(self, weights: Any) -> None:
         values = self.torch.from_numpy(weights)
         with self.torch.no_grad():
             for p, part in zip(
@@ -239,7 +247,7 @@ class _Derivatives:
             ):
                 p.copy_(part.view_as(p))
 
-    def pull(self, X_val, gradient):
+    def pull(self, X_val: Any, gradient: Array) -> Any:
         """Gradient in the weights from one in the raw predictions."""
         torch = self.torch
         output = self.module(
@@ -250,7 +258,7 @@ class _Derivatives:
         grads = torch.autograd.grad((raw * gradient).sum(), self.parameters)
         return np.concatenate([g.reshape(-1).numpy() for g in grads])
 
-    def _raw(self, output):
+    def _raw(self, output: Any) -> Any:
         model = self.model
         if not hasattr(model, "classes_"):
             scale = self.torch.as_tensor(np.asarray(model._y_scale, dtype=float))

@@ -14,8 +14,9 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import SVC, SVR
 
+from skdiff._base.typing import Array
 from skdiff._convex._inner._linear import class_factors
-from skdiff._convex._inner._problem import InnerProblem
+from skdiff._convex._inner._problem import InnerProblem, Values
 from skdiff.model_selection._gradient._criteria import square_pairs
 from skdiff.model_selection._gradient._inner._kernel_ridge import (
     as_kernel,
@@ -49,10 +50,10 @@ class Fit(NamedTuple):
 class Kernel:
     """The kernel of an estimator, as a function of what is searched of it."""
 
-    def __init__(self, problem):
-        estimator, searched = problem.estimator, problem.lowest
+    def __init__(self, problem: Any) -> None:
+        estimator, searched = problem.estimator, problem.searched
         self.problem, self.kind = problem, estimator.kernel
-        self.scaled = problem.vector.get("gamma", False)
+        self.scaled = "gamma" in searched and searched["gamma"].vector
         self.moves = [n for n in ("gamma", "coef0") if n in searched]
         allowed = {"gamma": _SMOOTH_KERNELS, "coef0": _SMOOTH_KERNELS[1:]}
         for name in self.moves:
@@ -73,9 +74,9 @@ class Kernel:
         self.gamma = _gamma(estimator.gamma, X)
         self.between = self._measure(X)
         self.between_val = self._measure(problem.X_val)
-        self._fixed = None
+        self._fixed: Any = None
 
-    def _measure(self, Z):
+    def _measure(self, Z: Any) -> Any:
         """What does not move: distances, products or the kernel itself."""
         X = self.problem.X
         if callable(self.kind):
@@ -95,7 +96,7 @@ class Kernel:
         product = Z @ X.T
         return product.toarray() if sparse.issparse(product) else product
 
-    def _value(self, theta, M):
+    def _value(self, theta: Values, M: Any) -> Any:
         if self.kind in ("linear", "precomputed") or callable(self.kind):
             return M
         gamma = theta.get("gamma", self.gamma)
@@ -109,7 +110,7 @@ class Kernel:
             return np.tanh(inside)
         return inside**self.problem.estimator.degree
 
-    def values(self, theta):
+    def values(self, theta: Values) -> Any:
         """Kernel among the training rows, and of validation with training rows."""
         if self._fixed is None or self.moves:
             pair = (
@@ -119,11 +120,13 @@ class Kernel:
             self._fixed = pair
         return self._fixed
 
-    def of_rows(self, theta, Z):
+    def of_rows(self, theta: Values, Z: Any) -> Any:
         """Kernel of other rows with the training rows."""
         return self._value(theta, self._measure(Z))
 
-    def pull(self, theta, left, right, K, validation):
+    def pull(
+        self, theta: Values, left: Any, right: Any, K: Any, validation: Any
+    ) -> Any:
         """Derivatives of ``sum((left @ right.T) * K)`` in what is searched of it."""
         if not self.moves:
             return {}
@@ -147,18 +150,19 @@ class Kernel:
         return {name: found[name] for name in self.moves}
 
     @property
-    def definite(self):
+    def definite(self) -> Any:
         """Whether the solution is unique, wherever a solver starts.
 
         Matrices and functions are taken at their word, which is that of a kernel.
         """
         if self.kind != "poly":
             return self.kind != "sigmoid"
-        problem = self.problem
-        return problem.lowest.get("coef0", problem.estimator.coef0) >= 0
+        searched = self.problem.searched.get("coef0")
+        least = self.problem.estimator.coef0 if searched is None else searched.low
+        return bool(least >= 0)
 
 
-def _gamma(gamma, X):
+def _gamma(gamma: Any, X: Any) -> Any:
     """Length scale that is not searched, as scikit-learn reads it."""
     if not isinstance(gamma, str):
         return float(gamma)
@@ -174,27 +178,34 @@ def _gamma(gamma, X):
 class SupportVectorProblem(InnerProblem):
     """Machines on parts of the rows, one for a regression or for two classes."""
 
-    #: low ends of what is searched, by name
-    lowest: dict = {}
-    vector: dict = {}
-    kinked = True
+    nonsmooth = True
 
     # --- what a subclass says ---------------------------------------------------------
 
-    def _parts(self):
+    def _parts(self) -> Any:
         """Return rows and signs (or targets) of each machine."""
         raise NotImplementedError
 
-    def _machine(self, theta, target, upper):
+    def _machine(self, theta: Values, target: Any, upper: Any) -> Any:
         raise NotImplementedError
 
-    def _libsvm(self, theta, K, target, upper, tol, max_iter):
+    def _libsvm(
+        self, theta: Values, K: Any, target: Any, upper: Any, tol: float, max_iter: Any
+    ) -> Any:
         """Return dual variables and iterations."""
         raise NotImplementedError
 
     # --- the problem ------------------------------------------------------------------
 
-    def bind(self, X, y, *, sample_weight=None, X_val=None, classes=None):
+    def bind(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        classes: Any = None,
+    ) -> Any:
         """Take the rows of one fold and what the kernel needs of them."""
         super().bind(X, y, sample_weight=sample_weight, X_val=X_val, classes=classes)
         self.kernel = Kernel(self)
@@ -205,15 +216,16 @@ class SupportVectorProblem(InnerProblem):
             # scikit-learn counts rows here, whatever their weights
             self.factors = self.factors * class_factors(weight, classes, y, None)
         self.parts = self._parts()
-        self._last, self.warned = (None, None), False
+        self._last: Any = (None, None)
+        self.warned = False
         return self
 
-    def _uppers(self, theta):
+    def _uppers(self, theta: Values) -> Any:
         """Upper end of the dual variables of each row."""
         upper = self.value(theta, "C") * self.factors
         return upper * theta["sample_weight"] if "sample_weight" in theta else upper
 
-    def solve(self, theta, w0, tol):
+    def solve(self, theta: Values, w0: Any, tol: float) -> tuple[Any, int]:
         """Exactly, machine by machine: the conditions are met to rounding."""
         K, K_val = self.kernel.values(theta)
         n, n_iter, uppers = self.X.shape[0], 0, self._uppers(theta)
@@ -245,7 +257,9 @@ class SupportVectorProblem(InnerProblem):
         self._last = (w, (K, K_val, theta))
         return w, n_iter
 
-    def _one(self, theta, K, machine, target, upper, start):
+    def _one(
+        self, theta: Values, K: Any, machine: Any, target: Any, upper: Any, start: Any
+    ) -> Any:
         """One machine: from nearby, from libsvm, or by steps that always descend."""
         if start is not None:
             found = polish(K, machine, start, max_rounds=8)
@@ -271,32 +285,32 @@ class SupportVectorProblem(InnerProblem):
             found = as_given(K, machine, alpha)
         return found, used + found.n_iter
 
-    def predict(self, w, X):
+    def predict(self, w: Any, X: Any) -> Array:
         """Values, margins, or margins of pairs of classes."""
         self._at(w)
         _, K_val, theta = self._last[1]
         K = K_val if X is self.X_val else self.kernel.of_rows(theta, X)
         return self._shape(K @ w.beta + w.intercepts)
 
-    def _shape(self, raw):
+    def _shape(self, raw: Any) -> Any:
         return raw[:, 0]
 
-    def _flat(self, gradient):
+    def _flat(self, gradient: Array) -> Any:
         """Gradient in the machines' values, from that in the raw predictions."""
         return gradient[:, None]
 
-    def _at(self, w, theta=None):
+    def _at(self, w: Any, theta: Any = None) -> None:
         if self._last[0] is not w:
             theta = self._last[1][2] if theta is None else theta
             self._last = (w, (*self.kernel.values(theta), theta))
 
-    def pull(self, w, theta, gradient):
+    def pull(self, w: Any, theta: Values, gradient: Array) -> Any:
         """Gradient in the coefficients of all rows, and in the intercepts."""
         self._at(w, theta)
         G = self._flat(gradient)
         return self._last[1][1].T @ G, G.sum(axis=0)
 
-    def solve_hessian(self, w, theta, rhs, tol):
+    def solve_hessian(self, w: Any, theta: Values, rhs: Any, tol: float) -> Any:
         """Solve the systems of the free support vectors."""
         slopes, shifts = rhs
         U, mu = np.zeros_like(w.beta), np.zeros(len(self.parts))
@@ -309,7 +323,7 @@ class SupportVectorProblem(InnerProblem):
             by_variable.append(machine.sign * u)
         return U, mu, by_variable
 
-    def cross(self, w, theta, q):
+    def cross(self, w: Any, theta: Values, q: Any) -> Values:
         """Products for the ends of the box, the tube and the kernel."""
         self._at(w, theta)
         U, mu, by_variable = q
@@ -319,7 +333,7 @@ class SupportVectorProblem(InnerProblem):
             out["epsilon"] = float(sum(s.sum() for s in by_variable))
         return out | self.kernel.pull(theta, U, w.beta, K, False)
 
-    def direct(self, w, theta, gradient):
+    def direct(self, w: Any, theta: Values, gradient: Array) -> Values:
         """Return what moves predictions directly: bounded coefficients, the kernel."""
         self._at(w, theta)
         K_val = self._last[1][1]
@@ -327,7 +341,7 @@ class SupportVectorProblem(InnerProblem):
         out = self._pull_ends(w, theta, K_val.T @ G)
         return out | self.kernel.pull(theta, G, w.beta, K_val, True)
 
-    def _pull_ends(self, w, theta, slope):
+    def _pull_ends(self, w: Any, theta: Values, slope: Any) -> Any:
         """Derivatives in C and in weights, from those in the bounded coefficients."""
         by_row = np.zeros(self.X.shape[0])
         for p, (rows, target) in enumerate(self.parts):
@@ -346,12 +360,12 @@ class SupportVectorProblem(InnerProblem):
             out["sample_weight"] = self.value(theta, "C") * by_row
         return out
 
-    def to_params(self, theta):
+    def to_params(self, theta: Values) -> Values:
         """Return length scales as the kernel that has them."""
         return as_kernel(theta)
 
 
-def _moved(alpha, old, new):
+def _moved(alpha: Any, old: Any, new: Any) -> Any:
     """Dual variables at the same place between ends that have moved."""
     share = np.divide(alpha, old, out=np.zeros_like(alpha), where=old > 0)
     return np.where(alpha >= old, new, share * new)
@@ -360,7 +374,7 @@ def _moved(alpha, old, new):
 class _Quiet:
     """Stopping early is a plan here; folds in threads share the warning filters."""
 
-    def _warn_from_fit_status(self):
+    def _warn_from_fit_status(self) -> None:
         pass
 
 
@@ -372,7 +386,7 @@ class _QuietSVR(_Quiet, SVR):
     pass
 
 
-def _coefficients(machine, K, target, upper):
+def _coefficients(machine: Any, K: Any, target: Any, upper: Any) -> Any:
     """Fit libsvm on the rows that weigh."""
     kept = upper > 0
     beta = np.zeros(len(upper))
@@ -391,8 +405,11 @@ class SVCProblem(SupportVectorProblem):
         "coef0": (None,),
         "sample_weight": ("sample", "group"),
     }
+    per_row = ("sample_weight",)
+    weighted = True
+    simplest_end = {"C": "low"}
 
-    def __init__(self, estimator):
+    def __init__(self, estimator: Any) -> None:
         super().__init__(estimator)
         if getattr(estimator, "probability", "deprecated") not in (False, "deprecated"):
             raise ValueError(
@@ -401,7 +418,7 @@ class SVCProblem(SupportVectorProblem):
                 "the best estimator in CalibratedClassifierCV."
             )
 
-    def _parts(self):
+    def _parts(self) -> Any:
         if len(self.classes) == 2:
             return [(np.arange(self.X.shape[0]), 2.0 * self.y - 1.0)]
         found = []
@@ -410,10 +427,12 @@ class SVCProblem(SupportVectorProblem):
             found.append((rows, np.where(self.y[rows] == k, 1.0, -1.0)))
         return found
 
-    def _machine(self, theta, target, upper):
+    def _machine(self, theta: Values, target: Any, upper: Any) -> Any:
         return Machine(np.arange(len(target)), target, target, upper)
 
-    def _libsvm(self, theta, K, target, upper, tol, max_iter):
+    def _libsvm(
+        self, theta: Values, K: Any, target: Any, upper: Any, tol: float, max_iter: Any
+    ) -> Any:
         # seeded: it draws nothing, but would touch numpy's global generator
         model = _QuietSVC(
             C=1.0, kernel="precomputed", tol=tol, max_iter=max_iter, random_state=0
@@ -421,10 +440,10 @@ class SVCProblem(SupportVectorProblem):
         beta, n_iter = _coefficients(model, K, target, upper)
         return np.minimum(np.abs(beta), upper), n_iter
 
-    def _shape(self, raw):
+    def _shape(self, raw: Any) -> Any:
         return raw[:, 0] if len(self.classes) == 2 else square_pairs(raw)
 
-    def _flat(self, gradient):
+    def _flat(self, gradient: Array) -> Any:
         if gradient.ndim == 1:
             return gradient[:, None]
         k, other = np.triu_indices(gradient.shape[1], 1)
@@ -441,11 +460,14 @@ class SVRProblem(SupportVectorProblem):
         "coef0": (None,),
         "sample_weight": ("sample", "group"),
     }
+    per_row = ("sample_weight",)
+    weighted = True
+    simplest_end = {"C": "low"}
 
-    def _parts(self):
+    def _parts(self) -> Any:
         return [(np.arange(self.X.shape[0]), self.y.astype(float))]
 
-    def _machine(self, theta, target, upper):
+    def _machine(self, theta: Values, target: Any, upper: Any) -> Any:
         n, epsilon = len(target), float(self.value(theta, "epsilon"))
         return Machine(
             np.tile(np.arange(n), 2),
@@ -454,7 +476,9 @@ class SVRProblem(SupportVectorProblem):
             np.tile(upper, 2),
         )
 
-    def _libsvm(self, theta, K, target, upper, tol, max_iter):
+    def _libsvm(
+        self, theta: Values, K: Any, target: Any, upper: Any, tol: float, max_iter: Any
+    ) -> Any:
         epsilon = float(self.value(theta, "epsilon"))
         model = _QuietSVR(
             C=1.0, kernel="precomputed", epsilon=epsilon, tol=tol, max_iter=max_iter

@@ -7,6 +7,7 @@ accuracies follow from an a-posteriori bound of the hypergradient's error.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -118,6 +119,50 @@ def hoag(
     return Outcome(theta, max_iter, False)
 
 
+@dataclass(frozen=True)
+class Rule:
+    """Constants of ``maid``.
+
+    ``eps`` and ``delta`` are the first accuracies of solutions and of linear systems;
+    ``step`` is the length of the first trial step; a step is multiplied by ``shrink``
+    when it fails and by ``grow`` after a success, accuracies by ``tighten`` and
+    ``loosen``. A direction has an error of at most ``1 - eta`` times its norm; an
+    accepted step decreases the criterion by ``decrease`` times what the slope says.
+    """
+
+    eps: float = 0.1
+    delta: float = 0.1
+    step: float = 0.1
+    shrink: float = 0.5
+    grow: float = 10 / 9
+    tighten: float = 0.5
+    loosen: float = 1.05
+    eta: float = 0.5
+    decrease: float = 0.1
+    max_backtracks: int = 10
+
+
+class _State(NamedTuple):
+    """Where ``maid`` stands: outer variables, solutions, accuracies, slope, error."""
+
+    theta: Array
+    x: Any
+    eps: float
+    delta: float
+    z: Array
+    omega: float
+
+
+class _Trial(NamedTuple):
+    """An accepted step, or the reason why there is none."""
+
+    theta: Array
+    x: Any
+    length: float
+    found: bool
+    still: bool = False
+
+
 def maid(
     oracle: Oracle,
     theta: Array,
@@ -126,81 +171,83 @@ def maid(
     *,
     tol: float = 1e-3,
     max_iter: int = 50,
-    eps: float = 0.1,
-    delta: float = 0.1,
-    step: float = 0.1,
-    shrink: float = 0.5,
-    grow: float = 10 / 9,
-    tighten: float = 0.5,
-    loosen: float = 1.05,
-    eta: float = 0.5,
-    decrease: float = 0.1,
-    max_backtracks: int = 10,
+    rule: Rule | None = None,
     history: list[Step] | None = None,
 ) -> Outcome:
     """Adaptively inexact descent; every accepted step decreases the exact criterion.
 
-    ``step`` is the length of the first trial step. Steps are projected on the box.
+    Steps are projected on the box.
     """
-    x = oracle.solve(theta, None, eps)
-    length = 0.0
+    rule = rule or Rule()
+    x = oracle.solve(theta, None, rule.eps)
+    eps, delta, length = rule.eps, rule.delta, 0.0
+    box = lower, upper
     for k in range(max_iter):
-        tries = max_backtracks
+        tries = rule.max_backtracks
         while True:
-            z, omega, x, eps, delta = _descent_direction(
-                oracle, theta, x, eps, delta, eta, tighten
-            )
-            size = float(np.linalg.norm(z))
+            state = _descent_direction(oracle, theta, x, eps, delta, rule)
+            x, eps, delta = state.x, state.eps, state.delta
             if length == 0.0:
-                length = step / max(size, 1e-300)
+                length = rule.step / max(float(np.linalg.norm(state.z)), 1e-300)
             value = oracle.upper(theta, x)
-            still = np.clip(theta - z, lower, upper) - theta
+            still = np.clip(theta - state.z, *box) - theta
             if np.linalg.norm(still) <= 1e-2 * tol * max(abs(value), 1e-300):
                 return Outcome(theta, k, True)
             if history is not None:
-                history.append(Step(theta, x, value, z, omega, eps, delta))
-            base = value - oracle.slack(theta, x, eps)
-            accepted = None
-            for i in range(tries):
-                a = length * shrink**i
-                trial = np.clip(theta - a * z, lower, upper)
-                moved = trial - theta
-                x_trial = oracle.solve(trial, x, eps)
-                top = oracle.upper(trial, x_trial) + oracle.slack(trial, x_trial, eps)
-                # psi <= 0 implies sufficient decrease of the exact criterion
-                if top - base + decrease / a * float(moved @ moved) <= 0:
-                    accepted = trial, x_trial, a
-                    break
-                if np.abs(moved).max(initial=0.0) < tol / 100 and eps < 1e-10:
-                    return Outcome(theta, k, True)
-            if accepted is not None:
+                history.append(Step(theta, x, value, state.z, state.omega, eps, delta))
+            lengths = length * rule.shrink ** np.arange(tries)
+            trial = _line_search(oracle, state, value, lengths, box, tol, rule)
+            if trial.still:
+                return Outcome(theta, k, True)
+            if trial.found:
                 break
             if eps < 1e-13:
                 return Outcome(theta, k, True)
-            eps, delta, tries = tighten * eps, tighten * delta, tries + 1
+            eps, delta = rule.tighten * eps, rule.tighten * delta
+            tries += 1
             x = oracle.solve(theta, x, eps)
-        previous = theta
-        theta, x, length = accepted[0], accepted[1], grow * accepted[2]
-        if np.abs(theta - previous).max(initial=0.0) < tol / 10:
+        moved = float(np.abs(trial.theta - theta).max(initial=0.0))
+        theta, x, length = trial.theta, trial.x, rule.grow * trial.length
+        if moved < tol / 10:
             return Outcome(theta, k + 1, True)
-        eps, delta = loosen * eps, loosen * delta
+        eps, delta = rule.loosen * eps, rule.loosen * delta
     return Outcome(theta, max_iter, False)
 
 
-def _descent_direction(
+def _line_search(
     oracle: Oracle,
-    theta: Array,
-    x: Any,
-    eps: float,
-    delta: float,
-    eta: float,
-    tighten: float,
-) -> tuple[Array, float, Any, float, float]:
+    state: _State,
+    value: float,
+    lengths: Any,
+    box: tuple[Array, Array],
+    tol: float,
+    rule: Rule,
+) -> _Trial:
+    """First length at which the exact criterion is sure to decrease."""
+    theta, eps = state.theta, state.eps
+    base = value - oracle.slack(theta, state.x, eps)
+    for a in lengths:
+        trial = np.clip(theta - a * state.z, *box)
+        moved = trial - theta
+        x = oracle.solve(trial, state.x, eps)
+        top = oracle.upper(trial, x) + oracle.slack(trial, x, eps)
+        # psi <= 0 implies sufficient decrease of the exact criterion
+        if top - base + rule.decrease / a * float(moved @ moved) <= 0:
+            return _Trial(trial, x, float(a), True)
+        if np.abs(moved).max(initial=0.0) < tol / 100 and eps < 1e-10:
+            return _Trial(theta, state.x, 0.0, False, still=True)
+    return _Trial(theta, state.x, 0.0, False)
+
+
+def _descent_direction(
+    oracle: Oracle, theta: Array, x: Any, eps: float, delta: float, rule: Rule
+) -> _State:
     """Tighten until the error bound makes ``-z`` a descent direction."""
     while True:
         z = oracle.hypergradient(theta, x, delta)
         omega = oracle.bound(theta, x, eps, delta)
-        if omega <= (1 - eta) * float(np.linalg.norm(z)) or eps < 1e-13:
-            return z, omega, x, eps, delta
-        eps, delta = tighten * eps, tighten * delta
+        sure = omega <= (1 - rule.eta) * float(np.linalg.norm(z))
+        if sure or eps < 1e-13:
+            return _State(theta, x, eps, delta, z, omega)
+        eps, delta = rule.tighten * eps, rule.tighten * delta
         x = oracle.solve(theta, x, eps)

@@ -11,8 +11,10 @@ _ZERO = 1e-6  # slopes this small, relative to tol * C, are zero
 _PATIENCE, _GAIN = 15, 1e-3
 _NEAR = 0.1  # steps within which a secant of the slope predicts the next
 _SMOOTH = 0.02  # error of a trapezoid rule over a short step without a kink
-_SECOND = 8  # points for another valley
-_STEEP = 1.2  # a scan that has risen by a fifth and rises on is over
+_ROWS = 25  # points after which no other valley is looked for
+_WORTH = 1e-4  # share of the criterion by which another valley has to be lower
+_INSIDE = np.linspace(0, 1, 34)[1:-1]
+_STEEP = 0.2  # a scan that has risen by a fifth and rises on is over
 
 
 class Outcome(NamedTuple):
@@ -33,11 +35,15 @@ def root(
     max_iter: int,
     n_scan: int = 5,
     upward: bool = False,
+    whole: bool = False,
 ) -> Outcome:
     """Minimise in one variable by the sign of the slope.
 
-    A scan from the upper end, or ``upward``, brackets the lowest of ``n_scan`` points;
-    cubics through values and slopes close the bracket, bisection where they stall.
+    A scan of ``n_scan`` points from the upper end, or ``upward``, brackets the lowest;
+    it ends early where the criterion has risen and rises on, unless the ``whole``
+    interval is asked for. Cubics through values and slopes close the bracket, bisection
+    where they stall. Other intervals whose cubic dips below the minimum found are then
+    searched too.
     """
     seen: dict[float, tuple[float, float]] = {}
 
@@ -49,14 +55,39 @@ def root(
         return seen[t]
 
     scan = [float(t) for t in np.linspace(low, high, max(n_scan, 2))]
-    lowest, step = np.inf, 1 if upward else -1
-    for t in scan[::step][:max_iter]:
-        value, tilt = at(t)
-        if value > _STEEP * lowest and tilt * step > 0:
-            break  # far up the other side, where inner problems are hardest
-        lowest = min(lowest, value)
-    short = len(seen) == max_iter < len(scan)
+    short = not _scan(at, scan[:: 1 if upward else -1], max_iter, whole)
     scan = [t for t in scan if t in seen]
+    outcome = _lowest_valley(at, seen, scan, tol, max_iter, short)
+    if np.isfinite(seen[outcome.theta][0]):
+        limit = min(max_iter, max(_ROWS, len(seen)))
+        outcome = _other_valleys(at, seen, scan, outcome, tol, limit)
+    return outcome._replace(n_iter=len(seen))
+
+
+def _scan(at: Slope, points: list[float], max_iter: int, whole: bool) -> bool:
+    """Evaluate the points in turn; return whether ``max_iter`` sufficed for it."""
+    lowest = np.inf
+    for k, t in enumerate(points):
+        if k == max_iter:
+            return False
+        value, tilt = at(t)
+        rising = tilt * (points[-1] - points[0]) > 0
+        # far up the other side, where inner problems are hardest
+        if not whole and rising and value > lowest + _STEEP * abs(lowest):
+            return True
+        lowest = min(lowest, value)
+    return True
+
+
+def _lowest_valley(
+    at: Slope,
+    seen: dict[float, tuple[float, float]],
+    scan: list[float],
+    tol: float,
+    max_iter: int,
+    short: bool,
+) -> Outcome:
+    """Minimum next to the lowest point of the scan, or the bound it stands at."""
     values = np.array([seen[t][0] for t in scan])
     i = int(np.argmin(values))
     if not np.isfinite(values[i]):
@@ -67,21 +98,62 @@ def root(
     side = 1 if slope < 0 else -1
     if not 0 <= i + side < len(scan):
         return Outcome(scan[i], len(seen), not short, 0 if short else side)
-    outcome = _close(at, seen, scan[i], scan[i + side], tol, max_iter)
-    for a, b in pairwise(scan):
-        (fa, ga), (fb, gb) = seen[a], seen[b]
-        near, far = ((a, ga), (b, gb)) if fa < fb else ((b, gb), (a, ga))
-        inward = near[1] * (far[0] - near[0]) < 0
-        if not inward or {a, b} == {scan[i], scan[i + side]}:
-            continue
-        # another valley, if it could be lower where the tangents meet or half way
-        t = (fb - fa + ga * a - gb * b) / (ga - gb) if ga < 0 < gb else (a + b) / 2
-        if min(fa, fb) + near[1] * (t - near[0]) < seen[outcome.theta][0]:
-            limit = min(max_iter, len(seen) + _SECOND)
-            found = _close(at, seen, near[0], far[0], tol, limit)
-            if seen[found.theta][0] < seen[outcome.theta][0]:
+    return _close(at, seen, scan[i], scan[i + side], tol, max_iter)
+
+
+def _other_valleys(
+    at: Slope,
+    seen: dict[float, tuple[float, float]],
+    scan: list[float],
+    outcome: Outcome,
+    tol: float,
+    limit: int,
+) -> Outcome:
+    """Search the scanned intervals whose cubics dip below the minimum found."""
+    dips = sorted(
+        (_dip(a, *seen[a], b, *seen[b]), a, b)
+        for a, b in pairwise(scan)
+        if not a <= outcome.theta <= b or outcome.bound
+    )
+    for (value, t), a, b in dips:
+        lowest = seen[outcome.theta][0]
+        if not value < lowest - _WORTH * abs(lowest) or len(seen) >= limit:
+            break
+        here, slope = at(t)
+        near, far = (t, b) if slope < 0 else (t, a)
+        if seen[far][0] < here:  # on the way down to the far end
+            near, far = far, near
+            if seen[near][1] * (far - near) >= 0:
+                continue
+        if _dip(*_ordered(seen, near, far))[0] < lowest - _WORTH * abs(lowest):
+            found = _close(at, seen, near, far, tol, limit)
+            if seen[found.theta][0] < lowest:
                 outcome = found
-    return outcome._replace(n_iter=len(seen))
+    return outcome
+
+
+def _ordered(
+    seen: dict[float, tuple[float, float]], s: float, t: float
+) -> tuple[float, float, float, float, float, float]:
+    a, b = min(s, t), max(s, t)
+    return a, *seen[a], b, *seen[b]
+
+
+def _dip(
+    a: float, fa: float, ga: float, b: float, fb: float, gb: float
+) -> tuple[float, float]:
+    """Lowest value inside an interval of the cubic through its ends, and where."""
+    if not np.isfinite(fa + fb):
+        return np.inf, (a + b) / 2
+    u, h = _INSIDE, b - a
+    cubic = (
+        (1 + 2 * u) * (1 - u) ** 2 * fa
+        + u * (1 - u) ** 2 * h * ga
+        + u**2 * (3 - 2 * u) * fb
+        - u**2 * (1 - u) * h * gb
+    )
+    k = int(np.argmin(cubic))
+    return float(cubic[k]), float(a + h * u[k])
 
 
 def _close(

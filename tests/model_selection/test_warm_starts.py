@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from skdiff.model_selection._gradient._warm_starts import Trail
+from skdiff.model_selection._gradient._warm_starts import WarmStarts
 
 
 def trail(points, path):
-    found = Trail()
+    found = WarmStarts()
     for t in points:
         found.add(np.array([t]), path(t))
     return found
 
 
 def test_nothing_is_known_before_the_first_solution():
-    assert Trail().start(np.array([0.0]), smooth=True) is None
+    assert WarmStarts().start(np.array([0.0]), smooth=True) is None
 
 
 def test_a_parabola_is_followed_between_solutions_and_a_line_beyond():
@@ -28,7 +28,7 @@ def test_a_parabola_is_followed_between_solutions_and_a_line_beyond():
 
 def test_solutions_close_to_each_other_do_not_magnify_their_errors():
     rng = np.random.default_rng(0)
-    found = Trail()
+    found = WarmStarts()
     for t in (0.0, 1e-9, 2e-9, 1.0):
         found.add(np.array([t]), np.array([t]) + 1e-6 * rng.normal(size=1))
     assert abs(found.start(np.array([0.5]), True)[0] - 0.5) < 1e-5
@@ -36,7 +36,7 @@ def test_solutions_close_to_each_other_do_not_magnify_their_errors():
 
 
 def test_vectors_and_paths_with_kinks_start_from_the_nearest():
-    found = Trail()
+    found = WarmStarts()
     for t in (0.0, 1.0, 2.0):
         found.add(np.array([t, -t]), t)
     assert found.start(np.array([0.9, -1.2]), smooth=True) == 1.0
