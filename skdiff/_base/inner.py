@@ -24,11 +24,10 @@ from sklearn.utils.metadata_routing import get_routing_for_object, process_routi
 from sklearn.utils.validation import (
     check_is_fitted,
     has_fit_parameter,
-    validate_data,
 )
 
 from skdiff._base.compat import BaseSearchCV, check_method_params, routing_enabled
-from skdiff._base.validation import refuse_dates
+from skdiff._base.validation import check_X, refuse_dates
 
 # meta-estimators whose fit hands every keyword on to the one estimator inside
 _HAND_ON = (
@@ -137,13 +136,13 @@ def check_table(owner: Any, X: Any, given: Sequence[Any], *, reset: bool) -> Any
         dtype: str | None = "numeric"
         if (tags.string or tags.categorical) and _kind(X) in "OUST":
             dtype = None
-        return validate_data(owner, X, reset=reset, dtype=dtype, **how)
+        return check_X(owner, X, reset=reset, dtype=dtype, **how)
     if not hasattr(X, "shape"):
         X = np.asarray(X)
     # the shape alone, in scikit-learn's words; nothing is allocated
     shape_only = np.broadcast_to(np.int8(0), X.shape) if len(X.shape) == 2 else X
     check_array(shape_only, estimator=owner, dtype=None)
-    X = validate_data(owner, X, skip_check_array=True, reset=reset)
+    X = check_X(owner, X, skip_check_array=True, reset=reset)
     # a frame with columns of text or categories is for the inner model to judge
     if not free and all_numbers(X):
         check_array(X, estimator=owner, input_name="X", **how)

@@ -54,11 +54,12 @@ def check_X(estimator: Any, X: Any, *, reset: bool, **how: Any) -> Any:
     ``skip_check_array=True`` a table stays what it is (a DataFrame, say, for a pipeline
     that picks columns by name), and only lists become arrays.
     """
-    refuse_dates(X)
+    as_it_came = how.get("skip_check_array")
+    # a pipeline may turn the dates of a frame into numbers
+    if not (as_it_came and hasattr(X, "columns")):
+        refuse_dates(X)
     X = validate_data(estimator, X, reset=reset, **how)
-    if how.get("skip_check_array") and not hasattr(X, "shape"):
-        return np.asarray(X)
-    return X
+    return np.asarray(X) if as_it_came and not hasattr(X, "shape") else X
 
 
 def check_X_y(

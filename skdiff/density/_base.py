@@ -5,7 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import (
     Interval,
@@ -16,7 +16,7 @@ from skdiff._base.compat import (
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.plotting import require_pandas
 from skdiff._base.tables import split_columns
-from skdiff._base.validation import refuse_dates
+from skdiff._base.validation import check_X
 from skdiff.density._coding import (
     MISSING,
     Coding,
@@ -64,8 +64,7 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
     # --- the table ------------------------------------------------------------------
 
     def _read(self, X, *, reset):
-        refuse_dates(X)
-        return validate_data(
+        return check_X(
             self,
             X,
             reset=reset,

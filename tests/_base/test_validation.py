@@ -99,6 +99,14 @@ def test_a_table_for_a_pipeline_stays_what_it_is(kind):
         check_X(model, table[["b", "a"]], reset=False, skip_check_array=True)
 
 
+def test_a_pipeline_may_take_the_dates_of_a_frame():
+    frame, array = DATES["DataFrame"], DATES["array"][:, None]
+    assert check_X(Plain(), frame, reset=True, skip_check_array=True) is frame
+    for X, how in ((frame, {}), (array, {"skip_check_array": True})):
+        with pytest.raises(TypeError, match="dates or time spans"):
+            check_X(Plain(), X, reset=True, **how)
+
+
 def test_lists_for_a_pipeline_become_arrays():
     X = check_X(Plain(), [[1, "x"], [2, "y"]], reset=True, skip_check_array=True)
     assert isinstance(X, np.ndarray) and X.shape == (2, 2)

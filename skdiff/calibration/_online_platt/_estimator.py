@@ -13,12 +13,12 @@ from sklearn.utils import (
     get_tags,
 )
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import HasMethods, Interval, StrOptions, fit_context
 from skdiff._base.inner import check_table, whole_fit
 from skdiff._base.persistence import SaveMixin
-from skdiff._base.validation import refuse_dates, require_y
+from skdiff._base.validation import check_X, require_y
 from skdiff.calibration._online_platt import _steps as steps
 
 
@@ -348,10 +348,9 @@ class OnlinePlattCalibrator(SaveMixin, ClassifierMixin, BaseEstimator):
                     "classification is supported."
                 )
             return proba[:, 1:], ("probability", True)
-        refuse_dates(X)
         if flat and (reset or self.n_features_in_ == 1):
             X = X.reshape(-1, 1)
-        X = validate_data(self, X, dtype=np.float64, reset=reset)
+        X = check_X(self, X, dtype=np.float64, reset=reset)
         kind = self._kind(X, flat) if reset else (self.input_, self._pair)
         if kind[0] == "decision":
             return expit(X), kind

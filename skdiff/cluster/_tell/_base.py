@@ -10,9 +10,9 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from skdiff._base.validation import refuse_dates
+from skdiff._base.validation import check_X
 from skdiff.cluster._tell import _lloyd as numbers
 
 # squares of anything larger overflow, alone or in sums
@@ -26,9 +26,8 @@ class ClusterLayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     # --- input ----------------------------------------------------------------------
 
     def _check_table(self, X, *, reset):
-        refuse_dates(X)
         plain = self.hidden_layer_sizes is None
-        X = validate_data(
+        X = check_X(
             self,
             X,
             reset=reset,

@@ -27,7 +27,7 @@ from skdiff._base.compat import (
 )
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.progress import Progress
-from skdiff._base.validation import refuse_dates
+from skdiff._base.validation import refuse_dates, require_y
 from skdiff.model_selection._sampled._training import (
     Folds,
     Listener,
@@ -234,11 +234,8 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     def _check_target(self, y):
         """A target where one is needed, in the shape the estimator takes."""
         tags = get_tags(self.estimator).target_tags
-        if y is None and tags.required:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but "
-                "the target y is None."
-            )
+        if tags.required:
+            require_y(self, y)
         supervised = is_classifier(self.estimator) or is_regressor(self.estimator)
         if supervised and getattr(getattr(y, "dtype", None), "kind", "") == "f":
             assert_all_finite(y, input_name="y")

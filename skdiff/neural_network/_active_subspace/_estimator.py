@@ -10,7 +10,7 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import (
     HasMethods,
@@ -21,7 +21,7 @@ from skdiff._base.compat import (
 )
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.rows import Columns
-from skdiff._base.validation import refuse_dates
+from skdiff._base.validation import check_X, require_y
 from skdiff.neural_network._grbf._estimator import GRBFClassifier, GRBFRegressor
 
 
@@ -155,13 +155,8 @@ class ActiveSubspaceTransformer(
         self : object
             The fitted transformer.
         """
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but "
-                "the target y is None."
-            )
-        refuse_dates(X)
-        validate_data(self, X, dtype=np.float64)
+        require_y(self, y)
+        check_X(self, X, dtype=np.float64, reset=True)
         model = self._network()
         model.fit(X, y, sample_weight=sample_weight)
         n_components, shares = self.n_components, model.explained_precision_ratio_
@@ -206,7 +201,7 @@ class ActiveSubspaceTransformer(
             Coordinates along the directions.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        X = check_X(self, X, dtype=np.float64, order="C", reset=False)
         Z = Columns(self.mean_, self.scale_).standardised(X)
         V = self.components_
         if self.whiten:

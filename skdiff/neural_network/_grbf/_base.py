@@ -12,12 +12,13 @@ from sklearn.base import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import CallbackSupportMixin, Interval, StrOptions
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.progress import watch
 from skdiff._base.rows import Columns, column_statistics, merge_rows
+from skdiff._base.validation import check_X
 from skdiff.neural_network._grbf import _solver as solver
 
 ADAM_BEYOND = 20_000  # rows
@@ -254,7 +255,7 @@ class BaseGRBF(
 
     def _standardised(self, X):
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        X = check_X(self, X, dtype=np.float64, order="C", reset=False)
         return Columns(self.mean_, self.scale_).standardised(X)
 
     def _output(self, X):
