@@ -44,8 +44,8 @@ class SaveMixin(ClassPageMixin):
         Parameters
         ----------
         path : str or path-like
-            File to write, by custom ending in ``.npz``. It is replaced as a whole or,
-            when writing fails, left as it was.
+            File to write, conventionally with the suffix ``.npz``. It is replaced as a
+            whole or, when writing fails, left as it was.
 
         Raises
         ------
@@ -87,8 +87,8 @@ def save(estimator, path):
     """Save an estimator in one file without pickle.
 
     The file holds arrays and a JSON header and can be read on another machine by
-    :func:`load` without running anything. Estimators of scikit-learn inside (a
-    pipeline given as ``estimator``, say) are saved too, as far as their state is made
+    :func:`load` without running anything. Estimators of scikit-learn inside (a pipeline
+    given as ``estimator``, for instance) are saved too, as far as their state is made
     of plain values and arrays.
 
     Parameters
@@ -96,8 +96,8 @@ def save(estimator, path):
     estimator : estimator instance
         A fitted or unfitted estimator of skdiff or scikit-learn.
     path : str or path-like
-        File to write, by custom ending in ``.npz``. It is replaced as a whole or,
-        when writing fails, left as it was.
+        File to write, conventionally with the suffix ``.npz``. It is replaced as a
+        whole or, when writing fails, left as it was.
 
     Raises
     ------

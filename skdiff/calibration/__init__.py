@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say, offline and online."""
+"""Probabilities that agree with frequencies, offline and online."""
 
 from skdiff.calibration._cape._estimator import CalibratedProbabilityClassifier
 from skdiff.calibration._crude._estimator import EmpiricalResidualCalibrator

@@ -1,4 +1,4 @@
-"""Selection with a guarantee on the share of false discoveries."""
+"""Selection with a guarantee on the rate of false discoveries."""
 
 from skdiff.conformal._cross_fit._estimator import CrossFitConformalSelector
 from skdiff.conformal._display import ConformalSelectionDisplay

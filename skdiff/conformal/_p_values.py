@@ -59,7 +59,7 @@ def conformal_p_values(
         Break ties by a uniform draw, which makes the p-values exactly uniform under
         the null. Otherwise ties count in full, which is valid and conservative.
     random_state : int, RandomState instance or None, default=None
-        The source of the draws; one draw a row, shared by all candidates.
+        The source of the draws; one draw per row, shared by all candidates.
 
     Returns
     -------
@@ -209,8 +209,8 @@ def auxiliary_selection_sizes(
 
     For row ``j`` the auxiliary p-values of the other rows count ``j`` among the
     labelled rows, its own is set to zero, and the size is the number of rows that
-    Benjamini-Hochberg then selects. It takes one sort a candidate, where the
-    definition asks for a selection a row.
+    Benjamini-Hochberg then selects. It takes one sort per candidate, where the
+    definition needs one selection per row.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The graph of interactions as a picture."""
+"""The graph of interactions as a figure."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -26,7 +26,7 @@ class InteractionGraphDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Where the picture is.
+        Where the graph is drawn.
     figure_ : matplotlib Figure
         Its figure.
     lines_ : list or AxesImage
@@ -142,7 +142,7 @@ default="auto"
         Returns
         -------
         graph : networkx.Graph
-            A node a column, by number, with its name; an edge a pair that interacts.
+            One node per column, by number, with its name; an edge per interacting pair.
         """
         import networkx as nx
 

@@ -128,7 +128,7 @@ def check_outcomes(y: Any, pos_label: Any = None) -> Array:
             pos_label = labels[1]
         else:
             raise ValueError(
-                f"y holds the one label {labels[0]!r}. Give pos_label to say whether "
+                f"y holds the one label {labels[0]!r}. Give pos_label to tell whether "
                 "it is the positive one."
             )
     elif len(labels) == 2 and pos_label not in labels.tolist():

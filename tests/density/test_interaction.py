@@ -569,7 +569,7 @@ def test_not_converging_is_told():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"order": 5}, "order=5 asks for interactions of more columns than the 4"),
+        ({"order": 5}, "order=5 needs interactions of more columns than the 4"),
         ({"alpha": -1}, "alpha"),
         ({"method": "nothing"}, "method"),
         ({"threshold": "high"}, "threshold"),

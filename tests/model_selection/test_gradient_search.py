@@ -520,9 +520,9 @@ def test_rows_of_equal_penalties_are_a_penalty_per_feature():
     vector = WeightedLogisticRegression(C, tol=1e-9).fit(X, y)
     matrix = WeightedLogisticRegression(np.tile(C, (3, 1)), tol=1e-9).fit(X, y)
     np.testing.assert_allclose(matrix.coef_, vector.coef_, atol=1e-5)
-    with pytest.raises(ValueError, match=r"shape \(3, 4\), one a coefficient"):
+    with pytest.raises(ValueError, match=r"shape \(3, 4\), one per coefficient"):
         WeightedLogisticRegression(np.ones((2, 4))).fit(X, y)
-    with pytest.raises(ValueError, match=r"have shape \(4,\), one entry a feature\."):
+    with pytest.raises(ValueError, match=r"have shape \(4,\), one entry per feature\."):
         WeightedLogisticRegression(np.ones((2, 4))).fit(X[:100], y[:100])
 
 

@@ -403,7 +403,9 @@ def drawn(loss, lottery, **keywords):
 
 
 def test_luck_is_told(lottery):
-    with pytest.warns(UserWarning, match=r"the luck of a seed. Report refit_score_"):
+    with pytest.warns(
+        UserWarning, match=r"the variance of a seed. Report refit_score_"
+    ):
         search = drawn(5.0, lottery)
     assert search.refit_score_ < search.search_score_ - 20
 

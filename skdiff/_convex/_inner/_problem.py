@@ -44,7 +44,7 @@ class InnerProblem:
     Parameters
     ----------
     estimator : estimator instance
-        The last step of what is searched, unfitted. It is asked for the
+        The last step of what is searched, unfitted. It is read for the
         hyperparameters that are not searched.
 
     Attributes

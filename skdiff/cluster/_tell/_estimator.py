@@ -66,10 +66,10 @@ default="k-means++"
     n_init : int, default=4
         Starts, of which the best is kept; 1 when ``init`` is an array.
     solver : {"auto", "lloyd", "sgd"}, default="auto"
-        How centres move: to the means of their rows, or in mini-batches by the share of
-        the batch in all a centre has seen. ``"auto"`` is ``"lloyd"``, but ``"sgd"`` for
-        ``loss="expected"``, which has no closed form. The network is always trained by
-        Adam, and then ``"sgd"`` takes one step of the centres an epoch.
+        How centres move: to the means of their rows, or in mini-batches by the weight
+        of the batch in all a centre has seen. ``"auto"`` is ``"lloyd"``, but ``"sgd"``
+        for ``loss="expected"``, which has no closed form. The network is always trained
+        by Adam, and then ``"sgd"`` takes one step of the centres an epoch.
     max_iter : int, default=300
         Maximum number of iterations. They are Lloyd's steps, or epochs; with an
         encoder, joint epochs after ``pretrain_iter``.
@@ -81,10 +81,10 @@ default="k-means++"
     learning_rate_init : float, default=1e-3
         Step size of the optimiser. It applies to the network.
     dropout : float, default=0.0
-        Share of cells dropped before each layer of the encoder.
+        Fraction of cells dropped before each layer of the encoder.
     reassignment_ratio : float, default=0.01
-        In mini-batches a centre that has seen less than this share of the rows of the
-        busiest is moved to a random row.
+        In mini-batches a centre that has seen less than this fraction of the rows of
+        the busiest is moved to a random row.
     tol : float, default=1e-4
         Tolerance of the stopping rule. Lloyd's algorithm stops when the centres move
         less, relative to the variance of the columns; epochs stop after several that
@@ -139,11 +139,11 @@ default="k-means++"
 
     Notes
     -----
-    The layer answers ``W x + b``, largest for the nearest centre. The paper trains
+    The layer computes ``W x + b``, largest for the nearest centre. The paper trains
     centres by normalised gradient steps, which never settle and leave clusters empty;
     here they move to means, in closed form or by shares, from k-means++ starts on codes
     of a pretrained encoder. Rows of zeros have no direction: with ``normalize`` they
-    stay where they are and a warning says so once. After ``partial_fit`` on a model
+    stay where they are and a warning is issued once. After ``partial_fit`` on a model
     with an encoder the encoder is the one of ``fit``; the first call fits it.
     ``fit`` takes no weights, because k-means++ starts from weighted rows and from
     repeated rows differ; ``partial_fit`` does.

@@ -43,8 +43,8 @@ class CrossFitConformalSelector(BaseSelector):
 
     Models are trained on labelled *and* new rows, the new ones imputed as no
     discoveries, and score rows they have not seen. Under the null the imputed outcome
-    is the true one, so that plain Benjamini-Hochberg keeps the expected share of false
-    discoveries at ``fdr_level``, with all labelled rows used twice.
+    is the true one, so that standard Benjamini-Hochberg keeps the expected rate of
+    false discoveries at ``fdr_level``, with all labelled rows used twice.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class CrossFitConformalSelector(BaseSelector):
     threshold : float, default=0.0
         An outcome above it is a discovery.
     fdr_level : float, default=0.1
-        Accepted expected share of false discoveries, in (0, 1).
+        Accepted expected rate of false discoveries, in (0, 1).
     target : callable or class label, default=None
         In place of ``threshold``: a function of y that returns booleans, or the class
         that is a discovery.
@@ -68,7 +68,7 @@ class CrossFitConformalSelector(BaseSelector):
         Number of folds, drawn at random over all rows together. ``"loo"`` leaves one
         out, without refitting for ridge, kernel ridge and nearest neighbours;
         ``"oob"`` takes the out-of-bag predictions of a forest. Folds that depend on
-        outcomes, groups or order are refused: they break the promise.
+        outcomes, groups or order are refused: they break the guarantee.
     class_weight : {"balanced"} or None, default="balanced"
         Weights against the imputed zeros, for estimators that take sample weights.
     pruning : {"hete", "homo", "dtm"}, default="hete"
@@ -100,7 +100,7 @@ class CrossFitConformalSelector(BaseSelector):
     p_values_ : ndarray of shape (n_new,)
         P-values of the last :meth:`select`.
     selected_ : ndarray of bool of shape (n_new,)
-        Its answer.
+        Its result.
     aux_sizes_, chosen_, first_step_ : ndarray of shape (n_new,)
         Its auxiliary selection sizes, candidates and first step, with ``estimators``
         only.
@@ -112,10 +112,10 @@ class CrossFitConformalSelector(BaseSelector):
 
     Notes
     -----
-    The method is transductive: ``fit`` only keeps the labelled rows, and every question
-    about a batch trains anew on both. The paper leaves one row out at a time, which
-    costs as many fits as there are rows; folds drawn at random over all rows keep the
-    argument and cost ``cv`` fits. A batch that was looked at must not be asked again
+    The method is transductive: ``fit`` only keeps the labelled rows, and every call on
+    a batch trains anew on both. The paper leaves one row out at a time, which costs as
+    many fits as there are rows; folds drawn at random over all rows keep the argument
+    and cost ``cv`` fits. A batch that was looked at must not be selected from again
     with other settings until something is selected.
 
     References

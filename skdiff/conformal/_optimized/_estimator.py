@@ -7,9 +7,9 @@ from skdiff.conformal._split._base import SplitSelector
 class OptimizedConformalSelector(SplitSelector):
     """Conformal selection that chooses among many models with the rows it selects.
 
-    Taking the model that selects most breaks the promise of conformal selection. Here
+    Taking the model that selects most breaks the guarantee of conformal selection. Here
     each row's model is chosen by a selection in which the row counts as labelled,
-    which keeps the expected share of false discoveries at ``fdr_level``.
+    which keeps the expected rate of false discoveries at ``fdr_level``.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class OptimizedConformalSelector(SplitSelector):
     threshold : float, default=0.0
         An outcome above it is a discovery.
     fdr_level : float, default=0.1
-        Accepted expected share of false discoveries, in (0, 1).
+        Accepted expected rate of false discoveries, in (0, 1).
     target : callable or class label, default=None
         In place of ``threshold``: a function of y that returns booleans, or the class
         that is a discovery.
@@ -33,7 +33,7 @@ class OptimizedConformalSelector(SplitSelector):
     prefit : bool, default=False
         Whether the candidates are fitted already, on other rows.
     pruning : {"hete", "homo", "dtm"}, default="hete"
-        Last step by a random draw a row, by one draw for all rows, or without. The
+        Last step by a random draw per row, by one draw for all rows, or without. The
         first two select more; ``"homo"`` selects all or nothing more often.
     beta : float, default=1.0
         Factor in (0, 1] of the first step's bound. 0.9 helps ``"dtm"``.
@@ -71,7 +71,7 @@ class OptimizedConformalSelector(SplitSelector):
     first_step_ : ndarray of bool of shape (n_new,)
         Rows before pruning.
     selected_ : ndarray of bool of shape (n_new,)
-        Its answer.
+        Its result.
 
     See Also
     --------
@@ -80,8 +80,8 @@ class OptimizedConformalSelector(SplitSelector):
 
     Notes
     -----
-    The candidates must not have seen the calibration rows. A row costs one sort a
-    candidate, not one selection a row.
+    The candidates must not have seen the calibration rows. A row costs one sort
+    per candidate, not one selection per row.
 
     References
     ----------

@@ -8,7 +8,7 @@ from skdiff.conformal._split._base import SplitSelector
 class ConformalSelector(SplitSelector):
     """Select rows whose unknown outcome passes a threshold, at a level of false picks.
 
-    Among the selected rows the expected share of false discoveries (outcomes that do
+    Among the selected rows the expected rate of false discoveries (outcomes that do
     not pass) is at most ``fdr_level``, in finite samples and whatever the model, as
     long as labelled and new rows are exchangeable.
 
@@ -17,13 +17,13 @@ class ConformalSelector(SplitSelector):
     estimator : estimator, default=None
         A classifier learns whether a row is a discovery; a regressor learns the
         outcome. ``None`` is a scaled logistic regression. A ``FrozenEstimator`` is
-        used as it is, and all rows of ``fit`` calibrate. A search inside (say
+        used as it is, and all rows of ``fit`` calibrate. A search inside (such as
         ``GridSearchCV(LogisticRegression(), ...)``) only sees training rows, which
-        keeps the promise.
+        keeps the guarantee.
     threshold : float, default=0.0
         An outcome above it is a discovery.
     fdr_level : float, default=0.1
-        Accepted expected share of false discoveries, in (0, 1).
+        Accepted expected rate of false discoveries, in (0, 1).
     target : callable or class label, default=None
         In place of ``threshold``: a function of y that returns booleans, or the class
         that is a discovery.
@@ -51,8 +51,8 @@ class ConformalSelector(SplitSelector):
         Under a known covariate shift: a function of X that returns how much more
         frequent each row is among the new rows, up to a factor.
     pruning : {"hete", "homo", "dtm"}, default="hete"
-        With ``density_ratio`` only: pruning of the weighted selection by a draw a row,
-        one draw, or none.
+        With ``density_ratio`` only: pruning of the weighted selection by a draw per
+        row, one draw, or none.
     beta : float, default=1.0
         With ``density_ratio`` only: factor in (0, 1] of the first step's bound.
     n_repeats : int, default=1
@@ -77,7 +77,7 @@ class ConformalSelector(SplitSelector):
     p_values_ : ndarray of shape (n_new,)
         P-values of the last :meth:`select`.
     selected_ : ndarray of bool of shape (n_new,)
-        Its answer.
+        Its result.
 
     See Also
     --------

@@ -89,7 +89,7 @@ class BaseScreening(BaseInteractions):
         p = codes.shape[1]
         if self.order > max(p, 2):
             raise ValueError(
-                f"order={self.order} asks for interactions of more columns than the "
+                f"order={self.order} needs interactions of more columns than the "
                 f"{p} there are."
             )
         rows, counts = histogram(codes, weight)

@@ -90,7 +90,7 @@ class InteractionScreening(BaseScreening):
         Categories of each column, sorted; for a binned column the medians of bins. A
         category that rare strings share comes last.
     bin_edges_ : list of ndarray or None
-        Upper ends of the bins but the last; None for a column that is not binned.
+        Upper bounds of the bins but the last; None for a column that is not binned.
     marginals_ : list of ndarray
         Weighted frequencies of the categories.
     coef_ : ndarray of shape (n_features, n_features) or dict
@@ -130,7 +130,7 @@ class InteractionScreening(BaseScreening):
     --------
     InteractionScreeningCV : Choose the penalty by cross-validation.
     InteractionGraphDisplay : Draw the graph.
-    sklearn.covariance.GraphicalLasso : The same question for Gaussian columns.
+    sklearn.covariance.GraphicalLasso : The same for Gaussian columns.
 
     Notes
     -----
@@ -138,8 +138,8 @@ class InteractionScreening(BaseScreening):
     category and z those of the other columns; with two categories y and z are spins and
     W is a row of couplings. The minimiser over infinitely many rows is the true model.
     Rows are gathered in a histogram first. Columns with one category take no part, with
-    a warning. Columns that determine each other have no finite answer without a penalty
-    (``alpha=0``): the fit stops where nothing is left to gain and warns.
+    a warning. Columns that determine each other have no finite solution without a
+    penalty (``alpha=0``): the fit stops where nothing is left to gain and warns.
 
     References
     ----------

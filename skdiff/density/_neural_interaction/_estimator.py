@@ -41,8 +41,8 @@ STRENGTH_ROWS, EXPANSION_STATES, EXPANSION_NEIGHBOURS, CONTEXTS = 200, 1024, 8, 
 class NeuralInteractionScreening(BaseInteractions):
     """Learn a table's conditional distributions, with interactions of any order.
 
-    A network a column, or one energy for all columns, takes the place of the sums of
-    products of :class:`InteractionScreening`. Use it when interactions of three and
+    One network per column, or one energy for all columns, takes the place of the sums
+    of products of :class:`InteractionScreening`. Use it when interactions of three and
     more columns matter and there are many rows; on few rows, or when pairs are the
     whole story, the linear model is better, faster, and its graph is easier to trust.
 
@@ -54,7 +54,7 @@ class NeuralInteractionScreening(BaseInteractions):
 default="silu"
         Activation function of the hidden layers.
     variant : {"conditional", "energy"}, default="conditional"
-        A network a column, which fits each conditional best; or one network for the
+        One network per column, which fits each conditional best; or one network for the
         joint log-probability, whose conditionals agree with each other.
     l1_input : float, default=0.0
         L1 penalty on the first layer, which then starts at zero: inputs that do not
@@ -115,7 +115,7 @@ default="silu"
     categories_ : list of ndarray
         Categories of each column.
     bin_edges_ : list of ndarray or None
-        Upper ends of the bins of a binned column but the last.
+        Upper bounds of the bins of a binned column but the last.
     marginals_ : list of ndarray
         Weighted frequencies of the categories.
     strength_ : ndarray of shape (n_features, n_features)

@@ -19,10 +19,10 @@ def check_vector(values, name, n_features, *, positive, n_classes=None):
     shapes, matrix = [(), (n_features,)], ""
     if n_classes is not None and n_classes > 2:
         shapes.append((n_classes, n_features))
-        matrix = f", or shape {shapes[-1]}, one a coefficient"
+        matrix = f", or shape {shapes[-1]}, one per coefficient"
     if values.shape not in shapes:
         raise ValueError(
-            f"{name} must be a number or have shape ({n_features},), one entry a "
+            f"{name} must be a number or have shape ({n_features},), one entry per "
             f"feature{matrix}. Got shape {values.shape}."
         )
     fine = values > 0 if positive else (values >= 0) & np.isfinite(values)

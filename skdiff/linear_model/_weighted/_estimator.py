@@ -158,7 +158,7 @@ class WeightedElasticNet(RegressorMixin, BaseWeighted):
     alpha : float or array-like of shape (n_features,), default=1.0
         Penalty; zero leaves a feature unpenalised.
     l1_ratio : float, default=1.0
-        Share of the L1 penalty, above 0; 1 is the lasso.
+        Proportion of the L1 penalty, above 0; 1 is the lasso.
     fit_intercept : bool, default=True
         Whether to fit an intercept, which is never penalised.
     tol : float, default=1e-8
@@ -308,7 +308,7 @@ class WeightedLogisticRegression(ClassifierMixin, BaseWeighted):
     -----
     Minimises the sum of log losses plus ``sum_j w_j^2 / (2 C_j)``, where the entries of
     a matrix ``C`` belong to those of ``coef_``; three classes and
-    more have logits of their own, as in scikit-learn. Classes that a line separates
+    more have one logit each, as in scikit-learn. Classes that a line separates
     have no finite unpenalised solution: the last step is returned with a warning.
 
     References
@@ -397,7 +397,7 @@ class WeightedLogisticRegression(ClassifierMixin, BaseWeighted):
         Returns
         -------
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Log odds of ``classes_[1]``, or one logit a class.
+            Log odds of ``classes_[1]``, or one logit per class.
         """
         z = self._check_query(X) @ self.coef_.T + self.intercept_
         return z[:, 0] if len(self.classes_) == 2 else z

@@ -30,9 +30,9 @@ def check_hypergradient(search: Any, X: Any, y: Any, eps: Any = 1e-4) -> Any:
     -------
     error : float
         Largest difference, relative to the largest slope, or to a ten-thousandth of the
-        criterion where slopes vanish. Well below 1e-4 for a right inner problem; kinks
-        of a criterion (a coefficient that enters a lasso within the step) show as
-        larger errors.
+        criterion where slopes vanish. Well below 1e-4 for a right inner problem;
+        non-smooth points of a criterion (a coefficient that enters a lasso within the
+        step) show as larger errors.
 
     See Also
     --------

@@ -37,11 +37,11 @@ def huber(y: Array, raw: Array, weight: Array | None = None) -> Any:
 
 
 def log_loss(y: Array, raw: Array, weight: Array | None = None) -> Any:
-    """Mean log loss; y holds codes, raw one margin or one logit a class."""
+    """Mean log loss; y holds codes, raw one margin or one logit per class."""
     share = _shares(weight, len(y))
     if raw.ndim == 3:
         raise ValueError(
-            "A log loss needs one margin a class, and pairs of classes have theirs. "
+            "A log loss needs one margin per class, and pairs of classes have theirs. "
             'Use criterion="squared_hinge".'
         )
     if raw.ndim == 1:

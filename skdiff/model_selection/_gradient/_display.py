@@ -10,7 +10,7 @@ class GradientSearchDisplay:
 
     A search of one number is drawn as the criterion over that number. A search of
     several is drawn as the criterion over the visited points; ``plot_values`` draws
-    the entries of a vector, or of a matrix with a row a class.
+    the entries of a vector, or of a matrix with one row per class.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class GradientSearchDisplay:
     figure_ : matplotlib Figure
         Its figure.
     line_ : matplotlib Line2D or AxesImage
-        The criterion, the entries, or the picture of a matrix.
+        The criterion, the entries, or the image of a matrix.
 
     See Also
     --------
@@ -194,7 +194,7 @@ class GradientSearchDisplay:
         return self
 
     def frame(self):
-        """Return the numbers behind the picture.
+        """Return the numbers behind the figure.
 
         Returns
         -------

@@ -94,7 +94,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         as exactly as needed, by a schedule or by an error bound. ``"auto"``: root for
         one variable, lbfgs where inner solves are cheap or the variables are at most
         50, maid otherwise; for two to five variables of a support vector machine,
-        whose criterion is full of kinks, quadratics fitted to all values and slopes.
+        whose criterion is non-smooth, quadratics fitted to all values and slopes.
     max_iter : int, default=50
         Maximum number of iterations. They are evaluations, for each stage of each
         combination.
@@ -111,8 +111,8 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         Starting points; further ones are drawn at random, and add points to the scan
         of ``"root"``.
     warm_start_inner : bool, default=True
-        Start inner problems from their last solution. It saves time and changes no
-        answer; networks are always fitted afresh.
+        Start inner problems from their last solution. It saves time and changes
+        no result; networks are always fitted afresh.
     refit : bool, str or callable, default=True
         Fit the estimator on all rows at the best point. With several scores, the name
         of the one that decides.
@@ -167,10 +167,10 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     refit_score_ : float
         Mean score of the best point over the same folds by new fits, each from a seed
         of its own that follows from the estimator's ``random_state``: what the point is
-        worth without the luck of the seed it was chosen with, and the score to report.
-        A warning tells when it lies more than two standard errors of the folds' scores
-        (their deviation over the root of their number) from ``search_score_``. Only
-        where ``search_score_`` is.
+        worth without the seed-to-seed variance it was chosen with, and the score to
+        report. A warning tells when it lies more than two standard errors of the folds'
+        scores (their deviation over the root of their number) from ``search_score_``.
+        Only where ``search_score_`` is.
     n_features_in_ : int
         Number of columns seen by ``fit``. Only with ``refit``.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -181,14 +181,14 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     See Also
     --------
     Continuous : Intervals for one value or many.
-    GradientSearchDisplay : The search in a picture.
-    check_hypergradient : Test of an inner problem of one's own.
+    GradientSearchDisplay : The search in a figure.
+    check_hypergradient : Test of an custom inner problem.
     sklearn.model_selection.GridSearchCV : For discrete choices.
 
     Notes
     -----
     With folds k and inner problems ``w_k(theta) = argmin h_k(w, theta)`` the criterion
-    is the plain mean of the folds' losses ``C_k``. Its gradient follows from the
+    is the mean of the folds' losses ``C_k``. Its gradient follows from the
     implicit function theorem: one linear system ``[d2h_k/dw dw] q_k = dC_k/dw`` a fold,
     whatever the number of hyperparameters, gives ``dC_k/dtheta - [d2h_k/dtheta dw]
     q_k``. Parameters mean what they mean in scikit-learn and are not rescaled for the

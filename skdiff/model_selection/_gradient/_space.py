@@ -25,15 +25,15 @@ class Continuous:
     """An interval of a continuous hyperparameter, for one value or for many.
 
     Use it in the ``param_distributions`` of :class:`GradientSearchCV` where a frozen
-    ``loguniform`` or ``uniform`` says too little: for a penalty per feature, per group,
+    ``loguniform`` or ``uniform`` is not enough: for a penalty per feature, per group,
     per output or per layer of a network, a weight per row, or a bounded share.
 
     Parameters
     ----------
     low : float
-        Lower end of the interval.
+        Lower bound of the interval.
     high : float
-        Upper end of the interval.
+        Upper bound of the interval.
     scale : {"log", "linear", "logit"}, default="log"
         ``"log"`` searches the logarithm and needs ``low > 0``. ``"linear"`` searches
         the value itself. ``"logit"`` searches ``low + (high - low) / (1 +
@@ -129,7 +129,7 @@ class Continuous:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Ends of the interval of the outer variable."""
+        """Bounds of the interval of the outer variable."""
         if self.scale == "log":
             return float(np.log(self.low)), float(np.log(self.high))
         if self.scale == "linear":

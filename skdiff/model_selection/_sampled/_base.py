@@ -256,8 +256,9 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             Labels or target values.
         **params : dict
             ``groups`` for the splitter, and what else estimator, scorer and splitter
-            ask for by metadata routing (``sample_weight``, say). Without routing all
-            but ``groups`` goes to the estimator's fit, cut to the rows of the fold.
+            request by metadata routing (``sample_weight``, for instance). Without
+            routing all but ``groups`` goes to the estimator's fit, cut to the rows of
+            the fold.
 
         Returns
         -------

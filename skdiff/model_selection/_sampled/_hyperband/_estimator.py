@@ -322,7 +322,7 @@ class HyperbandSearchCV(BaseSampledSearchCV):
                 if given[name] is None:
                     raise NotFittedError(
                         f"{name}='auto' depends on the rows: give a number, or call "
-                        "fit and ask again."
+                        "fit and call this again."
                     )
         most, least = given.values()
         self._check_order(most, least)
@@ -422,7 +422,7 @@ class HyperbandSearchCV(BaseSampledSearchCV):
             least = min(least, most)
         if least > most:
             raise ValueError(
-                f"min_resource={least} is more than the {most} rows a fold trains on."
+                f"min_resource={least} is more than the {most} rows of a training fold."
             )
         return int(most), int(least)
 

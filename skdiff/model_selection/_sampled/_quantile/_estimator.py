@@ -78,7 +78,7 @@ class ConformalQuantileSearchCV(BaseSampledSearchCV):
     ----------
     surrogate_ : object
         The model of scores after the last result; None where fewer than two settings
-        have a score. :meth:`predict_score` asks it.
+        have a score. :meth:`predict_score` queries it.
     cv_results_ : dict of arrays
         As :class:`~sklearn.model_selection.RandomizedSearchCV` has it, in the order of
         evaluation, with ``proposed``: whether the model chose the setting.
@@ -118,12 +118,12 @@ class ConformalQuantileSearchCV(BaseSampledSearchCV):
     Notes
     -----
     Scores are replaced by normal scores of their ranks before they are modelled, so
-    that any increasing change of the scoring leaves the search as it was; answers of
+    that any increasing change of the scoring leaves the search as it was; results of
     :meth:`predict_score` are mapped back. For each pair of levels (l, 1 - l) the
-    held-out errors ``max(q_l - z, z - q_u)`` give the correction, their
-    ``ceil((n + 1)(1 - 2 l))``-th smallest. The implementation that comes with the paper
-    takes their quantile at ``(1 - 2 l) / (1 + 1 / n)``, which covers less than it says
-    for few held-out results; ours covers at least as much.
+    held-out errors ``max(q_l - z, z - q_u)`` give the correction, their ``ceil((n +
+    1)(1 - 2 l))``-th smallest. The implementation that comes with the paper takes their
+    quantile at ``(1 - 2 l) / (1 + 1 / n)``, which covers less than its level for few
+    held-out results; ours covers at least as much.
 
     Each proposal draws one of the levels for every candidate and takes the candidate
     with the best quantile at its level (Thompson sampling). Settings already tried are
@@ -214,7 +214,7 @@ class ConformalQuantileSearchCV(BaseSampledSearchCV):
 
     @property
     def surrogate_(self):
-        """The model of scores after the last result, fitted when first asked for."""
+        """The model of scores after the last result, fitted at its first use."""
         check_is_fitted(self)
         if not hasattr(self, "_surrogate"):
             self._surrogate = self._model(*self._observed)
@@ -228,7 +228,7 @@ class ConformalQuantileSearchCV(BaseSampledSearchCV):
         params_list : list of dict
             Settings, with the parameters that were searched over.
         quantile : float or list of floats, default=0.5
-            Level, or levels, in (0, 1). Between the levels that are modelled answers
+            Level, or levels, in (0, 1). Between the levels that are modelled quantiles
             are interpolated; beyond them they are those of the last level.
 
         Returns
