@@ -111,6 +111,8 @@ def pages():
     for path in sorted((REPOSITORY / "docs").rglob("*.rst")):
         if not {"_build", "auto_examples", "api"} & set(path.parts):
             yield path.relative_to(REPOSITORY), path.read_text()
+    for path in sorted(REPOSITORY.glob("examples/**/README.txt")):
+        yield path.relative_to(REPOSITORY), path.read_text()
     for path in sorted(REPOSITORY.glob("*.md")):
         yield path.relative_to(REPOSITORY), path.read_text()
     for path in sorted((REPOSITORY / "examples").rglob("*.py")):

@@ -36,6 +36,9 @@ function look(page, width, theme, d) {
   }
   const root = d.documentElement;
   if (root.scrollWidth > width + 2) say(`page is ${root.scrollWidth} pixels wide`);
+  for (const cell of article.querySelectorAll("td"))
+    if (cell.scrollWidth > cell.clientWidth + 2 && cell.clientWidth)
+      say(`cell cut: ${cell.innerText.slice(0, 50)}`);
   if (width < 1000) return;
   for (const box of d.querySelectorAll(".pst-scrollable-table-container"))
     if (box.scrollWidth > box.clientWidth + 2)

@@ -65,8 +65,8 @@ def compare_reseeded(search: Any, row: Any, metric: Any, n_jobs: Any) -> Any:
     return found, (
         f"{text} and {found['refit_score_']:.6g} by fits from other seeds: more than "
         f"two standard errors of the folds ({error:.2g} each) lie between, the "
-        "variance of a seed. Report refit_score_; more epochs or more decay make fits less a "
-        "matter of their start."
+        "variance of a seed. Report refit_score_; more epochs or more decay make fits "
+        "less a matter of their start."
     )
 
 
