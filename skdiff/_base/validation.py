@@ -7,12 +7,16 @@ dates, a missing target and unequal lengths are refused alike everywhere.
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn import get_config
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import validate_data
 
 from skdiff._base.typing import IntArray
+
+# array libraries that scikit-learn dispatches to, and NumPy code cannot take
+FOREIGN = ("array_api_strict", "cupy", "dpnp", "jax", "jaxlib", "torch")
 
 
 def refuse_dates(X: Any) -> None:
@@ -26,6 +30,16 @@ def refuse_dates(X: Any) -> None:
         raise TypeError(
             "X has columns of dates or time spans. Turn them into numbers first, for "
             "instance days since a fixed date."
+        )
+
+
+def refuse_foreign_arrays(X: Any, name: str) -> None:
+    """Refuse arrays of other libraries where scikit-learn would hand them through."""
+    module = type(X).__module__.split(".")[0]
+    if get_config()["array_api_dispatch"] and module in FOREIGN:
+        raise TypeError(
+            f"{name} is an array of {module}, and array_api_dispatch is on. skdiff "
+            f"computes with NumPy: pass a NumPy array, or switch the dispatch off."
         )
 
 
@@ -54,6 +68,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool, **how: Any) -> Any:
     ``skip_check_array=True`` a table stays what it is (a DataFrame, say, for a pipeline
     that picks columns by name), and only lists become arrays.
     """
+    refuse_foreign_arrays(X, "X")
     as_it_came = how.get("skip_check_array")
     # a pipeline may turn the dates of a frame into numbers
     if not (as_it_came and hasattr(X, "columns")):
@@ -71,6 +86,8 @@ def check_X_y(
     user gave it.
     """
     require_y(estimator, y)
+    refuse_foreign_arrays(X, "X")
+    refuse_foreign_arrays(y, "y")
     if how.get("skip_check_array"):
         X = check_X(estimator, X, reset=reset, **how)
         y = column_or_1d(y, warn=True)

@@ -1,5 +1,6 @@
 """What every graphical model of a table of categories offers, whatever its energies."""
 
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -93,9 +94,25 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
             max_categories=self.max_categories,
             n_bins=self.n_bins,
         )
+        self._tell_of_folded(names, coding)
         codes = encode(X, coding, names)
         marginals = shares(codes, weight, coding.categories)
         return counted, codes, weight, coding, marginals
+
+    def _tell_of_folded(self, names, coding):
+        """Warn of columns whose rare categories share one code."""
+        folded = [
+            f"{name} ({len(members[0])} values)"
+            for name, members in zip(names, coding.members, strict=True)
+            if members is not None
+        ]
+        if folded:
+            warnings.warn(
+                f"Rare categories of column {', '.join(folded)} share one: at most "
+                f"max_categories={self.max_categories} are kept.",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _layout(self):
         return layout([len(labels) for labels in self.categories_])

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.base import BaseEstimator
 
 from skdiff._base.validation import (
@@ -156,3 +157,18 @@ def test_a_rare_stratum_does_not_forbid_a_validation_set(strata):
 @pytest.mark.parametrize(("n", "fraction"), [(10, 0.05), (10, 0.9), (1, 0.5)])
 def test_too_few_rows_have_no_validation_set(n, fraction):
     assert split_validation(n, fraction, 0) is None
+
+
+@pytest.mark.parametrize("which", ["X", "y"])
+def test_arrays_of_other_libraries_are_named_under_dispatch(which, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    torch = pytest.importorskip("torch")
+    given = {"X": np.eye(4), "y": np.arange(4.0)}
+    given[which] = torch.from_numpy(given[which])
+    model = WeightedRidge()
+    with (
+        config_context(array_api_dispatch=True),
+        pytest.raises(TypeError, match=f"{which} is an array of torch"),
+    ):
+        model.fit(**given)
+    assert model.fit(**given).coef_.shape == (4,)  # without dispatch it is converted

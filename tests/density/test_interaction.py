@@ -521,7 +521,8 @@ def test_rare_words_share_a_category():
     words = np.array([f"w{k}" for k in rng.integers(0, 40, 500)], dtype=object)
     words[:300] = "common"
     X = np.column_stack([words, rng.integers(0, 2, 500).astype(str)])
-    model = InteractionScreening(max_categories=5).fit(X)
+    with pytest.warns(UserWarning, match=r"column 0 \(41 values\) share one.*=5"):
+        model = InteractionScreening(max_categories=5).fit(X)
     assert len(model.categories_[0]) == 5 and "common" in model.categories_[0]
     assert model.predict_proba(X, 0).shape == (500, 5)
     as_frame = pd.DataFrame({"a": pd.Categorical(X[:, 0]), "b": X[:, 1]})

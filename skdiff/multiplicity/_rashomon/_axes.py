@@ -1,8 +1,8 @@
-"""What the displays share: names, legends and colours."""
+"""What reports and displays share: names, legends and colours."""
 
 from typing import Any
 
-from skdiff._base.plotting import COLORS
+from skdiff._base.plotting import COLORS, require_pandas
 
 
 def feature_names(estimator: Any, d: Any) -> Any:
@@ -15,6 +15,18 @@ def feature_names(estimator: Any, d: Any) -> Any:
         except (AttributeError, ValueError):  # a step that names nothing
             names = None
     return [f"x{k}" for k in range(d)] if names is None else names
+
+
+def named_bounds(estimator: Any, bounds: Any) -> Any:
+    """A table of bounds with the names of the coefficients, per class if several."""
+    pd = require_pandas("coef_range(as_frame=True)")
+    d = estimator.coef_.shape[-1]
+    index = [*feature_names(estimator, d), "intercept"][: bounds.shape[-2]]
+    if bounds.ndim == 3:
+        index = pd.MultiIndex.from_product(
+            [estimator.classes_, index], names=["class", "feature"]
+        )
+    return pd.DataFrame(bounds.reshape(-1, 2), index=index, columns=["low", "high"])
 
 
 def legend_above(ax: Any) -> Any:

@@ -23,6 +23,7 @@ from skdiff._base.persistence import SaveMixin
 from skdiff._base.plotting import require_pandas
 from skdiff._base.validation import check_X, check_X_y, require_y
 from skdiff.multiplicity._rashomon import _linear_models as linear
+from skdiff.multiplicity._rashomon._axes import named_bounds
 from skdiff.multiplicity._rashomon._measures import MeasuresMixin
 from skdiff.multiplicity._sets._fit import FittedSet, Settings, fit_level_set
 from skdiff.multiplicity._sets._scaling import LARGEST_DENSE
@@ -224,17 +225,23 @@ class BaseRashomon(
         V = self._query(X)
         return self._range(V) * self._set.scaling.unit
 
-    def coef_range(self):
+    def coef_range(self, *, as_frame=False):
         """Return the range of each coefficient, the intercept last.
+
+        Parameters
+        ----------
+        as_frame : bool, default=False
+            Return a DataFrame whose index holds the names of the features.
 
         Returns
         -------
-        bounds : ndarray of shape (n_features + 1, 2)
+        bounds : ndarray of shape (n_features + 1, 2) or pandas.DataFrame
             Smallest and largest value; without an intercept ``n_features`` rows.
         """
         check_is_fitted(self)
         V = self._set.scaling.coefficient_directions()
-        return self._range(V) * self._set.scaling.unit
+        bounds = self._range(V) * self._set.scaling.unit
+        return named_bounds(self, bounds) if as_frame else bounds
 
     def functional_range(self, V):
         """Return the range of linear functionals of the coefficients.

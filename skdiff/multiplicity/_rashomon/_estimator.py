@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import Interval, fit_context
 from skdiff.multiplicity._rashomon import _linear_models as linear
+from skdiff.multiplicity._rashomon._axes import named_bounds
 from skdiff.multiplicity._rashomon._base import BaseRashomon
 from skdiff.multiplicity._rashomon._measures import AbstentionMixin
 from skdiff.multiplicity._sets._classes import MultinomialRanges, OneVsRestRanges
@@ -340,18 +341,28 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
             return many.margins(self._query_features(X))
         return super().decision_range(X)
 
-    def coef_range(self):
+    def coef_range(self, *, as_frame=False):
         """Return the range of each coefficient, the intercept last.
+
+        Parameters
+        ----------
+        as_frame : bool, default=False
+            Return a DataFrame whose index holds the names of the features, and the
+            classes where there are three or more.
 
         Returns
         -------
-        bounds : ndarray of shape (n_features + 1, 2) or (n_classes, n_features + 1, 2)
+        bounds : ndarray of shape (n_features + 1, 2) or \
+(n_classes, n_features + 1, 2), or pandas.DataFrame
             Smallest and largest value; without an intercept ``n_features`` rows. Those
             of a multinomial model are centred over the classes, which changes no
             prediction.
         """
         many = self._many()
-        return super().coef_range() if many is None else many.coefficients()
+        if many is None:
+            return super().coef_range(as_frame=as_frame)
+        bounds = many.coefficients()
+        return named_bounds(self, bounds) if as_frame else bounds
 
     def functional_range(self, V):
         """Return the range of linear functionals of the coefficients.

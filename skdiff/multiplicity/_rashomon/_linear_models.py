@@ -35,6 +35,7 @@ from sklearn.svm import SVC, LinearSVC, LinearSVR
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
+from skdiff._base.compat import BaseSearchCV
 from skdiff.multiplicity._sets._objective import MARGIN_LOSSES, Objective
 
 LOGISTIC = (LogisticRegression, LogisticRegressionCV)
@@ -100,6 +101,8 @@ def split(estimator: Any, default: Any, kind: Any) -> Any:
         why = ""
         if isinstance(last, SVC):
             why = " A kernel's model has no coefficients on the features."
+        elif isinstance(last, BaseSearchCV):
+            why = " Fit the search first and pass its best_estimator_."
         raise ValueError(
             f"estimator must be, or be a Pipeline that ends in, one of "
             f"{SUPPORTED[kind]}; got {type(last).__name__}.{why}"
