@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.plotting import require_pandas
 from skdiff.multiplicity._sets import _sampling as sampling
-from skdiff.multiplicity._sets._discrepancy import discrepancy_bracket
+from skdiff.multiplicity._sets._discrepancy import Changes, discrepancy_bracket
 
 # Below this fraction of the draws the weights are too uneven: hit-and-run mixes them.
 SMALLEST_SHARE = 0.1
@@ -72,12 +72,10 @@ class MeasuresMixin:
         f = unique @ fitted.baseline
         below, above = self._limits(f, bounds, delta)
         rows = np.isfinite(below) | np.isfinite(above)
+        changes = Changes(unique, below, above, weight.astype(np.float64))
         found = discrepancy_bracket(
             fitted.level_set,
-            unique[rows],
-            below[rows],
-            above[rows],
-            weight[rows].astype(np.float64),
+            changes.take(rows),
             fitted.budget,
             exact=method == "exact",
             rng=check_random_state(self.random_state),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiff._base.typing import Array
+from skdiff._base.typing import Array, BoolArray
 from skdiff.multiplicity._sets._feasible import (
     NO,
     SPARE,
@@ -44,6 +44,25 @@ class Bracket(NamedTuple):
     model: Array  # weights in the coordinates of the problem
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What the predictor of each row must reach for the row to count as changed."""
+
+    V: Array  # (m, p), rows as functionals of the parameters
+    below: Array  # (m,), it must fall to this; minus infinity where it cannot
+    above: Array  # (m,), or rise to this; infinity where it cannot
+    weight: Array  # (m,)
+
+    def take(self, rows: Any) -> "Changes":
+        """The same for some rows."""
+        return Changes(*(part[rows] for part in vars(self).values()))
+
+    def made(self, W: Array) -> BoolArray:
+        """Which rows each model (k, p) changes."""
+        F = W @ self.V.T
+        return np.asarray((self.below >= F) | (self.above <= F))
+
+
 @dataclass
 class Constraints:
     """What it takes to change each row."""
@@ -72,10 +91,7 @@ class Constraints:
 
 def discrepancy_bracket(
     level_set: LevelSet,
-    V: Array,
-    below: Array,
-    above: Array,
-    weight: Array,
+    changes: Changes,
     budget: float,
     *,
     exact: bool,
@@ -83,18 +99,35 @@ def discrepancy_bracket(
 ) -> Bracket:
     """Bracket the largest weight of rows that one model changes.
 
-    ``V`` holds only rows that some model changes, ``below`` and ``above`` (infinite
-    where there is no such way) are what ``v'w`` must reach.
+    ``changes`` holds only rows that some model changes. Rows that the data do not
+    bound count in full in the upper bound; a move along the null space, which costs
+    nothing, changes as many of them as it can.
     """
-    if not len(V):
+    if not len(changes.V):
         return Bracket(0.0, 0.0, level_set.center)
-    free = ~np.isfinite(level_set.whitened_directions(V)[1])
-    constraints = _constraints_of(
-        level_set, V[~free], below[~free], above[~free], weight, budget
-    )
-    unbounded = float(weight[free].sum())  # counted as changed in the upper bound only
-    if not len(constraints.c):
-        return Bracket(0.0, unbounded, level_set.center)
+    free = ~np.isfinite(level_set.whitened_directions(changes.V)[1])
+    constraints = _constraints_of(level_set, changes.take(~free), budget)
+    best, most, model = 0.0, 0.0, level_set.center
+    if len(constraints.c):
+        best, most, u = _bounded_bracket(
+            level_set, constraints, budget, exact=exact, rng=rng
+        )
+        model = level_set.models(u[None])[0]
+    if free.any():
+        best, model = _moved_along_null(level_set, changes, free, model, rng)
+    unbounded = float(changes.weight[free].sum())
+    return Bracket(best, max(best, most + unbounded), model)
+
+
+def _bounded_bracket(
+    level_set: LevelSet,
+    constraints: Constraints,
+    budget: float,
+    *,
+    exact: bool,
+    rng: np.random.RandomState,
+) -> tuple[float, float, Array]:
+    """Bounds for rows that the data bound, and the whitened model of the lower one."""
     feasibility = Feasibility.of(level_set, budget)
     most, aims = _relaxed(level_set, constraints, feasibility)
     if level_set.problem.loss.quadratic:
@@ -125,23 +158,43 @@ def discrepancy_bracket(
         best, u = search.run()
         if search.complete:
             most = max(best, search.unsettled)
-    return Bracket(best, max(best, most) + unbounded, level_set.models(u[None])[0])
+    return best, max(best, most), u
+
+
+def _moved_along_null(
+    level_set: LevelSet,
+    changes: Changes,
+    free: Any,
+    model: Array,
+    rng: np.random.RandomState,
+) -> tuple[float, Array]:
+    """The best of some moves along the null space, by the weight it changes."""
+    null = level_set.null
+    N = changes.V[free] @ null
+    drawn = rng.normal(size=(_SAMPLED, null.shape[1]))
+    aims = np.concatenate([drawn, N, -N])
+    aims /= np.maximum(np.linalg.norm(aims, axis=1, keepdims=True), 1e-300)
+    typical = float(np.median(np.linalg.norm(N, axis=1)))
+    best, found = float(changes.weight @ changes.made(model[None])[0]), model
+    for far in (1e1, 1e2, 1e3, 1e4):
+        W = model + far / max(typical, 1e-300) * aims @ null.T
+        weight = changes.made(W) @ changes.weight
+        top = int(weight.argmax())
+        if weight[top] > best:
+            best, found = float(weight[top]), W[top]
+    return best, found
 
 
 def _constraints_of(
-    level_set: LevelSet,
-    V: Array,
-    below: Array,
-    above: Array,
-    weight: Array,
-    budget: float,
+    level_set: LevelSet, changes: Changes, budget: float
 ) -> Constraints:
     """List the ways that are open to some model."""
+    V = changes.V
     U, norms = level_set.whitened_directions(V)
     _, low, high = level_set.maxima(V, budget, tol=1e-7)
     middle = V @ level_set.center
     safe = np.where(norms > 0, norms, 1.0)
-    up, down = (above - middle) / safe, (middle - below) / safe
+    up, down = (changes.above - middle) / safe, (middle - changes.below) / safe
     rises = np.flatnonzero((up <= high.value) & (norms > 0))
     falls = np.flatnonzero((down <= low.value) & (norms > 0))
     row = np.concatenate([rises, falls])
@@ -149,7 +202,7 @@ def _constraints_of(
         A=np.concatenate([U[rises], -U[falls]]),
         c=np.concatenate([up[rises], down[falls]]),
         least=np.concatenate([-low.value[rises], -high.value[falls]]),
-        weight=weight[row],
+        weight=changes.weight[row],
         row=row,
         ends=np.concatenate([high.model[rises], low.model[falls]]),
         spare=SPARE / 2 * np.sqrt(2 * budget),

@@ -212,6 +212,8 @@ def least_distance(G: Array, h: Array) -> tuple[Array | None, Array]:
     Lawson and Hanson (1974), chapter 23; with the multipliers of the constraints. None
     if there is no such x, NaN if the solver gave up.
     """
+    if not len(G):  # SciPy's solver aborts on a matrix without columns
+        return np.zeros(G.shape[1]), np.zeros(0)
     scale = max(float(np.abs(h).max(initial=0.0)), 1e-300)
     E = np.vstack([G.T, h / scale])
     target = np.zeros(len(E))
