@@ -196,13 +196,43 @@ def test_regressions_are_bracketed_by_a_spectral_bound():
     assert moved.mean(axis=1).max() <= upper
 
 
-def test_rows_the_data_do_not_bound_are_in_the_upper_bound_only():
+def test_rows_the_data_do_not_bound_are_changed_along_the_null_space():
     X, y = make_classification(200, 3, n_redundant=0, flip_y=0.2, random_state=0)
     X = np.column_stack([X, X[:, 0]])
     model = RashomonClassifier(LogisticRegression(C=np.inf), epsilon=0.01).fit(X, y)
     odd = X[:1] + np.eye(4)[[3]]
     assert model.conflicts(odd)[0]
-    assert model.discrepancy(odd)[:2] == (0.0, 1.0)
+    lower, upper, other = model.discrepancy(odd)
+    assert lower == upper == 1.0
+    assert other.predict(odd) != model.predict(odd)
+
+
+def test_the_lower_bound_is_what_its_model_changes():
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(60, 2))
+    X, y = np.column_stack([Z, Z.sum(axis=1)]), Z[:, 0] + rng.logistic(size=60) > 0
+    estimator = LogisticRegression(C=np.inf)
+    model = RashomonClassifier(estimator, epsilon=0.05, random_state=0).fit(X, y)
+    odd = rng.normal(size=(10, 3))  # rows off the plane of the training rows
+    rows = np.concatenate([X[:20], X[:20], X[:5], odd, odd, odd])
+    lower, upper, other = model.discrepancy(rows)
+    assert lower == np.mean(other.predict(rows) != model.predict(rows))
+    assert 0.5 < lower <= upper <= 1
+
+
+def test_repeated_rows_count_as_often_as_they_stand():
+    # SciPy's non-negative least squares aborts on a matrix without columns
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(50, 2))
+    y = X[:, 1] + 1.5 * rng.logistic(size=50) > 0
+    model = RashomonClassifier(epsilon=0.06, random_state=0).fit(X, y)
+    on = X[model.conflicts(X)][:5]
+    rows = np.concatenate([on, on[:1], on[:1]])
+    lower, upper, other = model.discrepancy(rows)
+    assert lower == np.mean(other.predict(rows) != model.predict(rows))
+    assert lower <= upper <= 1
+    single = model.discrepancy(on)[:2]
+    np.testing.assert_allclose(model.discrepancy(np.tile(on, (3, 1)))[:2], single)
 
 
 def test_verdicts_agree_with_cvxpy(audit, cancer):

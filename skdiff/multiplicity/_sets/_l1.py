@@ -130,16 +130,11 @@ class L1Maximiser(Maximiser):
             result.put(~done, self.continuation(V[~done]))
         return result
 
-    def first_multipliers(self, V: Array) -> Array:
-        """At most what the quadratic model would need if it were smooth.
-
-        A multiplier too large leads far out, where points of the path are expensive;
-        one too small costs a doubling.
-        """
+    def pulls(self, V: Array) -> Array:
+        """Curvatures of the smooth part along V, which scale the steps of the path."""
         _, _, second = self.data.evaluate(np.zeros((1, V.shape[1])))
         H = self.data.hessian(second)[0]
-        curvature = np.maximum(np.einsum("ij,ij->i", V @ H, V), 1e-12)
-        return np.asarray(self.tau * np.sqrt(curvature))
+        return np.maximum(np.einsum("ij,ij->i", V @ H, V), 1e-12)
 
     def state(self, V: Array, U: Array, mu: Array, tau: Any) -> State:
         """Residuals: of the proximal step, and of the level."""
@@ -153,6 +148,18 @@ class L1Maximiser(Maximiser):
             size = np.maximum(np.sqrt(np.einsum("ij,ij->i", r1, r1)), np.abs(r2)) / tau
         size[~np.isfinite(size)] = np.inf
         return State(gap, reach, gradient, second, r1, r2, size)
+
+    def finish(
+        self, state: State, V: Array, U: Array, mu: Array, rows: Any, n_iter: int
+    ) -> Extremes:
+        """The Lagrangian's value; coefficients that are zero but for rounding are zero.
+
+        The subgradient of one that is not zero is its sign, however small it is.
+        """
+        center = self.data.center
+        tiny = np.abs(U + center) <= 1e-13 * (1 + np.abs(center))
+        U = np.where(tiny & (self.data.lasso > 0), -center, U)
+        return super().finish(state, V, U, mu, rows, n_iter)
 
     def systems(
         self, state: State, V: Array, U: Array, mu: Array
@@ -173,18 +180,20 @@ class L1Maximiser(Maximiser):
         return both[..., 0], both[..., 1], slope / state.reach[:, None]
 
     def continuation(self, V: Array) -> Extremes:
-        """Proximal Newton along the path for all rows at once, and a secant on mu."""
+        """Proximal Newton along the path for all rows at once, and a secant on it."""
         m, d = V.shape
         result = Extremes.empty(m, d)
-        mu = self.first_multipliers(V)
+        pull = self.pulls(V)
+        aim = self.tau / np.sqrt(pull)
         low, high = np.zeros(m), np.full(m, np.inf)
         f_low, f_high = np.full(m, -self.tau), np.full(m, np.inf)
         U, rows, accuracy = np.zeros_like(V), np.arange(m), np.full(m, 0.03 * self.tau)
         for n_iter in range(SECANTS):
-            U = self.path_points(V[rows], mu, U, accuracy)
+            U = self.path_points(V[rows], pull, aim, U, accuracy)
+            mu = pull * (aim - np.einsum("ij,ij->i", V[rows], U))
             state = self.state(V[rows], U, mu, self.tau)
             f = state.reach - self.tau
-            done = state.size <= self.tol
+            done = (state.size <= self.tol) & (mu > 0)
             if done.any():
                 result.put(rows[done], self.finish(state, V[rows], U, mu, done, n_iter))
             # a point still off the path does not show the level on it
@@ -193,7 +202,7 @@ class L1Maximiser(Maximiser):
             # Illinois: the stale end weighs less
             f_low = np.where(below, f, np.where(above, f_low / 2, f_low))
             f_high = np.where(above, f, np.where(below, f_high / 2, f_high))
-            low, high = np.where(below, mu, low), np.where(above, mu, high)
+            low, high = np.where(below, aim, low), np.where(above, aim, high)
             go = ~done & np.isfinite(f)
             lost = rows[~done & ~go]
             if len(lost):
@@ -202,38 +211,51 @@ class L1Maximiser(Maximiser):
                 return result
             rows, U, mu, f, state = rows[go], U[go], mu[go], f[go], state.take(go)
             low, high, f_low, f_high = low[go], high[go], f_low[go], f_high[go]
+            pull, aim, sure = pull[go], aim[go], sure[go]
             with np.errstate(invalid="ignore", divide="ignore"):
                 secant = (low * f_high - high * f_low) / (f_high - f_low)
-                secant = np.where(np.isfinite(high), secant, 2 * mu)
+                secant = np.where(np.isfinite(high), secant, 2 * aim)
+                secant = np.where(sure, secant, aim)
                 # on a support that stays, Newton's slope of the level is better
                 p, q, G = self.systems(state, V[rows], U, mu)
                 slope = np.einsum("ij,ij->i", G, p)
                 change = (np.einsum("ij,ij->i", G, q) - state.r2) / slope
-            ahead = mu + change
-            fine = (slope > 0) & (ahead >= low) & (ahead <= high) & (ahead < 3 * mu)
-            move = np.where(fine, ahead - mu, 0.0)[:, None]
-            U += np.where(fine[:, None], p * move - q, 0.0)
-            mu = np.where(fine, ahead, secant)
+            # zero where every coefficient is held: no support to move on
+            change = np.where(np.isfinite(change), change, 0.0)
+            new = U + p * change[:, None] - q
+            ahead = (mu + change) / pull + np.einsum("ij,ij->i", V[rows], new)
+            fine = (slope > 0) & (ahead >= low) & (ahead <= high) & (ahead < 3 * aim)
+            U = np.where(fine[:, None], new, U)
+            aim = np.where(fine, ahead, secant)
             accuracy = np.maximum(0.3 * self.tol * self.tau, 1e-3 * np.abs(f))
         result.put(rows, self.one_by_one(V[rows]))
         return result
 
-    def path_points(self, V: Array, mu: Array, U: Array, accuracy: Array) -> Array:
-        """Minimisers of ``F(u) - mu v'u`` from starts U, by damped proximal Newton."""
+    def path_points(
+        self, V: Array, pull: Array, aim: Array, U: Array, accuracy: Array
+    ) -> Array:
+        """Minimisers of ``F(u) + pull (v'u - aim)^2 / 2``, by damped proximal Newton.
+
+        They are points of the path, ``mu = pull (aim - v'u)``, and unlike those of
+        ``F(u) - mu v'u`` they exist for every aim: under an L1 norm F grows linearly
+        only, and a multiplier too large has no minimiser.
+        """
         data, U = self.data, U.copy()
-        tilt, rows = mu[:, None] * V, np.arange(len(V))
+        rows = np.arange(len(V))
         for _ in range(self.max_iter):
             gap, gradient, second = data.evaluate(U[rows])
-            total = gap - np.einsum("ij,ij->i", tilt[rows], U[rows])
-            slope, W = gradient - tilt[rows], U[rows] + data.center
+            off = np.einsum("ij,ij->i", V[rows], U[rows]) - aim[rows]
+            total = gap + pull[rows] * off**2 / 2
+            slope = gradient + (pull[rows] * off)[:, None] * V[rows]
+            W = U[rows] + data.center
             size = np.linalg.norm(W - soft_threshold(W - slope, data.lasso), axis=1)
             go = size > accuracy[rows]
             if not go.any():
                 break
             rows, total, slope, W = rows[go], total[go], slope[go], W[go]
-            Z = model_minimisers(
-                data.hessian(second[go]), slope, W, data.lasso, 0.03 * size[go]
-            )
+            H = data.hessian(second[go])
+            H += pull[rows, None, None] * V[rows, :, None] * V[rows, None, :]
+            Z = model_minimisers(H, slope, W, data.lasso, 0.03 * size[go])
             step, t = Z - W, np.ones(len(rows))
             drop = np.einsum("ij,ij->i", slope, step)
             drop += (np.abs(Z) - np.abs(W)) @ data.lasso
@@ -241,7 +263,8 @@ class L1Maximiser(Maximiser):
                 new = U[rows] + t[:, None] * step
                 with np.errstate(over="ignore", invalid="ignore"):
                     found = data.evaluate(new)[0]
-                found -= np.einsum("ij,ij->i", tilt[rows], new)
+                off = np.einsum("ij,ij->i", V[rows], new) - aim[rows]
+                found += pull[rows] * off**2 / 2
                 floor = 1e-14 * (1 + np.abs(data.base))
                 bad = ~(found <= total + 1e-4 * t * drop + floor)
                 if not bad.any():
@@ -256,26 +279,27 @@ class L1Maximiser(Maximiser):
     def one_by_one(self, V: Array) -> Extremes:
         """Proximal Newton along the path, and a bracketed secant on its level."""
         found = Extremes.empty(len(V), V.shape[1])
-        for k, v in enumerate(V):
-            u, mu = self._root(v)
-            state = self.state(v[None], u[None], np.array([mu]), self.tau)
-            found.put([k], self.finish(state, v[None], u[None], np.array([mu]), [0], 1))
+        for k, (v, pull) in enumerate(zip(V, self.pulls(V), strict=True)):
+            u, mu = self._root(v, float(pull))
+            multiplier = np.array([max(mu, 1e-300)])
+            state = self.state(v[None], u[None], multiplier, self.tau)
+            found.put([k], self.finish(state, v[None], u[None], multiplier, [0], 1))
         return found
 
-    def _root(self, v: Array) -> tuple[Array, float]:
+    def _root(self, v: Array, pull: float) -> tuple[Array, float]:
         """Point of the path at the level, by regula falsi with halving (Illinois)."""
         data = self.data
         problem = Problem(data.X, data.y, data.s, np.diag(data.P).copy(), data.loss)
         problem.lasso = data.lasso
-        shifted = Offset(problem, data.f0 - data.X @ data.center)
+        pulled = Pulled(problem, data.f0 - data.X @ data.center, v, pull)
 
-        def at(mu: float, w: Array) -> tuple[float, Array]:
-            shifted.tilt = mu * v
-            found = prox_newton(shifted, w, tol=1e-12, max_iter=200).x
+        def at(aim: float, w: Array) -> tuple[float, Array]:
+            pulled.aim = aim + v @ data.center
+            found = prox_newton(pulled, w, tol=1e-12, max_iter=200).x
             gap = float(data.evaluate((found - data.center)[None])[0][0])
             return np.sqrt(2 * max(gap, 0.0)) - self.tau, found
 
-        low, high = 0.0, self.tau
+        low, high = 0.0, self.tau / np.sqrt(pull)
         f_low, f_high = -self.tau, -self.tau
         w = data.center
         for _ in range(80):
@@ -283,19 +307,20 @@ class L1Maximiser(Maximiser):
             if f_high >= 0:
                 break
             low, f_low, high = high, f_high, 2 * high
-        mu = high
+        aim = high
         for _ in range(200):
             if abs(f_high - f_low) < 1e-300 or high - low < 1e-15 * high:
                 break
-            mu = (low * f_high - high * f_low) / (f_high - f_low)
-            f, w = at(mu, w)
+            aim = (low * f_high - high * f_low) / (f_high - f_low)
+            f, w = at(aim, w)
             if abs(f) < 1e-10 * self.tau:
                 break
             if f > 0:
-                high, f_high, f_low = mu, f, f_low / 2
+                high, f_high, f_low = aim, f, f_low / 2
             else:
-                low, f_low, f_high = mu, f, f_high / 2
-        return w - data.center, mu
+                low, f_low, f_high = aim, f, f_high / 2
+        u = w - data.center
+        return u, float(pull * (aim - v @ u))
 
 
 def model_minimisers(
@@ -331,21 +356,30 @@ def model_minimisers(
     return Z
 
 
-class Offset(Tilted):
-    """The same with a fixed part in the predictors."""
+class Pulled(Tilted):
+    """The same with a fixed part in the predictors and ``pull (v'w - aim)^2 / 2``."""
 
-    def __init__(self, problem: Problem, f0: Array) -> None:
+    def __init__(self, problem: Problem, f0: Array, v: Array, pull: float) -> None:
         super().__init__(problem)
-        self.f0 = f0
+        self.f0, self.v, self.pull = f0, v, pull
+        self.aim: Any = 0.0
 
     def smooth(self, w: Array, order: int = 1) -> tuple[float, Array, Any]:
         """Value and gradient of the smooth part, and what its Hessian needs."""
         parts = self.loss.evaluate(self.X @ w + self.f0, self.y, order)
-        value = float(self.s @ parts[0] + self.ridge @ w**2 / 2 - self.tilt @ w)
+        off = float(self.v @ w - self.aim)
+        value = float(self.s @ parts[0] + self.ridge @ w**2 / 2)
+        value += self.pull * off**2 / 2
         if order == 0:
             return value, w, w
-        gradient = self.X.T @ (self.s * parts[1]) + self.ridge * w - self.tilt
+        gradient = self.X.T @ (self.s * parts[1]) + self.ridge * w
+        gradient += self.pull * off * self.v
         return value, gradient, self.s * parts[2] if order > 1 else w
+
+    def hessian(self, second: Array, columns: Any) -> Array:
+        """Second derivatives of the smooth part in some of the coefficients."""
+        v = self.v[columns]
+        return super().hessian(second, columns) + self.pull * np.outer(v, v)
 
 
 class L1LevelSet(LevelSet):
@@ -368,6 +402,8 @@ class L1LevelSet(LevelSet):
         return cls(
             problem, found.x, value, hessian, whiten, null, scale, data, found.n_iter
         )
+
+    finest = 1e-6
 
     @property
     def differentiable(self) -> bool:

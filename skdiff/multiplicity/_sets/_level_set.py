@@ -10,18 +10,23 @@ Coordinates are whitened by the Hessian at the minimiser, so that it is the iden
 there: columns of any scale, and a norm that measures what matters.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
 from skdiff._base.typing import Array
 from skdiff._convex._newton import newton
 from skdiff.multiplicity._sets._maximiser import Extremes, Maximiser, blocks_of
 from skdiff.multiplicity._sets._problem import Problem, Whitened
+from skdiff.multiplicity._sets._statement import ReferenceProgram
 
+# Rows whose residual is above this many times the tolerance are solved anew.
+LOOSEST = 10.0
 # A direction in which the Hessian is this much flatter than in the steepest one, in
 # units where every column has curvature one, is one that the data do not determine.
 FLAT = 1e-11
@@ -105,7 +110,52 @@ class LevelSet:
             upper.put(rows, high)
             if tick is not None:
                 tick()
+        gate = max(LOOSEST * solver.tol, self.finest)
+        for sign, end in ((-1.0, lower), (1.0, upper)):
+            lost = (norms > 0) & np.isfinite(norms) & ~(end.residual <= gate)
+            if lost.any():
+                self._solve_by_reference(np.flatnonzero(lost), sign * U, budget, end)
         return norms, lower, upper
+
+    #: residual below which rounding makes no answer better
+    finest = 1e-5
+
+    def _solve_by_reference(
+        self, rows: Any, U: Array, budget: float, found: Extremes
+    ) -> None:
+        """Solve rows that Newton's method left above the gate, one program each.
+
+        What the reference solver cannot certify either is unbounded as far as is
+        known, and is reported as such.
+        """
+        to_whitened = np.linalg.pinv(self.whiten)
+        statement = ReferenceProgram(self.problem, self.objective + budget)
+        failed = 0
+        for k in rows:
+            v = U[k] @ to_whitened
+            try:
+                model, multiplier = statement.maximise(v)
+            except ValueError:
+                failed += 1
+                found.put([k], Extremes.unknown(U.shape[1]))
+                continue
+            u = to_whitened @ (model - self.center)
+            value = np.array([U[k] @ u])
+            # both are feasible up to rounding: the better one is nearer to the maximum
+            found.put(
+                [k],
+                Extremes(
+                    value, u[None], np.array([multiplier]), np.array([self.finest])
+                ),
+            )
+        if failed:
+            warnings.warn(
+                f"{failed} of {len(U)} bounds could not be computed to the tolerance "
+                "tol and are reported as infinite. Rescale the columns of X, or choose "
+                "a smaller epsilon.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
 
     @property
     def differentiable(self) -> bool:
@@ -140,7 +190,10 @@ class LevelSet:
     def radius(self, budget: float) -> float:
         """Radius of a ball around the centre that holds the level set.
 
-        Its extremes along the axes make a box; doubled, it covers their residuals.
+        With ``r`` the residual of the extreme along an axis, ``w_j <= u_j + (budget -
+        gap) / mu + |r| (|u| + R) / mu`` for every model of the set. Their squares sum
+        to at most ``(|a| + |c| R)^2``, which bounds R; infinite where the residuals
+        are too large to bound anything.
         """
         axes = np.eye(self.whiten.shape[1])
         tau = np.sqrt(2 * budget)
@@ -150,7 +203,18 @@ class LevelSet:
             if self.ellipsoidal
             else solver.both(axes)
         )
-        return 2 * float(np.linalg.norm(np.maximum(ends[0].value, ends[1].value)))
+        reach, loose = np.zeros(len(axes)), np.zeros(len(axes))
+        for sign, end in zip((-1, 1), ends, strict=True):
+            gap, gradient, _ = self.data.evaluate(end.model)
+            r = self.residual(sign * axes, end, gradient)
+            size = np.linalg.norm(r, axis=1) / end.multiplier
+            along = np.einsum("ij,ij->i", sign * axes, end.model)
+            along += (budget - gap) / end.multiplier
+            along += size * np.linalg.norm(end.model, axis=1)
+            reach, loose = np.maximum(reach, along), np.maximum(loose, size)
+        rest = 1 - float(np.linalg.norm(loose))
+        radius = float(np.linalg.norm(reach)) / rest if rest > 0 else np.inf
+        return radius if np.isfinite(radius) else np.inf
 
     def errors(
         self, V: Array, budget: float, *, tol: float, max_iter: int, n_jobs: int | None
@@ -181,9 +245,16 @@ class LevelSet:
         reach = np.einsum("ij,ij->i", V, found.model)
         slack = (budget - gap) / found.multiplier
         size = np.sqrt(np.einsum("ij,ij->i", r, r))
-        outer = reach + slack + size * 2 * radius / found.multiplier
-        inner = reach * np.minimum(1.0, budget / np.maximum(gap, 1e-300))
-        return np.maximum(outer - inner, 0.0)
+        with np.errstate(invalid="ignore"):
+            length = np.linalg.norm(found.model, axis=1) + radius
+            outer = reach + slack + size * length / found.multiplier
+            inner = reach * np.minimum(1.0, budget / np.maximum(gap, 1e-300))
+            error = np.maximum(outer - inner, np.abs(found.value - inner))
+            error = np.maximum(error, outer - found.value)
+            # bounds that cross prove that something is wrong, not that nothing is
+            crossed = outer - inner < -1e-9 * (np.abs(inner) + np.sqrt(2 * budget))
+        sound = np.isfinite(error) & ~crossed & (found.multiplier > 0)
+        return np.where(sound, np.maximum(error, 0.0), np.inf)
 
     def models(self, U: Array) -> Array:
         """Weights (m, d) of whitened points."""

@@ -36,6 +36,11 @@ class Extremes:
         self.n_iter = max(self.n_iter, other.n_iter)
 
     @classmethod
+    def unknown(cls, d: int) -> "Extremes":
+        """Return one result of which nothing is known."""
+        return cls(np.array([np.inf]), np.zeros((1, d)), np.ones(1), np.array([np.inf]))
+
+    @classmethod
     def empty(cls, m: int, d: int) -> "Extremes":
         """Return room for m results."""
         return cls(np.zeros(m), np.zeros((m, d)), np.ones(m), np.zeros(m))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from skdiff._base.typing import Array
 from skdiff._convex._losses import (
     PIECEWISE_LINEAR,
     Hinge,
@@ -103,15 +104,30 @@ def minimiser(problem: Any) -> Any:
     return solve(statement, w, tol=1e-10, hint="the penalty")
 
 
-def extremes(level_set: Any, V: Any, budget: Any) -> Any:
-    """Minima and maxima of the directions, a solve each; returns (m, 2) and models."""
-    statement, w, v = state_problem(level_set.problem, level_set.objective + budget)
-    values, models = np.empty((len(V), 2)), np.empty((len(V), 2, V.shape[1]))
-    for i, direction in enumerate(V):
-        size = np.abs(direction).max() or 1.0
-        for side, sign in enumerate((-1.0, 1.0)):
-            v.value = sign * direction / size
-            found = solve(statement, w, tol=1e-9, enforce_dpp=True, hint="epsilon")
-            values[i, side] = direction @ found.x
-            models[i, side] = found.x
-    return values, models
+class ReferenceProgram:
+    """Maxima of linear functionals by a general solver, compiled once."""
+
+    def __init__(self, problem: Any, level: float) -> None:
+        self.statement, self.w, self.v = state_problem(problem, level)
+
+    def maximise(self, direction: Array) -> tuple[Array, float]:
+        """Return the model, and the multiplier of the objective's gradient.
+
+        Raises ValueError where no solver certifies its result.
+        """
+        size = float(np.abs(direction).max()) or 1.0
+        self.v.value = direction / size
+        found = solve(
+            self.statement, self.w, tol=1e-9, enforce_dpp=True, hint="epsilon"
+        )
+        dual = float(np.ravel(self.statement.constraints[0].dual_value)[0])
+        return found.x, 1.0 / max(size * dual, 1e-300)
+
+
+def extremes(level_set: Any, V: Array, budget: float) -> tuple[Array, Array]:
+    """Minima and maxima of the directions, one solve each; (m, 2) and the models."""
+    program = ReferenceProgram(level_set.problem, level_set.objective + budget)
+    models = np.array(
+        [[program.maximise(sign * v)[0] for sign in (-1.0, 1.0)] for v in V]
+    ).reshape(len(V), 2, V.shape[1])
+    return np.einsum("ij,isj->is", V, models), models
