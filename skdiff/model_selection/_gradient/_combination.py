@@ -19,9 +19,9 @@ from skdiff.model_selection._gradient._evaluate import (
 )
 from skdiff.model_selection._gradient._folds import (
     Fold,
+    fit_before,
     fit_with_weights,
     make_folds,
-    take_apart,
 )
 from skdiff.model_selection._gradient._given import Given, Options
 from skdiff.model_selection._gradient._inner._registry import inner_problem
@@ -35,6 +35,7 @@ from skdiff.model_selection._gradient._outer._lbfgs import lbfgs
 from skdiff.model_selection._gradient._outer._quadratics import quadratics
 from skdiff.model_selection._gradient._outer._root import root
 from skdiff.model_selection._gradient._space import Continuous, Space, Variable
+from skdiff.model_selection._gradient._wrappers import take_apart
 
 _FEW = 50  # variables for which a quasi-Newton search is worth expensive solves
 _SCAN = 5
@@ -91,22 +92,15 @@ class CombinationSearch:
             )
         return Evaluator(self.folds, self.space, given.criterion, self.options, scorer)
 
-    def _variable(self, key: Any, name: str, spec: Any) -> Any:
+    def _variable(self, key: str, name: str, spec: Continuous) -> Variable:
         """Resolve sizes that only the data tell."""
         by_row = name in self.translate.per_row
         if spec.per is None:
             return Variable(key, name, spec, None, by_row=by_row)
-        if by_row:
-            n = len(self.data.target.codes)
-        else:
-            sizes = {fold.problem.size(name, spec.per) for fold in self.folds}
-            if len(sizes) > 1:
-                raise ValueError(
-                    f"{key!r} has a value per {spec.per}, but the last step sees "
-                    f"{sorted(sizes)} of them in different folds."
-                )
-            n = sizes.pop()
-        shape, n = (n, int(np.prod(n))) if isinstance(n, tuple) else (None, n)
+        size = self._size(key, name, spec, by_row)
+        shape, n = (
+            (size, int(np.prod(size))) if isinstance(size, tuple) else (None, size)
+        )
         codes = np.arange(n)
         if spec.per == "group":
             if np.shape(spec.groups) != (n,):
@@ -116,6 +110,52 @@ class CombinationSearch:
                 )
             codes = np.unique(np.asarray(spec.groups), return_inverse=True)[1]
         return Variable(key, name, spec, codes, shape, by_row)
+
+    def _size(self, key: str, name: str, spec: Continuous, by_row: bool) -> Any:
+        """Entries of a vector; tell each fold which of them it has."""
+        if by_row:
+            for fold in self.folds:
+                fold.entries[name] = fold.train
+            return len(self.data.target.codes)
+        sizes = {fold.problem.size(name, spec.per) for fold in self.folds}
+        names = [fold.before.names for fold in self.folds]
+        per_column = sizes == {fold.problem.X.shape[1] for fold in self.folds}
+        if per_column and all(n is not None for n in names):
+            columns = self._columns(names)
+            if columns is not None:
+                for fold, places in zip(self.folds, columns[1], strict=True):
+                    fold.entries[name] = places
+                return columns[0]
+        if len(sizes) > 1:
+            raise ValueError(
+                f"{key!r} has a value per {spec.per}, but the last step sees "
+                f"{sorted(sizes)} of them in different folds, whose names do not tell "
+                "which is which."
+            )
+        return sizes.pop()
+
+    def _columns(self, names: list[Any]) -> tuple[int, list[Any]] | None:
+        """Columns of all rows, and those of each fold, by name.
+
+        None where the folds agree. Categories that some folds do not see make the
+        difference: the last fit sees them all.
+        """
+        if all(np.array_equal(names[0], other) for other in names):
+            return None
+        data = self.data
+        before = fit_before(
+            self.parts.wrappers, data.X, data.target.y, dict(data.fit_params)
+        )
+        every = np.asarray(before.names, dtype=object)
+        place = {name: j for j, name in enumerate(every)}
+        missing = sorted({str(n) for found in names for n in found if n not in place})
+        if missing or len(place) < len(every):
+            raise ValueError(
+                f"The columns {missing or 'with equal names'} of some folds are not "
+                "those of all rows, so a value per feature has no place for them. Fix "
+                "the categories of the encoder."
+            )
+        return len(every), [np.array([place[n] for n in found]) for found in names]
 
     # --- rows -------------------------------------------------------------------------
 
@@ -218,6 +258,13 @@ class CombinationSearch:
     # --- stages -----------------------------------------------------------------------
 
     def run(self, rng: Any) -> None:
+        """Search until the tolerance, a limit, or the end of the guard."""
+        try:
+            self._stages(rng)
+        except StopSearch:
+            self.converged = False
+
+    def _stages(self, rng: Any) -> None:
         """Search the tied variables, then let vectors go."""
         space = self.space
         vector = [v.size > 1 for v in space.variables]
@@ -385,14 +432,14 @@ class CombinationSearch:
                 "criterion still decreasing beyond it: the search range is too narrow, "
                 "or the model wants none (or all) of it. Widen the interval.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
-        if not self.converged:
+        if not self.converged and self.progress.ended is None:
             warnings.warn(
                 f"The search stopped after max_iter={self.options.max_iter} points "
                 "without reaching tol. Increase max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
 

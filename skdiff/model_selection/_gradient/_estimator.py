@@ -26,26 +26,39 @@ from skdiff._base.progress import Progress
 from skdiff._base.validation import refuse_dates
 from skdiff.model_selection._gradient import _criteria
 from skdiff.model_selection._gradient._combination import CombinationSearch
-from skdiff.model_selection._gradient._evaluate import StopSearch
 from skdiff.model_selection._gradient._folds import (
     Data,
     check_rows,
     check_target,
     fit_with_weights,
-    take_apart,
 )
 from skdiff.model_selection._gradient._given import Given, Options, read_distributions
 from skdiff.model_selection._gradient._inner._registry import inner_problem
+from skdiff.model_selection._gradient._own_fits import (
+    differs,
+    gap_of_own_fit,
+    score_own_fits,
+    warn_of_tolerance,
+)
 from skdiff.model_selection._gradient._reseeded import (
     compare_reseeded,
     warn_of_seeds,
 )
-from skdiff.model_selection._gradient._results import best_row, tabulate
+from skdiff.model_selection._gradient._results import (
+    best_row,
+    refuse_no_score,
+    refuse_without_rows,
+    row_at,
+    tabulate,
+    warn_of_end,
+)
 from skdiff.model_selection._gradient._space import (
     from_plain,
     to_plain,
 )
+from skdiff.model_selection._gradient._wrappers import take_apart
 
+_OWN_FITS = 5  # points that are scored by the estimator's own fits at most
 SOLVERS = ("auto", "root", "lbfgs", "hoag", "maid")
 
 
@@ -113,6 +126,10 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
     warm_start_inner : bool, default=True
         Start inner problems from their last solution. It saves time and changes
         no result; networks are always fitted afresh.
+    time_limit : float, default=None
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a
+        warning. It is checked after every evaluation, and the fit on all rows comes
+        after it.
     refit : bool, str or callable, default=True
         Fit the estimator on all rows at the best point. With several scores, the name
         of the one that decides.
@@ -152,6 +169,9 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         Number of visited points.
     converged_ : bool
         Whether every search ended by its tolerance.
+    stopped_ : str
+        Why the search ended: ``"converged"``, ``"max_iter"``, ``"time"``,
+        ``"callback"`` or ``"interrupted"``.
     scorer_ : callable or dict
         The scorer, or the scorers by name.
     n_splits_ : int
@@ -253,6 +273,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         "tie_strength": [Interval(Real, 0, None, closed="both")],
         "n_starts": [Interval(Integral, 1, None, closed="left")],
         "warm_start_inner": ["boolean"],
+        "time_limit": [None, Interval(Real, 0, None, closed="neither")],
         "refit": ["boolean", str, callable],
         "error_score": [StrOptions({"raise"}), Real],
         "n_jobs": [Integral, None],
@@ -275,6 +296,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         tie_strength=0.3,
         n_starts=1,
         warm_start_inner=True,
+        time_limit=None,
         refit=True,
         error_score=np.nan,
         n_jobs=None,
@@ -293,6 +315,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         self.tie_strength = tie_strength
         self.n_starts = n_starts
         self.warm_start_inner = warm_start_inner
+        self.time_limit = time_limit
         self.refit = refit
         self.error_score = error_score
         self.n_jobs = n_jobs
@@ -366,10 +389,9 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         if has_callbacks(self):
             context = self._init_callback_context(max_subtasks=None)
             context.call_on_fit_task_begin(estimator=self, X=given.X, y=given.y)
-        found = self._search(given, self._progress(context))
-        n_splits = len(given.data.splits)
-        results = tabulate(found, n_splits, self.inner_tol, self.error_score)
-        self._finish(given, found, results, context)
+        progress = self._progress(context)
+        found = self._search(given, progress)
+        self._finish(given, found, progress, context)
         return self
 
     def _progress(self, context):
@@ -381,7 +403,10 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             return bool(point.call_on_fit_task_end(estimator=self))
 
         return Progress(
-            verbose=bool(self.verbose), report=None if context is None else report
+            time_limit=self.time_limit,
+            verbose=bool(self.verbose),
+            unit="Evaluation",
+            report=None if context is None else report,
         )
 
     def _options(self):
@@ -407,7 +432,7 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         criterion = _criteria.resolve(self.criterion, self.estimator)
         scorers, refit_metric = self._get_scorers()
         X, y = indexable(X, y)
-        if not parts.pipelines:
+        if not parts.wrappers:
             refuse_dates(X)
             checked = check_rows(X)
         else:
@@ -445,7 +470,11 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         """One search for each combination of the lists."""
         found, choices = [], given.choices
         rng = check_random_state(self.random_state)
-        try:
+
+        def has_rows():
+            return any(search.evaluator.rows for search in found)
+
+        with progress.interruptible(has_rows):
             for combination in product(*choices.values()):
                 chosen = dict(zip(choices, combination, strict=True))
                 search = CombinationSearch(
@@ -453,56 +482,78 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
                 )
                 found.append(search)
                 search.run(rng)
-        except StopSearch:
-            pass
-        rows = [row for search in found for row in search.evaluator.rows.values()]
-        failed = [row.error for row in rows if row.error]
-        if failed and self.error_score == "raise":
-            raise ValueError(failed[0])
-        if len(failed) == len(rows):
-            raise ValueError(
-                "The criterion was not finite at any visited point, or every fit "
-                f"failed. The first reason:\n{failed[0] if failed else 'no point'}"
-            )
-        return found
+                if progress.ended is not None:
+                    break
+        refuse_without_rows(found, self.error_score)
+        return [search for search in found if search.evaluator.rows]
 
-    def _best(self, found, results, refit_metric):
+    def _best(self, found, results, metric):
         """Row of the best point."""
         if callable(self.refit):
-            return int(self._select_best_index(self.refit, refit_metric, results))
+            return int(self._select_best_index(self.refit, metric, results))
         tied = any(search.evaluator.anchor is not None for search in found)
         by_objective = tied and self.scoring is None
-        return best_row(results, None if by_objective else refit_metric)
+        return best_row(results, None if by_objective else metric)
 
-    def _finish(self, given, found, results, context):
+    def _metric(self, given, results):
+        """Name of the score that decides, or None where none has to."""
+        if "mean_test_score" in results:
+            return "score"
+        if not self.refit:
+            return None
+        if callable(self.refit):
+            return given.refit_metric
+        self._check_refit_for_multimetric(
+            {k.removeprefix("mean_test_"): 0 for k in results}
+        )
+        return self.refit
+
+    def _choose(self, given, found, progress):
+        """Results, the best search and row, its index, and the gap of its own fit.
+
+        Where the estimator's fits are less exact than the search, the scores of the
+        best point become those of such fits, until the best one has them.
+        """
+        n_splits, gap, own = len(given.data.splits), 0.0, []
+        while True:
+            results = tabulate(found, n_splits, self.inner_tol, self.error_score)
+            metric = self._metric(given, results)
+            refuse_no_score(results, metric)
+            if metric is None:
+                return results, None, None, None, gap
+            index = self._best(found, results, metric)
+            search, row = row_at(found, index)
+            done = progress.ended is not None or len(own) == _OWN_FITS
+            if done or any(row is other for other in own):
+                return results, search, row, index, gap
+            found_gap = gap_of_own_fit(search, row)
+            if not differs(found_gap):
+                return results, search, row, index, gap
+            gap = max(gap, found_gap)
+            own.append(score_own_fits(search, row, given.scorers))
+
+    def _finish(self, given, found, progress, context):
         """Choose, fit on all rows, and take over the results at once."""
-        refit_metric = given.refit_metric
-        rows = [
-            (search, row) for search in found for row in search.evaluator.rows.values()
-        ]
+        results, search, row, index, gap = self._choose(given, found, progress)
         several = "mean_test_score" not in results
         fitted = {
             "cv_results_": results,
             "n_splits_": len(given.data.splits),
             "multimetric_": several,
-            "n_iter_": len(rows),
+            "n_iter_": len(results["params"]),
             "converged_": all(search.converged for search in found),
         }
-        if several and self.refit and not callable(self.refit):
-            self._check_refit_for_multimetric(
-                {k.removeprefix("mean_test_"): 0 for k in results}
-            )
-            refit_metric = self.refit
-        if self.refit or not several:
-            index = self._best(found, results, refit_metric)
-            search, row = rows[index]
+        fitted["stopped_"] = progress.reason(
+            "converged" if fitted["converged_"] else "max_iter"
+        )
+        metric = self._metric(given, results)
+        if row is not None:
             fitted |= {
                 "best_index_": index,
                 "best_params_": results["params"][index],
                 "hypergradient_": search.slope_by_name(row),
             }
             if not callable(self.refit):
-                metric = "score" if not several else refit_metric
                 fitted["best_score_"] = float(results[f"mean_test_{metric}"][index])
         doubt = None
         if self.refit:
@@ -516,8 +567,9 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         for name in _ATTRIBUTES:
             vars(self).pop(name, None)
         vars(self).update(fitted)
-        for search in found:
-            search.warn()
+        warn_of_end(progress, found, self)
+        if row is not None:
+            warn_of_tolerance(search, gap)
         warn_of_seeds(doubt)
 
     def _refit(self, given, search, row, context):

@@ -58,19 +58,24 @@ class Evaluator:
 
     def fold_values(self, values: Any, fold: Any) -> Any:
         """Return the values of the fold's own rows."""
-        own = {name: values[name][fold.train] for name in self.space.by_row}
+        own = {name: values[name][places] for name, places in fold.entries.items()}
         return {**values, **own}
 
-    def all_rows(self, fold: Any, gradients: Any) -> Any:
-        """Spread gradients in values of the fold's rows over all rows."""
+    def whole(self, fold: Any, gradients: Any) -> Any:
+        """Spread gradients in the fold's part of a vector over the whole of it."""
         spread = dict(gradients)
-        for name in self.space.by_row:
+        for name, places in fold.entries.items():
             spread[name] = np.zeros(self.space.n_entries(name))
-            np.add.at(spread[name], fold.train, gradients[name])
+            np.add.at(spread[name], places, gradients[name])
         return spread
 
     def measure(self, fold: Any, raw: Any) -> Any:
         """Criterion on the fold's validation rows, and its gradient."""
+        value, gradient = self.measure_outputs(fold, fold.output.values(raw))
+        return value, fold.output.pull(raw, gradient)
+
+    def measure_outputs(self, fold: Any, raw: Any) -> Any:
+        """The same of predictions of the whole estimator."""
         if callable(self.criterion):
             value, gradient = self.criterion(fold.y_test, raw)
             return float(value), np.asarray(gradient, dtype=float)
@@ -85,20 +90,26 @@ class Evaluator:
     def _one_fold(self, fold: Any, at: Any, values: Any) -> Any:
         start = time.perf_counter()
         theta = self.fold_values(values, fold)
-        w0 = None
-        if self.warm and fold.problem.warm:
-            w0 = fold.starts.start(at, fold.problem.smooth_path)
         with np.errstate(all="ignore"):
-            point = fold.problem.evaluate(theta, w0, self.inner_tol)
+            point = self.solve(fold, at, values)
             value, g = self.measure(fold, point.raw)
             gradients = fold.problem.hypergradient(theta, point, g, self.inner_tol)
         if np.isfinite(value):
             fold.starts.add(at, point.w)
-        gradients = self.all_rows(fold, gradients)
+        gradients = self.whole(fold, gradients)
         middle = time.perf_counter()
         score = self._score(fold, values, point, value)
         spent = middle - start, time.perf_counter() - middle
         return value, gradients, score, point.n_iter, *spent
+
+    def solve(self, fold: Any, at: Any, values: Any) -> Any:
+        """Solve the problem of a fold, from nearby."""
+        w0 = None
+        if self.warm and fold.problem.warm:
+            w0 = fold.starts.start(at, fold.problem.smooth_path)
+        theta = self.fold_values(values, fold)
+        with np.errstate(all="ignore"):
+            return fold.problem.evaluate(theta, w0, self.inner_tol)
 
     def _score(self, fold: Any, values: Any, point: Any, value: Any) -> Any:
         if self.scorer is not None:

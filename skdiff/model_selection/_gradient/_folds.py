@@ -1,5 +1,7 @@
 """The folds of a search: earlier steps fitted once, inner problems bound to rows."""
 
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,46 +9,28 @@ import sklearn
 from scipy import sparse
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, column_or_1d, get_tags
-from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from skdiff._base.compat import (
     check_method_params,
     check_sample_weight,
-    routing_enabled,
     safe_indexing,
 )
-from skdiff._convex._inner._problem import Searched
+from skdiff._convex._inner._problem import InnerProblem, Searched
 from skdiff._convex._sparse import canonical_rows
 from skdiff.model_selection._gradient._criteria import pair_scores, pair_votes
 from skdiff.model_selection._gradient._inner._registry import inner_problem
 from skdiff.model_selection._gradient._warm_starts import WarmStarts
-
-
-class Parts(NamedTuple):
-    """An estimator taken apart: earlier steps, the last one, and its prefix."""
-
-    pipelines: list[Any]
-    last: Any
-    prefix: str
-
-
-def take_apart(estimator: Any) -> Parts:
-    """Split a pipeline, or a pipeline at the end of one, from its last step."""
-    pipelines, prefix = [], ""
-    while isinstance(estimator, Pipeline):
-        pipelines.append(estimator)
-        name, last = estimator.steps[-1]
-        if not hasattr(last, "fit"):
-            raise TypeError(
-                f"The last step {name!r} of the pipeline must be an estimator with an "
-                f"inner problem, got {last!r}."
-            )
-        estimator, prefix = last, f"{prefix}{name}__"
-    return Parts(pipelines, estimator, prefix)
+from skdiff.model_selection._gradient._wrappers import (
+    Output,
+    TransformedTarget,
+    split_params,
+    take_apart,
+)
 
 
 class Target(NamedTuple):
@@ -91,32 +75,57 @@ def check_rows(X: Any) -> Any:
     return canonical_rows(X) if sparse.issparse(X) else X
 
 
-class Fold:
-    """One fold: rows, fitted earlier steps, the bound inner problem."""
+class Before(NamedTuple):
+    """Steps before the last one, fitted on some rows, and what they make of them."""
 
-    def __init__(
-        self,
-        index: Any,
-        train: Any,
-        test: Any,
-        steps: Any,
-        problem: Any,
-        rows: Any,
-        score_params: Any,
-    ) -> None:
-        self.index, self.train, self.test = index, train, test
-        self.steps, self.problem = steps, problem
-        self.X_test, self.y_test, self.code_test = rows
-        self.score_params = score_params
-        weight = score_params.get("sample_weight")
-        self.score_weight = None if weight is None else np.asarray(weight, dtype=float)
-        self.starts = WarmStarts()
+    steps: list[Any]
+    Z: Any
+    y: Any
+    params: dict[str, Any]
+    output: Output
+    names: Any
+
+    def transform(self, X: Any) -> Any:
+        """Bring other rows to what the last step sees."""
+        for step in self.steps:
+            X = step.transform(X)
+        return X
+
+
+@dataclass
+class Fold:
+    """One fold: rows, fitted earlier steps, the bound inner problem.
+
+    ``entries`` are, for each vector hyperparameter of which the fold has a part, the
+    places of that part.
+    """
+
+    index: int
+    train: Any
+    test: Any
+    before: Before
+    problem: InnerProblem
+    X_test: Any
+    y_test: Any
+    code_test: Any
+    score_params: dict[str, Any]
+    entries: dict[str, Any] = field(default_factory=dict)
+    starts: WarmStarts = field(default_factory=WarmStarts)
+
+    @property
+    def output(self) -> Output:
+        """From raw predictions to those of the whole estimator."""
+        return self.before.output
+
+    @cached_property
+    def score_weight(self) -> Any:
+        """Weights of the validation rows in the criterion."""
+        weight = self.score_params.get("sample_weight")
+        return None if weight is None else np.asarray(weight, dtype=float)
 
     def transform(self, X: Any) -> Any:
         """Bring rows to what the last step sees."""
-        for step in self.steps:
-            X = step.transform(X)
-        return check_rows(X)
+        return check_rows(self.before.transform(X))
 
 
 class Data(NamedTuple):
@@ -129,15 +138,41 @@ class Data(NamedTuple):
     score_params: dict[str, Any]
 
 
+def fit_before(wrappers: list[Any], X: Any, y: Any, params: dict[str, Any]) -> Before:
+    """Fit the earlier steps on rows, from the outside in."""
+    steps: list[Any] = []
+    output, names = Output(), None
+    for wrapper in wrappers:
+        before, params = split_params(wrapper, params)
+        if not isinstance(wrapper, Pipeline):
+            output = TransformedTarget(wrapper, y, output)
+            y = output.forward(y)
+        elif len(wrapper.steps) > 1:
+            step = clone(wrapper[:-1])
+            X = step.fit_transform(X, y, **before)
+            steps.append(step)
+            names = _names(step, names)
+    return Before(steps, X, y, params, output, names)
+
+
+def _names(step: Any, before: Any) -> Any:
+    """Names of the columns that a step makes, or None where it has none."""
+    try:
+        return np.asarray(step.get_feature_names_out(before), dtype=object)
+    except (AttributeError, NotFittedError, ValueError):
+        return None
+
+
 def make_folds(estimator: Any, data: Data, searched: dict[str, Searched]) -> list[Fold]:
     """Fit the earlier steps of each fold and bind its problem.
 
     ``searched`` is what an unbound problem is told of the search.
     """
-    pipelines, last, _ = take_apart(estimator)
+    parts = take_apart(estimator)
+    last, plain = parts.last, parts.bare
     pairwise = get_tags(estimator).input_tags.pairwise
-    X, plain = data.X, not any(len(pipeline.steps) > 1 for pipeline in pipelines)
-    if plain and pipelines:  # nothing comes before the last step: check it once
+    X = data.X
+    if plain and parts.wrappers:  # nothing comes before the last step: check it once
         X = check_rows(X)
     same = X is data.X
     folds: list[Fold] = []
@@ -149,40 +184,62 @@ def make_folds(estimator: Any, data: Data, searched: dict[str, Searched]) -> lis
             X_train, X_test = X[np.ix_(train, train)], X[np.ix_(test, train)]
         else:
             X_train, X_test = _take(X, train), _take(X, test)
-        y_train = data.target.y[train]
         params = check_method_params(data.X, params=data.fit_params, indices=train)
-        steps, weight = [], None
-        Z, Z_test = X_train, X_test
-        for pipeline in pipelines:
-            before, params = split_params(pipeline, params)
-            if len(pipeline.steps) > 1:
-                step = clone(pipeline[:-1])
-                Z = step.fit_transform(Z, y_train, **before)
-                Z_test = step.transform(Z_test)
-                steps.append(step)
+        before = fit_before(parts.wrappers, X_train, data.target.y[train], params)
+        Z, Z_test = before.Z, before.transform(X_test)
         if not plain:
             Z, Z_test = check_rows(Z), check_rows(Z_test)
         elif not (same or pairwise):  # scorers see the rows as they were given
             X_test = safe_indexing(data.X, test)
-        weight = _only_weight(params, Z, last)
-        codes = data.target.codes[train]
-        _check_classes(data.target, codes, weight, index)
-        problem = inner_problem(last)
-        problem.searched = searched
-        weighs_rows = any(name in searched for name in problem.per_row)
-        if weight is not None and not weighs_rows and not np.all(weight > 0):
-            kept = weight > 0
-            Z, codes, weight = Z[kept], codes[kept], weight[kept]
-        problem = problem.bind(
-            Z, codes, sample_weight=weight, X_val=Z_test, classes=data.target.classes
-        )
+        weight = _only_weight(before.params, Z, last)
+        y = before.y if data.target.classes is None else data.target.codes[train]
+        _check_classes(data.target, y, weight, index)
+        problem = _bound(last, searched, Z, y, weight, Z_test, data.target.classes)
         problem.leader = folds[0].problem if folds else None
-        rows = X_test, data.target.y[test], data.target.codes[test]
         score_params = check_method_params(
             data.X, params=data.score_params, indices=test
         )
-        folds.append(Fold(index, train, test, steps, problem, rows, score_params))
+        folds.append(
+            Fold(
+                index,
+                train,
+                test,
+                before._replace(Z=None, y=None),
+                problem,
+                X_test,
+                data.target.y[test],
+                data.target.codes[test],
+                score_params,
+            )
+        )
     return folds
+
+
+def _bound(
+    last: Any,
+    searched: dict[str, Searched],
+    Z: Any,
+    y: Any,
+    weight: Any,
+    Z_test: Any,
+    classes: Any,
+) -> InnerProblem:
+    """The problem of the last step on the rows of a fold that weigh."""
+    problem = inner_problem(last)
+    problem.searched = searched
+    if weight is not None and not problem.weighted:
+        raise ValueError(
+            f"The inner problem of {type(last).__name__} does not take sample_weight "
+            "into account. Declare weighted = True in it once it does."
+        )
+    weighs_rows = any(name in searched for name in problem.per_row)
+    if weight is not None and not weighs_rows and not np.all(weight > 0):
+        kept = weight > 0
+        Z, y, weight = Z[kept], y[kept], weight[kept]
+    bound: InnerProblem = problem.bind(
+        Z, y, sample_weight=weight, X_val=Z_test, classes=classes
+    )
+    return bound
 
 
 def _take(X: Any, rows: Any) -> Any:
@@ -214,31 +271,6 @@ def _check_classes(target: Any, codes: Any, weight: Any, index: Any) -> None:
             )
 
 
-def split_params(pipeline: Any, params: Any) -> Any:
-    """Fit parameters of the earlier steps, and those of the last."""
-    name = pipeline.steps[-1][0]
-    if not routing_enabled():
-        start = f"{name}__"
-        last = {k[len(start) :]: v for k, v in params.items() if k.startswith(start)}
-        before = {k: v for k, v in params.items() if not k.startswith(start)}
-        loose = sorted(k for k in before if "__" not in k)
-        if loose:
-            raise ValueError(
-                f"Pipeline.fit does not accept the {loose[0]} parameter. You can pass "
-                f"parameters to a step by stepname__parameter, here {start}{loose[0]}."
-            )
-        return before, last
-    if not params:
-        return {}, {}
-    last = dict(process_routing(pipeline, "fit", **params)[name].fit)
-    before = {}
-    if len(pipeline.steps) > 1:
-        router = pipeline[:-1].get_metadata_routing()
-        consumed = router.consumes("fit_transform", params.keys())
-        before = {k: v for k, v in params.items() if k in consumed}
-    return before, last
-
-
 def fit_with_weights(estimator: Any, X: Any, y: Any, params: Any, weights: Any) -> None:
     """Fit with the values per row that were found, times those that were given.
 
@@ -247,7 +279,7 @@ def fit_with_weights(estimator: Any, X: Any, y: Any, params: Any, weights: Any) 
     if not weights:
         estimator.fit(X, y, **params)
         return
-    prefix = take_apart(estimator).prefix
+    prefix = take_apart(estimator).fit_prefix
     # the names of steps say where the weights go, routed or not
     params = dict(params)
     for name, found in weights.items():
@@ -269,9 +301,10 @@ class _FoldModel(BaseEstimator):
         return True
 
     def _raw(self, X: Any) -> Any:
-        if X is self.fold.X_test:
-            return self.raw
-        return self.fold.problem.predict(self.w, self.fold.transform(X))
+        raw = self.raw
+        if X is not self.fold.X_test:
+            raw = self.fold.problem.predict(self.w, self.fold.transform(X))
+        return self.fold.output.values(raw)
 
 
 class RegressorOfFold(RegressorMixin, _FoldModel):

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from skdiff.model_selection._gradient._folds import Data, Parts
+from skdiff.model_selection._gradient._folds import Data
 from skdiff.model_selection._gradient._inner._registry import inner_problem
 from skdiff.model_selection._gradient._space import Continuous, from_distribution
+from skdiff.model_selection._gradient._wrappers import Parts
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def leave_one_out(
     fits = (
         type(ridge) is Ridge and not ridge.positive and isinstance(data.X, np.ndarray)
     )
-    bare = not any(len(pipeline.steps) > 1 for pipeline in parts.pipelines)
+    bare = parts.bare
     one = set(specs) == {"alpha"} and specs["alpha"].per is None
     plain = not options.scored and criterion == "squared_error"
     exact = options.solver in ("auto", "root", "lbfgs")

@@ -93,7 +93,7 @@ class FoldOracle:
                 size = max(float(np.linalg.norm(rhs)), 1e-300)
                 tol = min(1e-2, delta / size)
             found = fold.problem.hypergradient(values, point, g, tol)
-            for name, part in self.evaluator.all_rows(fold, found).items():
+            for name, part in self.evaluator.whole(fold, found).items():
                 total[name] = total.get(name, 0.0) + part / len(folds)
         gradient = self.evaluator.space.pull(theta, total)
         return gradient + self.evaluator.tie(theta)[1]
@@ -123,7 +123,7 @@ class FoldOracle:
         for fold, values, (w, _, _), _, g in self._measured(theta, x):
             problem = fold.problem
             size = float(np.linalg.norm(problem.pull(w, values, g)))
-            found = constants(problem, values, w, eps, self.evaluator.space, theta)
+            found = constants(fold, values, w, eps, self.evaluator.space, theta)
             found = found._replace(L_g=self._smoothness(fold))
             total.append(error_bound(found, size, eps, delta))
         return float(np.mean(total))

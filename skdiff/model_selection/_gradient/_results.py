@@ -1,10 +1,12 @@
 """The table of a gradient search, and its best row."""
 
+import warnings
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
+from sklearn.exceptions import ConvergenceWarning
 
 _ROUNDING = 8 * np.finfo(float).eps
 
@@ -67,6 +69,54 @@ def _scores(table: Any, failed: Any, suffix: Any) -> Any:
     ranked = np.where(_lowest(-ranked), ranked.max(initial=worst), ranked)
     ranks = rankdata(-ranked, method="min").astype(np.int32)
     return {**found, f"rank_test_{suffix}": ranks}
+
+
+def row_at(found: Any, index: int) -> Any:
+    """Return search and row of a line of the results."""
+    pairs = [
+        (search, row) for search in found for row in search.evaluator.rows.values()
+    ]
+    return pairs[index]
+
+
+def refuse_without_rows(found: Any, error_score: Any) -> None:
+    """Raise where no point could be evaluated, or one could not and may not fail."""
+    rows = [row for search in found for row in search.evaluator.rows.values()]
+    failed = [row.error for row in rows if row.error]
+    if failed and error_score == "raise":
+        raise ValueError(failed[0])
+    if len(failed) == len(rows):
+        raise ValueError(
+            "The criterion was not finite at any evaluated point, or every fit "
+            f"failed. The first reason:\n{failed[0] if failed else 'no point'}"
+        )
+
+
+def refuse_no_score(results: Any, metric: Any) -> None:
+    """Raise where the score that decides is NaN at every point."""
+    names = [
+        k.removeprefix("mean_test_") for k in results if k.startswith("mean_test_")
+    ]
+    names = names if metric is None else [metric]
+    if all(np.isnan(results[f"mean_test_{name}"]).all() for name in names):
+        raise ValueError(
+            f"No point has a score: every mean_test_{names[0]} is NaN, though the "
+            "criterion is finite. Check scoring, which returned NaN on every fit."
+        )
+
+
+def warn_of_end(progress: Any, found: Any, estimator: Any) -> None:
+    """Say what the user can change about the end of a search."""
+    if progress.ended == "time":
+        n = sum(len(search.evaluator.rows) for search in found)
+        warnings.warn(
+            f"The search reached time_limit={estimator.time_limit:g} s after {n} "
+            "points; the best of them is kept. Increase time_limit.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    for search in found:
+        search.warn()
 
 
 def best_row(results: Any, metric: Any) -> Any:

@@ -7,6 +7,7 @@ through the logistic function, so that every variable has a range of a few units
 
 from dataclasses import dataclass, fields
 from itertools import pairwise
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -337,6 +338,12 @@ def from_distribution(key: str, given: Any) -> Continuous | list[Any]:
             f"param_distributions[{key!r}] is a {name} distribution. Gradient search "
             "needs an interval: loguniform, uniform or Continuous."
         )
+    if _is_interval(given):
+        raise ValueError(
+            f"param_distributions[{key!r}] = {given!r} is a tuple of two numbers. For "
+            f"the interval between them write Continuous{given!r} or "
+            f"loguniform{given!r}; to try these two values alone, {list(given)!r}."
+        )
     # values of a list may be tuples themselves, such as the sizes of hidden layers
     flat = isinstance(given, np.ndarray) and given.ndim == 1
     if flat or isinstance(given, (list, tuple)):
@@ -346,6 +353,15 @@ def from_distribution(key: str, given: Any) -> Continuous | list[Any]:
     raise TypeError(
         f"param_distributions[{key!r}] must be a Continuous, a frozen loguniform or "
         f"uniform, or a list of values. Got {given!r}."
+    )
+
+
+def _is_interval(given: Any) -> bool:
+    """Whether a tuple looks like the two ends of an interval."""
+    return (
+        isinstance(given, tuple)
+        and len(given) == 2
+        and all(isinstance(end, Real) and not isinstance(end, bool) for end in given)
     )
 
 

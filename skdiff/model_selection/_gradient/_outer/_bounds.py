@@ -6,6 +6,7 @@ import numpy as np
 
 from skdiff._base.typing import Array
 from skdiff._convex._inner._problem import InnerProblem, Values
+from skdiff.model_selection._gradient._folds import Fold
 from skdiff.model_selection._gradient._outer._hoag_maid import Constants
 from skdiff.model_selection._gradient._space import Space
 
@@ -30,26 +31,27 @@ def criterion_smoothness(
 
 
 def constants(
-    problem: InnerProblem,
+    fold: Fold,
     values: Values,
     w: Any,
     eps: float,
     space: Space,
     theta: Array,
 ) -> Constants:
-    """Constants of an inner problem at w; ``L_g`` is the caller's to fill in."""
+    """Constants of a fold's problem at w; ``L_g`` is the caller's to fill in."""
+    problem = fold.problem
     mu = problem.convexity(w, values, eps)
     norms, changes = [], []
     for variable, part in zip(space.variables, space.slices, strict=True):
         slope = variable.spec.slope(theta[part])
         value = np.asarray(values[variable.name], dtype=float)
-        if variable.codes is None:
+        codes = variable.codes
+        if codes is None:
             rates = np.broadcast_to(slope[0], value.shape)
-        elif variable.name in problem.per_row:  # the rows of this fold
-            rates = np.broadcast_to(np.max(slope, initial=0.0), value.shape)
         else:
-            rates = slope[variable.codes].reshape(value.shape)
-        found = problem.cross_norm(w, values, variable.name, rates, variable.codes)
+            codes = codes[fold.entries.get(variable.name, slice(None))]
+            rates = slope[codes].reshape(value.shape)
+        found = problem.cross_norm(w, values, variable.name, rates, codes)
         norms.append(found[0])
         changes.append(found[1])
     J, L_J = float(np.linalg.norm(norms)), float(np.linalg.norm(changes))
