@@ -1,7 +1,13 @@
 """The estimators that have an inner problem; one line each."""
 
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge
+from sklearn.linear_model import (
+    ElasticNet,
+    Lasso,
+    LogisticRegression,
+    Ridge,
+    RidgeClassifier,
+)
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
 from skdiff._convex._inner._lasso import ElasticNetProblem
@@ -15,7 +21,10 @@ from skdiff.model_selection._gradient._inner._linear_svm import (
 from skdiff.model_selection._gradient._inner._logistic import LogisticProblem
 from skdiff.model_selection._gradient._inner._network import NetworkProblem
 from skdiff.model_selection._gradient._inner._registry import inner_problem
-from skdiff.model_selection._gradient._inner._ridge import RidgeProblem
+from skdiff.model_selection._gradient._inner._ridge import (
+    RidgeClassifierProblem,
+    RidgeProblem,
+)
 from skdiff.model_selection._gradient._inner._svm import SVCProblem, SVRProblem
 
 PROBLEMS = {
@@ -27,6 +36,7 @@ PROBLEMS = {
     LinearSVR: LinearSVRProblem,
     LogisticRegression: LogisticProblem,
     Ridge: RidgeProblem,
+    RidgeClassifier: RidgeClassifierProblem,
     SVC: SVCProblem,
     SVR: SVRProblem,
 }

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from skdiff._convex._inner._linear import SquaredRows
+from skdiff._convex._inner._linear import SquaredRows, class_factors
 from skdiff._convex._inner._problem import InnerProblem
 from skdiff._convex._inner._ridge import SparseOutputRidge, SpectralRidge
 
@@ -23,7 +23,9 @@ class RidgeProblem(InnerProblem):
     def __init__(self, estimator: Any) -> None:
         super().__init__(estimator)
         if getattr(estimator, "positive", False):
-            raise ValueError("The inner problem of Ridge needs positive=False.")
+            raise ValueError(
+                f"The inner problem of {type(estimator).__name__} needs positive=False."
+            )
 
     def bind(
         self,
@@ -48,3 +50,36 @@ class RidgeProblem(InnerProblem):
             )
             problem.exact_fit = self.estimator.solver in _DIRECT
         return problem.bind(X, y, sample_weight=sample_weight, X_val=X_val)
+
+
+class RidgeClassifierProblem(RidgeProblem):
+    """Ridge on targets of -1 and 1, one column per class for three and more."""
+
+    parameters = {"alpha": (None,), "sample_weight": ("sample", "group")}
+
+    def bind(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        classes: Any = None,
+    ) -> Any:
+        """Take the rows of one fold, and turn codes into targets."""
+        weight = self.estimator.class_weight
+        if weight is not None:
+            if any(name in self.searched for name in self.per_row):
+                raise ValueError(
+                    "Weights of the rows of a RidgeClassifier are searched with "
+                    "class_weight=None only."
+                )
+            s = class_factors(weight, classes, y, None)
+            sample_weight = s if sample_weight is None else s * sample_weight
+        if len(classes) == 2:
+            target = 2.0 * y - 1.0
+        else:
+            target = np.where(y[:, None] == np.arange(len(classes)), 1.0, -1.0)
+        problem = super().bind(X, target, sample_weight=sample_weight, X_val=X_val)
+        problem.classes = classes
+        return problem
