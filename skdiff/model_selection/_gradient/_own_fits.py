@@ -14,7 +14,7 @@ from skdiff.model_selection._gradient._combination import CombinationSearch
 from skdiff.model_selection._gradient._criteria import raw_prediction
 from skdiff.model_selection._gradient._evaluate import Row
 
-_SAME, _WARN = 1e-3, 1e-2  # relative difference of the criterion on a fold
+_SAME, _WARN = 3e-3, 1e-2  # relative difference of the criterion on a fold
 
 
 def gap_of_own_fit(search: CombinationSearch, row: Row) -> float:
