@@ -251,22 +251,13 @@ NOT_YET = {
         "multiplicity/_last_layer.py",
     },
     "alias": {
-        "_convex/_newton_multinomial.py",
         "cluster/_tell/_lloyd.py",
-        "model_selection/_gradient/_criteria.py",
-        "model_selection/_gradient/_inner/_support_vectors.py",
-        "model_selection/_gradient/_leave_one_out.py",
-        "model_selection/_gradient/_outer/_bounds.py",
-        "model_selection/_gradient/_space.py",
-        "model_selection/_gradient/_warm_starts.py",
     },
     "file": {"density/_neural_interaction/_estimator.py"},
     "arguments": {
-        "_convex/_newton_multinomial.py:newton_multinomial",
         "cluster/_tell/_module.py:train",
         "density/_neural_interaction/_estimator.py:_train",
         "density/_neural_interaction/_module.py:fit_adam",
-        "model_selection/_gradient/_outer/_hoag_maid.py:maid",
         "model_selection/_sampled/_training.py:train_and_score",
     },
 }

@@ -19,6 +19,7 @@ from scipy.linalg import eigvalsh
 from scipy.linalg.blas import strsv
 from scipy.linalg.lapack import spotrf
 
+from skdiff._base.typing import FloatArray as Array
 from skdiff._convex._krylov import pcg
 from skdiff._convex._newton_linear import (
     ARMIJO,
@@ -28,7 +29,6 @@ from skdiff._convex._newton_linear import (
     lanczos_smallest,
 )
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Inverse = Callable[[Array], Array]
 _SMALL = 120  # unknowns that cost nothing to factorise at every step
 _MANY = 12  # inner iterations that cost as much as a preconditioner saves

@@ -9,9 +9,9 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
+from skdiff._base.typing import FloatArray as Array
 from skdiff._convex._losses import Huber, Logistic, Multinomial, SquaredHinge
 
-Array = np.ndarray
 Criterion = Callable[..., tuple[float, Array]]
 
 

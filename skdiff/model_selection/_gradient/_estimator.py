@@ -6,25 +6,22 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.metrics import get_scorer
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state, get_tags, indexable
 
 from skdiff._base.compat import (
     BaseSearchCV,
-    CallbackSupportMixin,
     HasMethods,
     Interval,
     StrOptions,
     check_method_params,
     fit_context,
     has_callbacks,
-    routing_enabled,
 )
-from skdiff._base.persistence import SaveMixin
 from skdiff._base.progress import Progress
 from skdiff._base.validation import refuse_dates
 from skdiff.model_selection._gradient import _criteria
+from skdiff.model_selection._gradient._base import BaseGradientSearch
 from skdiff.model_selection._gradient._combination import CombinationSearch
 from skdiff.model_selection._gradient._folds import (
     Data,
@@ -52,17 +49,13 @@ from skdiff.model_selection._gradient._results import (
     tabulate,
     warn_of_end,
 )
-from skdiff.model_selection._gradient._space import (
-    from_plain,
-    to_plain,
-)
 from skdiff.model_selection._gradient._wrappers import take_apart
 
 _OWN_FITS = 5  # points that are scored by the estimator's own fits at most
 SOLVERS = ("auto", "root", "lbfgs", "hoag", "maid")
 
 
-class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
+class GradientSearchCV(BaseGradientSearch):
     """Find continuous hyperparameters by the gradient of the cross-validation score.
 
     A drop-in for :class:`~sklearn.model_selection.GridSearchCV` where the last step of
@@ -333,36 +326,6 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
             tags.regressor_tags.poor_score = True
         return tags
 
-    # --- scorers ----------------------------------------------------------------------
-
-    def _get_scorers(self):
-        """Return the scorers; the criterion's own where none is given."""
-        if self.scoring is not None:
-            return super()._get_scorers()
-        criterion = _criteria.resolve(self.criterion, self.estimator)
-        if not isinstance(criterion, str) or criterion not in _criteria.SCORERS:
-            return _criteria.CriterionScorer(criterion), "score"
-        scorer = get_scorer(_criteria.SCORERS[criterion])
-        if routing_enabled():
-            # weights reach the default score where they reach the estimator's own
-            routing = getattr(self.estimator, "get_metadata_routing", None)
-            asked = routing and routing().consumes("score", ["sample_weight"])
-            scorer = scorer.set_score_request(sample_weight=bool(asked))
-        return scorer, "score"
-
-    @property
-    def scorer_(self):
-        """The scorer, or the scorers by name."""
-        if not hasattr(self, "cv_results_"):
-            raise AttributeError(f"{type(self).__name__} object has no scorer_ yet.")
-        scorers = self._get_scorers()[0]
-        return getattr(scorers, "_scorers", scorers)
-
-    @property
-    def n_features_in_(self):
-        """Number of columns seen by ``fit``."""
-        return super().n_features_in_
-
     # --- fit --------------------------------------------------------------------------
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -591,25 +554,6 @@ class GradientSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         if hasattr(best, "feature_names_in_"):
             found["feature_names_in_"] = best.feature_names_in_
         return found
-
-    # --- state ------------------------------------------------------------------------
-
-    def __getstate__(self):
-        """Turn intervals into plain values, which a file without pickle can hold."""
-        state = super().__getstate__()
-        given = state.get("param_distributions")
-        if isinstance(given, dict):
-            plain = {key: to_plain(value) for key, value in given.items()}
-            state = {**state, "param_distributions": plain}
-        return state
-
-    def __setstate__(self, state):
-        """Bring the intervals back."""
-        given = state.get("param_distributions")
-        if isinstance(given, dict):
-            again = {key: from_plain(value) for key, value in given.items()}
-            state = {**state, "param_distributions": again}
-        super().__setstate__(state)
 
 
 _ATTRIBUTES = (

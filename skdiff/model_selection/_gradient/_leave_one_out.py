@@ -11,10 +11,9 @@ import numpy as np
 from scipy.linalg import eigh, svd
 from sklearn.linear_model import Ridge
 
+from skdiff._base.typing import FloatArray as Array
 from skdiff._convex._inner._ridge import GRAM_DIGITS
 from skdiff.model_selection._gradient._evaluate import Evaluator
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Spectrum:

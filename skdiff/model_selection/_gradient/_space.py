@@ -14,7 +14,8 @@ import numpy as np
 import scipy.stats
 from scipy.special import expit
 
-Array = np.ndarray
+from skdiff._base.typing import FloatArray as Array
+
 SCALES = ("log", "linear", "logit")
 PER = (None, "feature", "group", "output", "layer", "coefficient", "sample")
 _NAMES = ("loguniform", "reciprocal", "uniform")

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray
+from skdiff._base.typing import FloatArray as Array
+
 _KEPT = 5
 _ENTRIES = 2_000_000  # numbers of all kept solutions together; the latest always stays
 _SPACING = 0.25  # nodes closer than this share of the way magnify each other's errors

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+from skdiff._base.typing import Array
+
 Index = np.ndarray[Any, np.dtype[Any]]
 _ROUNDING = 1e-15  # of a matrix, as a share of its trace
 _EDGE = 1e-10  # of a box, from its end
