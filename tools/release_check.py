@@ -94,7 +94,9 @@ def use(python, artefact, folder):
     run(python, "-m", "venv", where)
     inside = where / "bin" / "python"
     constraints = ["-c", ROOT / "constraints.txt"]
-    run(inside, "-m", "pip", "install", "-q", *constraints, "torch")
+    index = os.environ.get("TORCH_INDEX")  # of torch's CPU build, as in the Makefile
+    source = ["--index-url", index] if index else []
+    run(inside, "-m", "pip", "install", "-q", *constraints, *source, "torch")
     extras = f"{artefact}[plot,dataframe,graph]"
     run(inside, "-m", "pip", "install", "-q", *constraints, extras, "pytest")
     work = folder / "work"
