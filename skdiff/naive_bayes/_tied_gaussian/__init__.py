@@ -1,0 +1,1 @@
+"""Gaussian naive Bayes with one variance per column."""

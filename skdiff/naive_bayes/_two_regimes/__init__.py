@@ -1,0 +1,1 @@
+"""Naive Bayes and logistic regression: which, or both."""
