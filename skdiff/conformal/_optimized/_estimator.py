@@ -45,9 +45,9 @@ class OptimizedConformalSelector(SplitSelector):
         Under a known covariate shift: a function of X that returns how much more
         frequent each row is among the new rows, up to a factor.
     n_repeats : int, default=1
-        Number of random splits. With several, a row is selected by evidence averaged
+        Number of random splits. With several, a row is selected by e-values averaged
         over the splits, at the same guaranteed rate: another seed changes the selection
-        less, and a little power is lost. See the user guide.
+        less, and fewer rows are selected, about half as many where the signal is weak.
     random_state : int, RandomState instance or None, default=None
         Seed or generator of random numbers; an int makes results repeatable. It draws
         the split, breaks ties and prunes.

@@ -56,9 +56,9 @@ class ConformalSelector(SplitSelector):
     beta : float, default=1.0
         With ``density_ratio`` only: factor in (0, 1] of the first step's bound.
     n_repeats : int, default=1
-        Number of random splits. With several, a row is selected by evidence averaged
+        Number of random splits. With several, a row is selected by e-values averaged
         over the splits, at the same guaranteed rate: another seed changes the selection
-        less, and a little power is lost. See the user guide.
+        less, and fewer rows are selected, about half as many where the signal is weak.
     random_state : int, RandomState instance or None, default=None
         Seed or generator of random numbers; an int makes results repeatable. It draws
         the split and breaks ties. Without a seed a second ``fit`` gives another result;
