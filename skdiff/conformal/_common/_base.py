@@ -8,7 +8,13 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.utils import check_consistent_length, column_or_1d, get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from skdiff._base.compat import HasMethods, Interval, RealNotInt, StrOptions
+from skdiff._base.compat import (
+    HasMethods,
+    Interval,
+    RealNotInt,
+    StrOptions,
+    check_sample_weight,
+)
 from skdiff._base.inner import check_table
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.validation import check_levels, require_y
@@ -346,7 +352,7 @@ class BaseSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         """
         return -self.p_values(X, thresholds=thresholds, groups=groups)
 
-    def score(self, X, y, *, thresholds=None, groups=None):
+    def score(self, X, y, sample_weight=None, *, thresholds=None, groups=None):
         """Return the power: the fraction of the discoveries that is selected.
 
         A search that maximises it has seen the rows it scored on. Calibrate the model
@@ -358,6 +364,8 @@ class BaseSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
             Rows with known outcomes.
         y : array-like of shape (n_samples,)
             The outcomes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the fraction.
         thresholds : array-like of shape (n_samples,), default=None
             One threshold per row, if ``fit`` was given some.
         groups : array-like of shape (n_samples,), default=None
@@ -372,7 +380,10 @@ class BaseSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         positive = self._discoveries(y, thresholds)
         new = thresholds if self._needs_new_thresholds else None
         selected = self.predict(X, thresholds=new, groups=groups) == 1
-        return float(selected[positive].mean()) if positive.any() else 0.0
+        weight = positive.astype(np.float64)
+        if sample_weight is not None:
+            weight *= check_sample_weight(sample_weight, weight)
+        return float(weight @ selected / weight.sum()) if weight.any() else 0.0
 
 
 def check_groups(groups, n):

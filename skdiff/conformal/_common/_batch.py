@@ -133,7 +133,7 @@ def _grouped(
             joined[name] = np.empty((len(levels), m), dtype=values[0][1].dtype)
             for rows, value in values:
                 joined[name][:, rows] = value
-    return Selection(**joined, smallest=max(found.smallest for _, found in parts))
+    return Selection(**joined, smallest=min(found.smallest for _, found in parts))
 
 
 def _nothing(part: Scores, levels: Array, rule: Rule) -> Selection:
