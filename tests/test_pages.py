@@ -61,6 +61,7 @@ def test_code_for_a_first_look_runs_without_the_extras(page):
 def test_method_pages_have_a_snippet_and_a_figure(page):
     text = page.read_text()
     assert re.search(r"^\.\. (?:figure|image):: /auto_examples/", text, re.MULTILINE)
+    assert "\n.. minigallery:: " in text
     failed, tried = doctest.testfile(
         str(page),
         module_relative=False,
@@ -85,6 +86,8 @@ def test_families_have_a_page_a_row_a_card_and_examples(family):
         in (REPOSITORY / "docs" / "index.rst").read_text()
     )
     assert f"`skdiff.{family}`" in (REPOSITORY / "README.md").read_text()
+    examples = REPOSITORY / "examples" / family
+    assert (examples / "README.txt").exists() or family == "metrics"
 
 
 @pytest.mark.parametrize("cls", all_estimators(), ids=lambda c: c.__name__)
