@@ -123,6 +123,24 @@ class Gamma:
         return (value, 1.0 - r, r, -r, r)[: order + 1]
 
 
+class Tweedie:
+    """Half the deviance of a Tweedie variable of power 1 to 2 under the log link."""
+
+    quadratic, smooth = False, True
+
+    def __init__(self, power: float = 1.5) -> None:
+        self.power = power
+
+    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
+        """Return value and derivatives."""
+        a, b = 2.0 - self.power, 1.0 - self.power
+        grown, fallen = np.exp(a * f), y * np.exp(b * f)
+        best = np.asarray(y, dtype=np.float64) ** a / (a * b)
+        parts = [grown / a - fallen / b + best]
+        parts += [a**k * grown - b**k * fallen for k in range(order)]
+        return tuple(parts)
+
+
 class SquaredHinge:
     """``max(0, 1 - y f)^2`` for y in {-1, 1}; not twice differentiable at 1."""
 

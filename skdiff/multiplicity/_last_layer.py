@@ -168,6 +168,8 @@ def last_layer_multiplicity(
         coef, intercept = coef[0], float(intercept[0])
         cls = RashomonRegressor
     head.coef_, head.intercept_, head.n_features_in_ = coef, intercept, coef.shape[-1]
+    # it was trained on another objective, and is a start of the refinement only
+    head.tol = np.inf
     layers = make_pipeline(_Features(estimator), head)
     audit = cls(FrozenEstimator(layers), epsilon=epsilon, **rashomon_params)
     with warnings.catch_warnings():  # the one below explains what it means here

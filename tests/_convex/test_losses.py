@@ -49,6 +49,12 @@ MILD = {
         2.0,
         lambda f: 2 * mpmath.exp(-f) + f - 1 - mpmath.log(2),
     ),
+    "tweedie": (
+        _losses.Tweedie(1.5),
+        3.0,
+        lambda f: 2 * mpmath.exp(f / 2) + 6 * mpmath.exp(-f / 2) - 4 * mpmath.sqrt(3),
+    ),
+    "tweedie 0": (_losses.Tweedie(1.2), 0.0, lambda f: mpmath.exp(0.8 * f) / 0.8),
     "squared hinge": (_losses.SquaredHinge(), 1.0, lambda f: max(0, 1 - f) ** 2),
     "modified huber": (
         _losses.ModifiedHuber(),

@@ -5,14 +5,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.datasets import load_breast_cancer
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import (
+    LogisticRegression,
+    Ridge,
+    RidgeClassifier,
+    TweedieRegressor,
+)
 from sklearn.model_selection import cross_val_predict
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, PowerTransformer, StandardScaler
 
 from skdiff._convex._solve import SolverFailedError
-from skdiff.multiplicity import RashomonClassifier
+from skdiff.multiplicity import RashomonClassifier, RashomonRegressor
 from skdiff.multiplicity._sets._maximiser import Extremes, Maximiser
 from skdiff.multiplicity._sets._statement import ReferenceProgram
 from tests._versions import logistic_regression
@@ -117,3 +125,170 @@ def test_a_bound_that_no_solver_finds_is_infinite_with_a_warning(monkeypatch):
     with pytest.warns(ConvergenceWarning, match="reported as infinite"):
         bounds = model.decision_range(X[:3])
     assert np.isinf(bounds).all() and (bounds[:, 0] < bounds[:, 1]).all()
+
+
+def table(n=200, d=3, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d))
+    return X, X[:, 0] + rng.normal(size=n), rng
+
+
+def reference_ranges(model, X):
+    fitted = model._set
+    level = fitted.level_set.objective + fitted.budget
+    program = ReferenceProgram(fitted.level_set.problem, level)
+    V = model._query(X)
+    return np.array([[v @ program.maximise(s * v)[0] for s in (-1, 1)] for v in V])
+
+
+def test_ridge_classifiers_are_least_squares_on_signs():
+    X, f, _ = table()
+    y = np.where(f > 0, "yes", "no")
+    model = RashomonClassifier(RidgeClassifier(alpha=3.0), epsilon=0.05).fit(X, y)
+    same = RashomonRegressor(Ridge(alpha=3.0), epsilon=0.05)
+    same.fit(X, np.where(f > 0, 1.0, -1.0))
+    np.testing.assert_allclose(model.decision_range(X), same.predict_range(X))
+    assert not hasattr(model, "predict_proba")
+    assert (model.predict(X) == RidgeClassifier(alpha=3.0).fit(X, y).predict(X)).all()
+    # of three classes one set each, with the weights of the row's own class
+    y3 = np.digitize(f, [-1, 1])
+    inner = RidgeClassifier(class_weight={0: 1.0, 1: 2.0, 2: 5.0})
+    many = RashomonClassifier(inner, epsilon=0.05).fit(X, y3)
+    np.testing.assert_allclose(many.coef_, inner.fit(X, y3).coef_, rtol=1e-8)
+    assert len(many.estimators_) == 3
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 1.5, 2.0])
+def test_tweedie_ranges_agree_with_cvxpy(power):
+    X, f, rng = table(120)
+    y = rng.poisson(np.exp(f / 2)) * rng.gamma(2.0, size=120) + (power == 2.0)
+    model = RashomonRegressor(TweedieRegressor(power=power, alpha=0.1), epsilon=0.1)
+    model.fit(X, y)
+    want = reference_ranges(model, X[:3])
+    np.testing.assert_allclose(
+        model.decision_range(X[:3]) / model._set.scaling.unit, want, rtol=1e-5
+    )
+    peer = TweedieRegressor(power=power, alpha=0.1, tol=1e-8, max_iter=1000).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), peer.predict(X), rtol=1e-4)
+
+
+def test_liblinear_of_three_classes_is_one_vs_rest():
+    X, f, _ = table()
+    codes = np.digitize(f, [-1, 1])
+    parts = [
+        LogisticRegression(solver="liblinear", tol=1e-10).fit(X, codes == k)
+        for k in range(3)
+    ]
+    model = LogisticRegression(solver="liblinear", tol=1e-10)
+    model.coef_ = np.concatenate([part.coef_ for part in parts])
+    model.intercept_ = np.concatenate([part.intercept_ for part in parts])
+    model.classes_, model.n_iter_ = np.arange(3), np.ones(3)
+    audit = RashomonClassifier(FrozenEstimator(model)).fit(X, codes)
+    for part, k in zip(audit.estimators_, range(3), strict=True):
+        alone = RashomonClassifier(parts[k].set_params(tol=1e-10)).fit(X, codes == k)
+        np.testing.assert_allclose(part.decision_range(X), alone.decision_range(X))
+
+
+def test_a_threshold_needs_probabilities_of_two_classes():
+    X, f, _ = table()
+    with pytest.raises(ValueError, match="no probabilities"):
+        RashomonClassifier(RidgeClassifier(), threshold=0.3).fit(X, f > 0)
+    with pytest.raises(ValueError, match="three classes"):
+        RashomonClassifier(threshold=0.3).fit(X, np.digitize(f, [-1, 1]))
+    model = RashomonClassifier(RidgeClassifier()).fit(X, f > 0)
+    with pytest.raises(ValueError, match="the model has none"):
+        model.conflicts(X, threshold=0.3)
+
+
+def test_a_frozen_model_of_other_rows_is_refused():
+    X, f, _ = table(400)
+    y = (f > 1).astype(int)
+    kept = np.r_[np.flatnonzero(y), np.flatnonzero(y == 0)[: y.sum()]]
+    balanced = LogisticRegression().fit(X[kept], y[kept])
+    with pytest.raises(ValueError, match="fitted to other rows or weights"):
+        RashomonClassifier(FrozenEstimator(balanced)).fit(X, y)
+    changed = LogisticRegression().fit(X, y)
+    changed.coef_ = changed.coef_ * 2
+    with pytest.raises(ValueError, match="coefficients were changed"):
+        RashomonClassifier(FrozenEstimator(changed)).fit(X, y)
+
+    class Own(LogisticRegression):
+        def fit(self, X, y, sample_weight=None):
+            return super().fit(X, y, sample_weight=1 + 5 * np.asarray(y))
+
+    with pytest.raises(ValueError, match="its fit has another objective"):
+        RashomonClassifier(Own()).fit(X, y)
+    with pytest.raises(ValueError, match=r"classes \[0, 1\]"):
+        three = LogisticRegression().fit(X, np.digitize(f, [-1, 1]))
+        RashomonClassifier(FrozenEstimator(three)).fit(X, y)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_fit_that_stopped_early_names_max_iter(frozen):
+    X, f, _ = table()
+    model = LogisticRegression(max_iter=1)
+    if frozen:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = FrozenEstimator(model.fit(10 * X, f > 0))
+    with pytest.warns(ConvergenceWarning, match="Raise its max_iter"):
+        audit = RashomonClassifier(model).fit(10 * X, f > 0)
+    full = RashomonClassifier().fit(10 * X, f > 0)
+    np.testing.assert_allclose(audit.coef_, full.coef_, rtol=1e-8)
+
+
+def test_weights_pass_with_metadata_routing_on():
+    X, f, rng = table()
+    w = rng.uniform(0.5, 2, len(X))
+    want = RashomonRegressor(make_pipeline(MinMaxScaler(), Ridge()))
+    want = want.fit(X, f, sample_weight=w).coef_
+    with sklearn.config_context(enable_metadata_routing=True):
+        for inner in (Ridge(), Ridge().set_fit_request(sample_weight=True)):
+            audit = RashomonRegressor(make_pipeline(MinMaxScaler(), inner))
+            audit.fit(X, f, sample_weight=w)
+            np.testing.assert_allclose(audit.coef_, want)
+
+
+def test_rows_of_weight_zero_reach_the_scaler_as_in_a_pipeline():
+    X, f, rng = table()
+    w = rng.integers(0, 2, len(X)).astype(float)
+    X[w == 0] *= 7
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-10))
+    audit = RashomonClassifier(pipeline).fit(X, f > 0, sample_weight=w)
+    pipeline.fit(X, f > 0, logisticregression__sample_weight=w)
+    np.testing.assert_allclose(
+        audit.predict_proba(X), pipeline.predict_proba(X), atol=1e-6
+    )
+    # a class without weight is as if its rows were absent
+    y = np.digitize(f, [-1, 1])
+    two = RashomonClassifier().fit(X, y, sample_weight=(y < 2).astype(float))
+    assert two.classes_.tolist() == [0, 1]
+
+
+def test_a_failed_fit_leaves_nothing_fitted():
+    X, f, _ = table()
+    inner = make_pipeline(PowerTransformer("box-cox"), Ridge())
+    audit = RashomonRegressor(inner).fit(np.exp(X), f)
+    with pytest.raises(ValueError, match="strictly positive"):
+        audit.fit(X, f)
+    with pytest.raises(NotFittedError):
+        audit.predict(X)
+
+
+def test_sampler_steps_run_as_their_pipeline_runs_them():
+    over_sampling = pytest.importorskip("imblearn.over_sampling")
+    pipeline = pytest.importorskip("imblearn.pipeline")
+    X, f, _ = table(400)
+    y = (f > 1.5).astype(int)
+    inner = pipeline.make_pipeline(
+        over_sampling.RandomOverSampler(random_state=0),
+        StandardScaler(),
+        LogisticRegression(),
+    )
+    audit = RashomonClassifier(inner).fit(X, y)
+    p = inner.fit(X, y).predict_proba(X)[:, 1]
+    low, high = audit.predict_proba_range(X).T
+    assert ((low <= p) & (p <= high)).all()
+    assert list(audit.estimator_.named_steps) == list(inner.named_steps)
+    with pytest.raises(ValueError, match="resamples rows"):
+        audit.fit(X, y, sample_weight=np.ones(len(X)))

@@ -774,8 +774,11 @@ def test_what_cannot_be_audited_is_named(estimator, word):
 
 def test_regressions_that_cannot_be_audited():
     X, y = diabetes()
-    for estimator in (TweedieRegressor(power=3), MultiTaskLasso()):
-        with pytest.raises(ValueError, match=r"one of Ridge.*QuantileRegressor"):
+    cases = [(TweedieRegressor(power=3), "not convex")]
+    cases += [(TweedieRegressor(power=0, link="log"), "not convex")]
+    cases += [(MultiTaskLasso(), r"one of Ridge.*QuantileRegressor")]
+    for estimator, match in cases:
+        with pytest.raises(ValueError, match=match):
             RashomonRegressor(estimator).fit(X, y)
     with pytest.raises(ValueError, match="positive=True"):
         RashomonRegressor(Lasso(positive=True)).fit(X, y)

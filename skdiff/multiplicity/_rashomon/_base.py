@@ -8,17 +8,22 @@ from scipy.sparse import issparse
 from scipy.stats import binomtest
 from sklearn.base import (
     BaseEstimator,
-    ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     MetaEstimatorMixin,
     TransformerMixin,
+    is_classifier,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_array
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from skdiff._base.compat import HasMethods, Interval, StrOptions, check_sample_weight
+from skdiff._base.compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_sample_weight,
+    safe_indexing,
+)
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.plotting import require_pandas
 from skdiff._base.validation import check_X, check_X_y, require_y
@@ -63,43 +68,67 @@ class BaseRashomon(
         X, y = self._check(X, y, steps, reset=True)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
-            kept = sample_weight > 0
-            if not kept.all():
-                rows = np.flatnonzero(kept)
-                X, y = _rows(X, rows), y[rows]
-                sample_weight = sample_weight[rows]
+            X, y, sample_weight = self._without_lost_classes(X, y, sample_weight)
+        found = linear.trained(inner, frozen, X, y, sample_weight)
+        y = column_or_1d(found.y)
         target, classes = self._encode(y)
-        fitted = linear.fitted(inner, frozen, X, y, sample_weight)
-        steps, model = (
-            (fitted[:-1], fitted[-1]) if steps is not None else (None, fitted)
-        )
-        if isinstance(model, FrozenEstimator):
-            model = model.estimator
-        features = self._features(X, steps)
-        state = self._audit(model, features, y, target, classes, sample_weight)
-        self.estimator_, self._steps_fitted = fitted, steps is not None
+        self._check_classes(found.model, classes)
+        features = self._dense(found.X)
+        own = not frozen and not linear.fits_itself(found.model)
+        state = self._audit(found.model, features, target, sample_weight, own=own)
+        self.estimator_ = found.estimator
+        self._steps_fitted = steps is not None
         if classes is not None:
             self.classes_ = classes
         for name, value in state.items():
             setattr(self, name, value)
         return self
 
-    def _audit(self, model, features, y, target, classes, sample_weight):
-        """Return the attributes of one level set."""
-        weight = linear.combined_weight(sample_weight, model, y, len(target))
+    def _without_lost_classes(self, X, y, weight):
+        """Leave out rows of classes without weight; other rows of weight zero stay.
+
+        The steps of a pipeline see them, as scikit-learn's pipelines do.
+        """
+        if not is_classifier(self):
+            return X, y, weight
+        _, codes = np.unique(y, return_inverse=True)
+        kept = (np.bincount(codes, weights=weight) > 0)[codes]
+        if kept.all():
+            return X, y, weight
+        rows = np.flatnonzero(kept)
+        return safe_indexing(X, rows), y[rows], weight[rows]
+
+    def _check_classes(self, model, classes):
+        known = getattr(model, "classes_", None)
+        if classes is not None and not np.array_equal(known, classes):
+            raise ValueError(
+                f"y has the classes {classes.tolist()}, but the fitted model has "
+                f"{np.asarray(known).tolist()}."
+            )
+
+    def _audit(self, model, features, target, sample_weight, *, own):
+        """Return the attributes of one level set.
+
+        ``target`` are codes of the classes, or values. ``own`` says that the model was
+        fitted here, by scikit-learn's code.
+        """
+        weight = linear.combined_weight(sample_weight, model, target)
         goal = linear.objective_of(model, weight.sum(), len(weight))
         tolerance = Tolerance(
             self.epsilon,
             self.epsilon_type,
             self.level,
             self.random_state,
-            stratified=isinstance(self, ClassifierMixin),
+            stratified=is_classifier(self),
         )
         start = linear.parameters(model)
+        if not weight.all():
+            rows = np.flatnonzero(weight)
+            features, target, weight = features[rows], target[rows], weight[rows]
         found = fit_level_set(goal, features, target, weight, start, tolerance)
-        self._warn_mismatch(found, model)
+        self._check_start(found, model, own)
         coef, intercept = found.coefficients()
-        if classes is None:
+        if not is_classifier(self):
             coef, intercept = coef[0], float(intercept[0])
         best = found.level_set.objective
         return {
@@ -113,18 +142,27 @@ class BaseRashomon(
             "n_iter_": max(1, found.level_set.n_iter),
         }
 
-    def _warn_mismatch(self, found, model):
-        """Warn where the user's model is not at its optimum."""
+    def _check_start(self, found, model, own):
+        """Warn where the fitted model stopped early; raise where it is another one."""
         best, off = found.level_set.objective, found.start_gap
         scale = self.epsilon if self.epsilon_type == "relative" else 0.01
-        if off > max(self.tol, 1e-2) * scale * best + 1e-12:
-            warnings.warn(
-                f"{type(model).__name__} stopped {off:.2g} above the best objective "
-                f"{best:.4g}; the audit is centred at the refined optimum. Lower its "
-                "tol or raise its max_iter to make them agree.",
-                ConvergenceWarning,
-                stacklevel=5,
+        if off <= max(self.tol, 1e-2) * scale * best + 1e-12:
+            return
+        name = type(model).__name__
+        gap = f"{off:.2g} above the best objective {best:.4g}"
+        if not own and not linear.stopped_early(model, off, best):
+            raise ValueError(
+                f"{name} is not near the optimum of its objective on these rows: it is "
+                f"{gap}. It was fitted to other rows or weights, its coefficients were "
+                "changed, or its fit has another objective; the audit would be one of "
+                "another model."
             )
+        warnings.warn(
+            f"{name} stopped {gap}, before its optimum; the audit is centred at the "
+            "refined optimum. Raise its max_iter or lower its tol to make them agree.",
+            ConvergenceWarning,
+            stacklevel=6,
+        )
 
     # --- data -----------------------------------------------------------------------
 
@@ -143,10 +181,8 @@ class BaseRashomon(
             how |= {"y_numeric": self._numeric, "multi_output": False}
         return check_X_y(self, X, y, **how)
 
-    def _features(self, X, steps):
+    def _dense(self, X):
         """Columns as the linear model sees them: dense, except very wide sparse X."""
-        if steps is not None:
-            X = steps.transform(X)
         X = check_array(X, accept_sparse="csr", dtype=np.float64, order="C")
         narrow = X.shape[1] <= LARGEST_DENSE
         return X.toarray() if issparse(X) and narrow else X
@@ -173,7 +209,7 @@ class BaseRashomon(
         inner = getattr(steps, "estimator", steps)
         inner = inner[:-1] if inner is not None else None
         X, _ = self._check(X, None, inner, reset=False)
-        return self._features(X, inner)
+        return self._dense(X if inner is None else inner.transform(X))
 
     @property
     def _set(self):
@@ -450,8 +486,3 @@ def _mean_with_interval(loss):
     mean = loss.mean()
     half = 1.96 * loss.std(ddof=1) / np.sqrt(len(loss)) if len(loss) > 1 else np.nan
     return {"loss": mean, "loss_low": mean - half, "loss_high": mean + half}
-
-
-def _rows(X, rows):
-    """Some rows of an array, a sparse matrix or a data frame."""
-    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]

@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import Interval, fit_context
+from skdiff._base.inner import whole_fit
 from skdiff.multiplicity._rashomon import _linear_models as linear
 from skdiff.multiplicity._rashomon._axes import named_bounds
 from skdiff.multiplicity._rashomon._base import BaseRashomon
@@ -203,7 +204,8 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         self : object
             The fitted estimator.
         """
-        return self._fit(X, y, sample_weight, "classifier", LogisticRegression)
+        with whole_fit(self):
+            return self._fit(X, y, sample_weight, "classifier", LogisticRegression)
 
     def _encode(self, y):
         check_classification_targets(y)
@@ -218,24 +220,38 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
             )
         return codes.astype(np.float64), classes
 
-    def _audit(self, model, features, y, target, classes, sample_weight):
-        if len(classes) == 2 and isinstance(model, OneVsRestClassifier):
+    def _audit(self, model, features, target, sample_weight, *, own):
+        n_classes = len(model.classes_)
+        if n_classes == 2 and isinstance(model, OneVsRestClassifier):
             model = model.estimators_[0]
-            y = target.astype(int)
-        if len(classes) > 2 and linear.is_one_vs_rest(model):
-            return self._audit_each(model, features, target, sample_weight)
-        state = super()._audit(model, features, y, target, classes, sample_weight)
-        probable = state["_live"]["set"].goal.loss in ("Logistic", "Multinomial")
-        return state | {"_parts": None, "_probable": probable}
+        if n_classes > 2 and linear.is_one_vs_rest(model):
+            state = self._audit_each(model, features, target, sample_weight, own)
+        else:
+            state = super()._audit(model, features, target, sample_weight, own=own)
+            loss = state["_live"]["set"].goal.loss
+            state |= {"_parts": None, "_probable": loss in ("Logistic", "Multinomial")}
+        if self.threshold != 0.5 and (n_classes > 2 or not state["_probable"]):
+            why = "three classes or more" if n_classes > 2 else "no probabilities"
+            raise ValueError(
+                f"threshold={self.threshold} is a probability of the second of two "
+                f"classes, and {type(model).__name__} has {why}."
+            )
+        return state
 
-    def _audit_each(self, model, features, codes, sample_weight):
+    def _audit_each(self, model, features, codes, sample_weight, own):
         """Return the attributes of a product of binary sets, one per class."""
         parts = []
         pairs = linear.binary_models(model, codes.astype(np.intp), sample_weight)
+        given = {name: getattr(self, name) for name in _SHARED}
         for k, (part, weight) in enumerate(pairs):
-            given = {name: getattr(self, name) for name in _SHARED}
             binary = type(self)(FrozenEstimator(part), **given)
-            binary.fit(features, (codes == k).astype(int), sample_weight=weight)
+            target = (codes == k).astype(np.float64)
+            state = binary._audit(part, features, target, weight, own=own)
+            binary.estimator_, binary._steps_fitted = binary.estimator, False
+            binary.classes_ = np.array([0, 1])
+            binary.n_features_in_ = features.shape[1]
+            for name, value in state.items():
+                setattr(binary, name, value)
             parts.append(binary)
         hessians = [part.hessian_ for part in parts]
         return {
@@ -497,6 +513,10 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
                     "threshold is for two classes; of more, the largest score wins."
                 )
             return many.conflicts(self._query_features(X))
+        if threshold is not None and not self._probable:
+            raise ValueError(
+                f"threshold={threshold!r} is a probability, and the model has none."
+            )
         threshold = self.threshold if threshold is None else threshold
         if not isinstance(threshold, Real) or not 0 < threshold < 1:
             raise ValueError(f"threshold must be between 0 and 1, got {threshold!r}.")

@@ -2,12 +2,11 @@
 
 import copy
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import sklearn
 from scipy.sparse import issparse
-from sklearn.base import ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import (
@@ -25,9 +24,12 @@ from sklearn.linear_model import (
     PoissonRegressor,
     QuantileRegressor,
     Ridge,
+    RidgeClassifier,
+    RidgeClassifierCV,
     RidgeCV,
     SGDClassifier,
     SGDRegressor,
+    TweedieRegressor,
 )
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
@@ -36,10 +38,18 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import BaseSearchCV
+from skdiff._base.inner import fit_inner, unfrozen
 from skdiff.multiplicity._sets._objective import MARGIN_LOSSES, Objective
 
 LOGISTIC = (LogisticRegression, LogisticRegressionCV)
-CLASSIFIERS = (*LOGISTIC, LinearSVC, SGDClassifier, OneVsRestClassifier)
+RIDGE_CLASSIFIERS = (RidgeClassifier, RidgeClassifierCV)
+CLASSIFIERS = (
+    *LOGISTIC,
+    LinearSVC,
+    SGDClassifier,
+    *RIDGE_CLASSIFIERS,
+    OneVsRestClassifier,
+)
 LASSOS = (Lasso, LassoCV, ElasticNet, ElasticNetCV)
 REGRESSORS = (
     Ridge,
@@ -48,6 +58,7 @@ REGRESSORS = (
     *LASSOS,
     PoissonRegressor,
     GammaRegressor,
+    TweedieRegressor,
     HuberRegressor,
     QuantileRegressor,
     LinearSVR,
@@ -58,13 +69,13 @@ STRANGERS = (MultiTaskLasso, MultiTaskElasticNet)
 SUPPORTED = {
     "classifier": (
         "LogisticRegression, LogisticRegressionCV, LinearSVC, SGDClassifier (log_loss, "
-        "hinge, squared_hinge, modified_huber, squared_error) and OneVsRestClassifier "
-        "of one of them"
+        "hinge, squared_hinge, modified_huber, squared_error), RidgeClassifier, "
+        "RidgeClassifierCV and OneVsRestClassifier of one of them"
     ),
     "regressor": (
         "Ridge, RidgeCV, LinearRegression, Lasso, LassoCV, ElasticNet, ElasticNetCV, "
-        "PoissonRegressor, GammaRegressor, HuberRegressor, QuantileRegressor, "
-        "LinearSVR and SGDRegressor"
+        "PoissonRegressor, GammaRegressor, TweedieRegressor (convex powers), "
+        "HuberRegressor, QuantileRegressor, LinearSVR and SGDRegressor"
     ),
 }
 # loss of an SGD estimator -> loss, how it scales with the target, name of its width
@@ -117,25 +128,71 @@ def split(estimator: Any, default: Any, kind: Any) -> Any:
     return steps, last, inner, frozen
 
 
-def fitted(inner: Any, frozen: Any, X: Any, y: Any, sample_weight: Any) -> Any:
-    """The estimator, fitted here unless it came fitted."""
+class Tap(BaseEstimator):
+    """A step that passes on rows and targets, and keeps what the next step is given.
+
+    Behind sampler steps these are the rows that the last step was trained on.
+    """
+
+    def fit(self, X: Any, y: Any = None) -> "Tap":
+        """Keep the rows and targets."""
+        self.seen_ = (X, y)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> Any:
+        """Keep the rows and targets, and pass the rows on."""
+        self.seen_ = (X, y)
+        return X
+
+    def transform(self, X: Any) -> Any:
+        """Pass the rows on."""
+        return X
+
+
+class Trained(NamedTuple):
+    """A fitted estimator, and the rows that its linear model was trained on."""
+
+    estimator: Any
+    model: Any  # the linear model inside
+    X: Any
+    y: Any
+
+
+def trained(inner: Any, frozen: Any, X: Any, y: Any, sample_weight: Any) -> Trained:
+    """Fit the estimator unless it came fitted; pipelines run as they run themselves."""
+    pipeline = isinstance(inner, Pipeline)
     if frozen:
-        return inner
-    inner = clone(inner)
+        model = unfrozen(inner[-1] if pipeline else inner)
+        return Trained(inner, model, inner[:-1].transform(X) if pipeline else X, y)
     with warnings.catch_warnings():
-        # the solution is refined below, so its own doubts do not matter
+        # the solution is refined below, so early stopping does not matter here
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
-        if sample_weight is None:
-            return inner.fit(X, y)
-        last = inner.steps[-1][1] if isinstance(inner, Pipeline) else inner
-        name = f"{inner.steps[-1][0]}__" if isinstance(inner, Pipeline) else ""
-        if not isinstance(last, OneVsRestClassifier):
-            return inner.fit(X, y, **{f"{name}sample_weight": sample_weight})
-        # it hands weights on only where metadata routing requests them
-        with sklearn.config_context(enable_metadata_routing=True):
-            last.estimator.set_fit_request(sample_weight=True)
-            return inner.fit(X, y, sample_weight=sample_weight)
+        if not pipeline:
+            inner = fit_inner(inner, X, y, weight=sample_weight)
+            return Trained(inner, inner, X, y)
+        tapped = copy.copy(inner)
+        last = inner.steps[-1]
+        tapped.steps = [*inner.steps[:-1], (f"before_{last[0]}", Tap()), last]
+        tapped = fit_inner(tapped, X, y, weight=sample_weight)
+    tap, model = tapped.steps[-2][1], tapped.steps[-1][1]
+    tapped.steps = [*tapped.steps[:-2], tapped.steps[-1]]
+    return Trained(tapped, model, *tap.seen_)
+
+
+def stopped_early(model: Any, gap: float, best: float) -> bool:
+    """Whether a gap to the optimum is that of a fit that stopped before it."""
+    n_iter, most = getattr(model, "n_iter_", None), getattr(model, "max_iter", None)
+    if n_iter is not None and most is not None and np.max(n_iter) >= most:
+        return True
+    tol = getattr(model, "tol", None)
+    return tol is not None and gap <= 100 * float(tol) * max(1.0, abs(best))
+
+
+def fits_itself(model: Any) -> bool:
+    """Whether a subclass brings its own ``fit``."""
+    known = (*CLASSIFIERS, *REGRESSORS)
+    return all(type(model).fit is not kind.fit for kind in known)
 
 
 def parameters(model: Any) -> Any:
@@ -250,7 +307,8 @@ def _of_sgd(model: Any, total: Any, n: Any) -> Any:
 def _of_ridge(model: Any, total: Any, n: Any) -> Any:
     alpha = 0.0
     if not isinstance(model, LinearRegression):
-        alpha = model.alpha_ if isinstance(model, RidgeCV) else model.alpha
+        chosen = isinstance(model, RidgeCV | RidgeClassifierCV)
+        alpha = model.alpha_ if chosen else model.alpha
         if np.ndim(alpha) and np.size(alpha) > 1:
             raise ValueError("estimator with one alpha per target is not supported.")
         alpha = float(np.asarray(alpha).ravel()[0]) / total
@@ -271,6 +329,22 @@ def _of_lasso(model: Any, total: Any, n: Any) -> Any:
 def _of_glm(model: Any, total: Any, n: Any) -> Any:
     loss = "Poisson" if isinstance(model, PoissonRegressor) else "Gamma"
     return Objective(loss, float(model.alpha), 0.0, model.fit_intercept)
+
+
+def _of_tweedie(model: Any, total: Any, n: Any) -> Any:
+    power = float(model.power)
+    identity = model.link == "identity" or (model.link == "auto" and power <= 0)
+    if identity and power == 0:
+        return Objective("Squared", float(model.alpha), 0.0, model.fit_intercept)
+    if identity or not 1 <= power <= 2:
+        raise ValueError(
+            f"TweedieRegressor with power={model.power} and link={model.link!r} is not "
+            "convex in the coefficients; supported are powers from 1 to 2 with the "
+            "logarithmic link, and power 0 with the identity."
+        )
+    loss = {1.0: "Poisson", 2.0: "Gamma"}.get(power, "Tweedie")
+    params = {"power": power} if loss == "Tweedie" else {}
+    return Objective(loss, float(model.alpha), 0.0, model.fit_intercept, params=params)
 
 
 def _of_huber(model: Any, total: Any, n: Any) -> Any:
@@ -305,9 +379,10 @@ _READERS = (
     (LinearSVC, _of_svc),
     (LinearSVR, _of_svr),
     ((SGDClassifier, SGDRegressor), _of_sgd),
-    ((Ridge, RidgeCV, LinearRegression), _of_ridge),
+    ((Ridge, RidgeCV, LinearRegression, *RIDGE_CLASSIFIERS), _of_ridge),
     (LASSOS, _of_lasso),
     ((PoissonRegressor, GammaRegressor), _of_glm),
+    (TweedieRegressor, _of_tweedie),
     (HuberRegressor, _of_huber),
     (QuantileRegressor, _of_quantile),
 )
@@ -322,26 +397,34 @@ def class_weights(model: Any, y: Any, sample_weight: Any) -> Any:
     if given is None:
         return None
     keywords = {"classes": np.unique(y), "y": y}
-    # SGD counts rows, the others count their weight
-    if not isinstance(model, SGDClassifier):
+    # these count rows, the others count their weight
+    if not isinstance(model, (SGDClassifier, *RIDGE_CLASSIFIERS)):
         keywords["sample_weight"] = sample_weight
     return compute_class_weight(given, **keywords)
 
 
-def combined_weight(sample_weight: Any, model: Any, y: Any, n: Any) -> Any:
-    """Product of row and class weights."""
-    weight = np.ones(n) if sample_weight is None else np.asarray(sample_weight, float)
-    by_class = class_weights(model, y, sample_weight)
-    if by_class is not None:
-        weight = weight * by_class[np.unique(y, return_inverse=True)[1]]
-    return weight
+def combined_weight(sample_weight: Any, model: Any, target: Any) -> Any:
+    """Product of row and class weights; ``target`` are codes of a classifier's classes.
+
+    Nothing is lost where the model has no class weights.
+    """
+    weight = np.ones(len(target))
+    if sample_weight is not None:
+        weight = np.asarray(sample_weight, dtype=np.float64)
+    if getattr(model, "class_weight", None) is None:
+        return weight
+    codes = target.astype(np.intp)
+    return weight * class_weights(model, model.classes_[codes], sample_weight)[codes]
 
 
 def is_one_vs_rest(model: Any) -> Any:
     """Whether a fitted model of three classes or more is as many binary ones."""
     if isinstance(model, LOGISTIC):
-        return getattr(model, "multi_class", "auto") == "ovr"
-    return isinstance(model, LinearSVC | SGDClassifier | OneVsRestClassifier)
+        # liblinear knows no other way; scikit-learn 1.8 refuses it
+        by_class = getattr(model, "multi_class", "auto") == "ovr"
+        return by_class or model.solver == "liblinear"
+    kinds = (LinearSVC, SGDClassifier, OneVsRestClassifier, *RIDGE_CLASSIFIERS)
+    return isinstance(model, kinds)
 
 
 def binary_models(model: Any, codes: Any, sample_weight: Any) -> Any:
@@ -363,7 +446,9 @@ def binary_models(model: Any, codes: Any, sample_weight: Any) -> Any:
             np.broadcast_to(model.intercept_, len(model.classes_))[k]
         )
         part.classes_, part.class_weight = np.array([0, 1]), None
-        weight = (
-            base if by_class is None else base * np.where(codes == k, by_class[k], 1)
-        )
-        yield part, (sample_weight if by_class is None else weight)
+        if by_class is None:
+            yield part, sample_weight
+        elif isinstance(model, RIDGE_CLASSIFIERS):  # rows keep their class's weight
+            yield part, base * by_class[codes]
+        else:
+            yield part, base * np.where(codes == k, by_class[k], 1)

@@ -216,9 +216,10 @@ def _encoded(goal: Objective, target: Array) -> Array:
         return 2.0 * target - 1.0
     if goal.loss == "Gamma" and target.min() <= 0:
         raise ValueError("y must be positive for GammaRegressor.")
-    if goal.loss == "Poisson" and (target.min() < 0 or target.max() <= 0):
+    if goal.loss in ("Poisson", "Tweedie") and (target.min() < 0 or target.max() <= 0):
         raise ValueError(
-            "y must be non-negative and not zero everywhere for PoissonRegressor."
+            "y must be non-negative and not zero everywhere for PoissonRegressor and "
+            "TweedieRegressor."
         )
     return target
 

@@ -18,7 +18,7 @@ DEGREE = {
 }
 #: losses that are minus a log likelihood, so that likelihood ratios are defined
 LIKELIHOODS = {"Logistic", "Multinomial", "Squared", "Poisson", "Gamma"}
-LOG_LINKS = {"Poisson", "Gamma"}
+LOG_LINKS = {"Poisson", "Gamma", "Tweedie"}
 
 
 class Objective(NamedTuple):

@@ -30,7 +30,7 @@ def refuse_separable(problem: Problem) -> None:
         signed = _times(y, X)
     elif loss == "Multinomial":
         signed = _class_margins(X, y.astype(int), len(problem.penalty) // X.shape[1])
-    elif loss == "Poisson" and (y == 0).any():
+    elif loss in ("Poisson", "Tweedie") and (y == 0).any():
         signed, fixed = -X[y == 0], X[y > 0]
         cause, cure = "The zero counts are separable", "PoissonRegressor(alpha=1.0)"
     else:

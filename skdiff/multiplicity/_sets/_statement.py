@@ -33,6 +33,10 @@ def _row_losses(loss: Any, f: Any, y: Any, s: Any) -> Any:
         return s @ (cp.exp(f) - cp.multiply(y, f)) + s @ known
     if name == "Gamma":
         return s @ (cp.multiply(y, cp.exp(-f)) + f) - s @ (1 + np.log(y))
+    if name == "Tweedie":
+        a, b = 2.0 - loss.power, 1.0 - loss.power
+        total = cp.exp(a * f) / a - cp.multiply(y, cp.exp(b * f)) / b
+        return s @ total + s @ (y**a / (a * b))
     if name == "SquaredHinge":
         return cp.sum_squares(cp.multiply(root, cp.pos(1 - cp.multiply(y, f))))
     if name == "ModifiedHuber":

@@ -8,6 +8,7 @@ from sklearn.linear_model import Ridge
 from sklearn.utils import check_array
 
 from skdiff._base.compat import fit_context
+from skdiff._base.inner import whole_fit
 from skdiff.multiplicity._rashomon._base import BaseRashomon
 from skdiff.multiplicity._sets._objective import LOG_LINKS
 
@@ -145,7 +146,8 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
         self : object
             The fitted estimator.
         """
-        return self._fit(X, y, sample_weight, "regressor", Ridge)
+        with whole_fit(self):
+            return self._fit(X, y, sample_weight, "regressor", Ridge)
 
     def _encode(self, y):
         y = np.asarray(y)
