@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
 from skdiff._base.compat import check_sample_weight
@@ -94,9 +93,37 @@ def bin_means(y: Array, p: Array, weight: Array, codes: Codes) -> Bins:
 # --- input --------------------------------------------------------------------------
 
 
+def _one_column(values: Any, name: str) -> Any:
+    """Return a one-dimensional NumPy array; errors name the argument."""
+    try:
+        values = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        # an array of another library, on a device or with a gradient, or ragged lists
+        raise ValueError(f"{name} cannot be read as a NumPy array: {error}") from error
+    if values.ndim == 2 and values.shape[1] == 1:
+        return values[:, 0]
+    if values.ndim != 1:
+        hint = ""
+        if name.startswith("p") and values.ndim == 2 and values.shape[1] == 2:
+            hint = " Of predict_proba give the column of the positive class, [:, 1]."
+        raise ValueError(
+            f"{name} must be one-dimensional, got an array of shape {values.shape}."
+            f"{hint}"
+        )
+    return values
+
+
+def _same_length(a: Array, a_name: str, b: Array, b_name: str) -> None:
+    if len(a) != len(b):
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: "
+            f"{a_name} has {len(a)}, {b_name} has {len(b)}."
+        )
+
+
 def check_probabilities(p: Any, *, name: str = "p") -> Array:
     """Return one-dimensional finite probabilities as floats."""
-    p = column_or_1d(p)
+    p = _one_column(p, name)
     if p.dtype.kind not in "biuf":
         raise ValueError(f"{name} must hold numbers, got dtype {p.dtype}.")
     p = p.astype(np.float64)
@@ -114,7 +141,7 @@ def check_probabilities(p: Any, *, name: str = "p") -> Array:
 
 def check_outcomes(y: Any, pos_label: Any = None) -> Array:
     """Return outcomes as 0.0 and 1.0; the larger of two labels is the positive one."""
-    y = column_or_1d(y)
+    y = _one_column(y, "y")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise ValueError("Input y contains NaN or infinity.")
     kind = type_of_target(y, input_name="y")
@@ -141,7 +168,7 @@ def _check(
 ) -> tuple[Array, Array, Array]:
     p = check_probabilities(p)
     y = check_outcomes(y, pos_label)
-    check_consistent_length(y, p)
+    _same_length(y, "y", p, "p")
     weight: Array = check_sample_weight(sample_weight, p[:, None])
     return y, p, weight
 
@@ -326,7 +353,7 @@ def mse_p(p_true: Any, p: Any, *, sample_weight: Any = None) -> float:
     """
     p_true = check_probabilities(p_true, name="p_true")
     p = check_probabilities(p)
-    check_consistent_length(p_true, p)
+    _same_length(p_true, "p_true", p, "p")
     weight: Array = check_sample_weight(sample_weight, p[:, None])
     return float(np.average((p_true - p) ** 2, weights=weight))
 

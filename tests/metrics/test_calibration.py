@@ -141,7 +141,11 @@ def test_labels_of_any_kind():
         (([0, 1], ["a", "b"]), {}, "numbers"),
         (([0, 1, 2], [0.5, 0.5, 0.5]), {}, "two classes"),
         (([0.5, 0.2], [0.5, 0.5]), {}, "two classes"),
-        (([0, 1, 1], [0.5, 0.5]), {}, "inconsistent"),
+        (([0, 1, 1], [0.5, 0.5]), {}, "inconsistent.*y has 3, p has 2"),
+        (([0, 1], np.eye(2)), {}, r"^p must be one-.* of the positive class, \[:, 1\]"),
+        (([0, 1], 0.5), {}, r"^p must be one-dimensional, got an array of shape \(\)"),
+        ((np.eye(2), [0.5, 0.5]), {}, r"^y must be one-dimensional"),
+        (([0, 1], [[0.5], [0.5, 0.1]]), {}, "^p cannot be read"),
         (([], []), {}, "empty"),
         ((["a", "a"], [0.5, 0.5]), {}, "pos_label"),
         (([0, 1], [0.5, 0.5]), {"pos_label": 7}, "pos_label"),
@@ -154,3 +158,14 @@ def test_labels_of_any_kind():
 def test_what_is_refused(arguments, keywords, words):
     with pytest.raises(ValueError, match=words):
         metrics.expected_calibration_error(*arguments, **keywords)
+
+
+def test_arrays_of_other_libraries_are_read_or_named():
+    torch = pytest.importorskip("torch")
+    y, p = torch.tensor([0, 1, 1]), torch.tensor([0.1, 0.4, 0.9], dtype=torch.float64)
+    expected = metrics.ks_error(y.numpy(), p.numpy())
+    assert metrics.ks_error(y, p) == expected
+    with pytest.raises(ValueError, match=r"^p cannot be read as a NumPy array"):
+        metrics.ks_error(y, p.requires_grad_())
+    with pytest.raises(ValueError, match="p_true has 3, p has 2"):
+        metrics.mse_p(p.detach(), [0.1, 0.2])
