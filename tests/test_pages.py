@@ -95,3 +95,11 @@ def test_every_estimator_is_introduced_in_its_guide(cls):
     family = cls.__module__.split(".")[1]
     pages = [p.read_text() for p in METHODS if p.parent.name == family]
     assert any(f":class:`{cls.__name__}`" in text for text in pages)
+
+
+def test_changelog_entries_are_one_sentence_each():
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text()
+    entries = re.findall(r"^- (.*?)(?=^- |^#|\Z)", changelog, re.MULTILINE | re.DOTALL)
+    for entry in map(" ".join, map(str.split, entries)):
+        assert entry.endswith("."), entry
+        assert not re.search(r"(?<!et al)\. [A-Z`]", entry), entry
