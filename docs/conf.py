@@ -59,7 +59,6 @@ html_theme_options = {
 }
 html_sidebars = {"index": [], "changelog": [], "glossary": []}
 
-autosummary_generate = True
 autodoc_typehints = "none"
 toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
