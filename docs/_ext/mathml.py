@@ -22,8 +22,9 @@ def convert(tex, block):
 
 
 def visit_inline(translator, node):
-    """Write a formula within a line."""
-    translator.body.append(convert(" ".join(node.astext().split()), block=False))
+    """Write a formula within a line; on small screens a long one scrolls."""
+    formula = convert(" ".join(node.astext().split()), block=False)
+    translator.body.append(f'<span class="math-inline">{formula}</span>')
     raise SkipNode
 
 
