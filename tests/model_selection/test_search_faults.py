@@ -242,6 +242,30 @@ def test_a_custom_problem_without_certificates_takes_every_solver(diabetes, solv
     assert np.isfinite(found.best_score_)
 
 
+class WrongProblem(MeanProblem):
+    """Differentiates well what is not the model."""
+
+    def predict(self, w, X):
+        return 2 * (X @ w)
+
+
+class Wrong(Ridge):
+    """A ridge of its own."""
+
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(X, y)
+
+
+inner_problem.register(Wrong, WrongProblem)
+
+
+def test_the_check_compares_with_own_fits(diabetes):
+    X, y = diabetes
+    for model, right in ((Mean, True), (Wrong, False)):
+        search = GradientSearchCV(model(fit_intercept=False), ALPHA, cv=3)
+        assert (check_hypergradient(search, X, y - y.mean()) < 1e-2) is right
+
+
 def test_weights_are_never_ignored(diabetes):
     X, y = diabetes
     search = GradientSearchCV(Mean(fit_intercept=False), ALPHA, cv=3)

@@ -33,6 +33,7 @@ from skdiff.model_selection._gradient._given import Given, Options, read_distrib
 from skdiff.model_selection._gradient._inner._registry import inner_problem
 from skdiff.model_selection._gradient._own_fits import (
     differs,
+    fits_exactly,
     gap_of_own_fit,
     score_own_fits,
     warn_of_tolerance,
@@ -489,7 +490,7 @@ class GradientSearchCV(BaseGradientSearch):
             done = progress.ended is not None or len(own) == _OWN_FITS
             if done or any(row is other for other in own):
                 return results, search, row, index, gap
-            found_gap = gap_of_own_fit(search, row)
+            found_gap = 0.0 if fits_exactly(search) else gap_of_own_fit(search, row)
             if not differs(found_gap):
                 return results, search, row, index, gap
             gap = max(gap, found_gap)

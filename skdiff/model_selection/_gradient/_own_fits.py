@@ -17,11 +17,14 @@ from skdiff.model_selection._gradient._evaluate import Row
 _SAME, _WARN = 3e-3, 1e-2  # relative difference of the criterion on a fold
 
 
+def fits_exactly(search: CombinationSearch) -> bool:
+    """Whether the estimator's fits are as exact as the search, as it declares."""
+    exact = search.translate.exact_fit
+    return exact or all(fold.problem.exact_fit for fold in search.folds)
+
+
 def gap_of_own_fit(search: CombinationSearch, row: Row) -> float:
     """Relative difference of the criterion on the first fold by an own fit."""
-    exact = search.translate.exact_fit
-    if exact or all(fold.problem.exact_fit for fold in search.folds):
-        return 0.0
     fold, evaluator = search.folds[0], search.evaluator
     point = evaluator.solve(fold, row.theta, row.values)
     searched = evaluator.measure(fold, point.raw)[0]
