@@ -103,3 +103,10 @@ def test_changelog_entries_are_one_sentence_each():
     for entry in map(" ".join, map(str.split, entries)):
         assert entry.endswith("."), entry
         assert not re.search(r"(?<!et al)\. [A-Z`]", entry), entry
+
+
+def test_links_of_the_readme_lead_somewhere():
+    text = (REPOSITORY / "README.md").read_text()
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    inside = [link for link in links if "://" not in link]
+    assert inside and all((REPOSITORY / link).exists() for link in inside)
