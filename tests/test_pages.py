@@ -110,3 +110,12 @@ def test_links_of_the_readme_lead_somewhere():
     links = re.findall(r"\]\(([^)]+)\)", text)
     inside = [link for link in links if "://" not in link]
     assert inside and all((REPOSITORY / link).exists() for link in inside)
+
+
+def test_claims_name_scripts_that_exist():
+    claims = (REPOSITORY / "docs" / "evidence" / "claims.rst").read_text()
+    scripts = re.findall(r"^     - ``(\w+)``$", claims, re.MULTILINE)
+    rows = claims.count("\n   * - ") - 1
+    assert len(scripts) == rows
+    for name in scripts:
+        assert (REPOSITORY / "benchmarks" / f"bench_{name}.py").exists()
