@@ -11,6 +11,7 @@ is loaded by the first call that needs it.
 
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
 __version__ = "0.1.0.dev0"
 
@@ -20,7 +21,7 @@ _FAMILIES = sorted(m.name for m in iter_modules(__path__) if not m.name.startswi
 __all__ = [*_FAMILIES, "load", "save"]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _FUNCTIONS:
         return getattr(import_module(_FUNCTIONS[name]), name)
     if name in _FAMILIES:
@@ -28,5 +29,5 @@ def __getattr__(name):
     raise AttributeError(f"module 'skdiff' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

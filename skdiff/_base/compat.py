@@ -5,6 +5,7 @@ When scikit-learn moves one of these names, this file changes and no other does.
 
 import inspect
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 from sklearn.base import _fit_context as fit_context
@@ -38,22 +39,22 @@ except ImportError:  # scikit-learn < 1.9
     class _SilentContext:
         """A callback context that nobody listens to."""
 
-        def subcontext(self, *args, **kwargs):
+        def subcontext(self, *args: Any, **kwargs: Any) -> Any:
             return self
 
-        def call_on_fit_task_begin(self, *args, **kwargs):
-            return None
+        def call_on_fit_task_begin(self, *args: Any, **kwargs: Any) -> None:
+            pass
 
-        def call_on_fit_task_end(self, *args, **kwargs):
+        def call_on_fit_task_end(self, *args: Any, **kwargs: Any) -> bool:
             return False
 
-        def propagate_callback_context(self, sub_estimator):
+        def propagate_callback_context(self, sub_estimator: Any) -> Any:
             return nullcontext()
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stand-in for scikit-learn's mixin where there are no callbacks yet."""
 
-        def _init_callback_context(self, *args, **kwargs):
+        def _init_callback_context(self, *args: Any, **kwargs: Any) -> Any:
             return _SilentContext()
 
 
@@ -99,7 +100,7 @@ class ClassPageMixin:
 _WEIGHT_ARGUMENTS = inspect.signature(_check_sample_weight).parameters
 
 
-def check_sample_weight(sample_weight, X, *, dtype=np.float64):
+def check_sample_weight(sample_weight: Any, X: Any, *, dtype: Any = np.float64) -> Any:
     """Return the weights as a non-negative float array with a positive sum.
 
     scikit-learn before 1.9 lets a vector of zeros pass; it is refused here on every
@@ -123,6 +124,6 @@ def check_sample_weight(sample_weight, X, *, dtype=np.float64):
     return weights
 
 
-def has_callbacks(estimator):
+def has_callbacks(estimator: Any) -> bool:
     """Tell whether a scikit-learn callback listens to this estimator's fit."""
     return bool(getattr(estimator, "_skl_callbacks", None))

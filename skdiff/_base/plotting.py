@@ -1,5 +1,7 @@
 """What every Display shares. matplotlib is imported inside the functions only."""
 
+from typing import Any
+
 # One hue a role, the same in every figure; readable in grey and for colour-blind eyes.
 COLORS = {
     "main": "#1f6f8b",
@@ -9,7 +11,7 @@ COLORS = {
 }
 
 
-def get_axes(ax=None):
+def get_axes(ax: Any = None) -> tuple[Any, Any]:
     """Return ``(figure, axes)``: those of ``ax``, or new ones."""
     try:
         import matplotlib.pyplot as plt
@@ -23,7 +25,7 @@ def get_axes(ax=None):
     return ax.figure, ax
 
 
-def require_pandas(what):
+def require_pandas(what: str) -> Any:
     """Import pandas for a table, or say which extra brings it."""
     try:
         import pandas as pd

@@ -6,15 +6,18 @@ an embedding table directly.
 """
 
 import numbers
+from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import OrdinalEncoder
 from sklearn.utils import check_array
 
+from skdiff._base.typing import BoolArray, FloatArray, IntArray
+
 UNKNOWN, MISSING, FIRST = 0, 1, 2
 
 
-def split_columns(X, categorical_features="from_dtype"):
+def split_columns(X: Any, categorical_features: Any = "from_dtype") -> BoolArray:
     """Tell the categorical columns of a table from the numeric ones.
 
     ``categorical_features`` means what it means in
@@ -84,6 +87,8 @@ def split_columns(X, categorical_features="from_dtype"):
 class TableEncoder:
     """Codes of the categorical columns, numbers of the others.
 
+    Written for the estimators with mixed embeddings, whose tables these codes index.
+
     Parameters
     ----------
     categorical : ndarray of bool of shape (n_features,)
@@ -94,12 +99,14 @@ class TableEncoder:
         Whether numeric columns may hold NaN, which is passed on.
     """
 
-    def __init__(self, categorical, *, dtype=np.float64, allow_missing=False):
+    def __init__(
+        self, categorical: Any, *, dtype: Any = np.float64, allow_missing: bool = False
+    ) -> None:
         self.categorical = np.asarray(categorical)
         self.dtype = dtype
         self.allow_missing = allow_missing
 
-    def fit(self, X):
+    def fit(self, X: Any) -> "TableEncoder":
         """Learn the categories of each categorical column."""
         encoder = OrdinalEncoder(
             handle_unknown="use_encoded_value",
@@ -120,11 +127,11 @@ class TableEncoder:
         return self
 
     @property
-    def cardinalities(self):
+    def cardinalities(self) -> list[int]:
         """Number of codes of each categorical column, the two special ones included."""
         return [len(categories) + FIRST for categories in self.categories_]
 
-    def transform(self, X):
+    def transform(self, X: Any) -> tuple[FloatArray, IntArray]:
         """Return the numeric block and the codes (int64) of each row."""
         numeric = np.empty((X.shape[0], 0), dtype=self.dtype)
         kept = np.flatnonzero(~self.categorical)
@@ -146,7 +153,7 @@ class TableEncoder:
                 codes[~missing, k] = found.astype(np.int64) + FIRST
         return numeric, codes
 
-    def inverse(self, numeric, codes):
+    def inverse(self, numeric: FloatArray, codes: IntArray) -> Any:
         """Put the columns together again, as an object array in the fitted order.
 
         Missing categories come back as NaN; unknown ones have no value, and as None.
@@ -164,7 +171,7 @@ class TableEncoder:
         return out
 
 
-def _column(X, j):
+def _column(X: Any, j: Any) -> tuple[Any, BoolArray]:
     """One column as an object array, and where it is missing."""
     if hasattr(X, "iloc"):
         values = X.iloc[:, j].to_numpy(dtype=object, na_value=np.nan)

@@ -1,6 +1,7 @@
 """Choosing hyperparameters and models."""
 
 from importlib import import_module
+from typing import Any
 
 from skdiff._convex._inner._problem import InnerProblem
 from skdiff.model_selection._gradient._check import check_hypergradient
@@ -28,7 +29,7 @@ __all__ = [
 _MOVED = ("WeightedElasticNet", "WeightedLogisticRegression", "WeightedRidge")
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _MOVED:
         return getattr(import_module("skdiff.linear_model"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -158,7 +158,7 @@ class Centers:
         self.module, self.X, self.objective = module, X, objective
         self.plan, self.device = plan, device
         self.values: NDArray[Any] | None = None
-        self.counts = np.empty(0)
+        self.counts: NDArray[Any] = np.empty(0)
 
     def place(self, start: Callable[[NDArray[Any]], numbers.Clusters]) -> None:
         """Cluster the codes."""

@@ -139,7 +139,7 @@ class Race:
         for s in sorted(self.rungs, reverse=True):
             rungs = self.rungs[s]
             for rung, members in enumerate(rungs):
-                beyond = set(*rungs[rung + 1 : rung + 2])
+                beyond: set[int] = set(*rungs[rung + 1 : rung + 2])
                 for m in members:
                     if outs := self.results.get((s, rung, m)):
                         where = s, rung, self.budget(s, rung), m in beyond
@@ -182,7 +182,9 @@ class Race:
         if not shift:
             return
         self.rungs = {s + shift: rungs for s, rungs in self.rungs.items()}
-        self.results = {(s + shift, *k): out for (s, *k), out in self.results.items()}
+        self.results = {
+            (s + shift, rung, m): out for (s, rung, m), out in self.results.items()
+        }
         self.left_behind = {
             (s, rung): [m for m in lower if m not in upper]
             for s, rungs in self.rungs.items()
