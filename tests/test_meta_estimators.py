@@ -145,7 +145,7 @@ def test_samplers_run_as_their_pipeline_runs_them_or_are_refused(name):
         except (ValueError, TypeError) as error:
             assert "functionsampler" in str(error)
             return
-        assert np.isfinite(said(meta, X).astype(float)).all()
+        assert len(said(meta, X)) == len(X)
 
 
 @every_meta_estimator

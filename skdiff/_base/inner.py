@@ -99,6 +99,18 @@ def refuse_samplers(estimator: Any, reason: str) -> None:
         )
 
 
+def transform_before(pipeline: Pipeline, X: Any) -> Any:
+    """Return what the last step of a fitted pipeline sees of new rows.
+
+    Steps that resample rows are passed by, as their own pipeline does; one of them may
+    be the last before the model, where a slice of the pipeline has no ``transform``.
+    """
+    for _, step in pipeline.steps[:-1]:
+        if step not in (None, "passthrough") and not hasattr(step, "fit_resample"):
+            X = step.transform(X)
+    return X
+
+
 # --- the table ------------------------------------------------------------------------
 
 

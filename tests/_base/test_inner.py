@@ -186,6 +186,8 @@ def test_a_sampler_step_is_found_however_deep_and_named():
     model = inner.fit_inner(pipeline, X, labels)
     expected = clone(pipeline).fit(X, labels)
     np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X))
+    # a sampler may be the last step before the model
+    np.testing.assert_array_equal(inner.transform_before(model, X), X)
     assert not inner.takes_weights(pipeline)
     with pytest.raises(ValueError, match="randomoversampler"):
         inner.fit_inner(pipeline, X, labels, weight=w)

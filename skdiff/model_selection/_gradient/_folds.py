@@ -20,6 +20,7 @@ from skdiff._base.compat import (
     check_sample_weight,
     safe_indexing,
 )
+from skdiff._base.inner import refuse_samplers
 from skdiff._convex._inner._problem import InnerProblem, Searched
 from skdiff._convex._sparse import canonical_rows
 from skdiff.model_selection._gradient._criteria import pair_scores, pair_votes
@@ -168,6 +169,7 @@ def make_folds(estimator: Any, data: Data, searched: dict[str, Searched]) -> lis
 
     ``searched`` is what an unbound problem is told of the search.
     """
+    refuse_samplers(estimator, "the inner problem is solved on the rows as they are")
     parts = take_apart(estimator)
     last, plain = parts.last, parts.bare
     pairwise = get_tags(estimator).input_tags.pairwise

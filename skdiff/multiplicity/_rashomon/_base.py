@@ -24,6 +24,7 @@ from skdiff._base.compat import (
     check_sample_weight,
     safe_indexing,
 )
+from skdiff._base.inner import transform_before, unfrozen
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.plotting import require_pandas
 from skdiff._base.validation import check_X, check_X_y, require_y
@@ -205,11 +206,9 @@ class BaseRashomon(
     def _query_features(self, X):
         """Rows as the linear model sees them."""
         check_is_fitted(self)
-        steps = self.estimator_ if self._steps_fitted else None
-        inner = getattr(steps, "estimator", steps)
-        inner = inner[:-1] if inner is not None else None
-        X, _ = self._check(X, None, inner, reset=False)
-        return self._dense(X if inner is None else inner.transform(X))
+        pipeline = unfrozen(self.estimator_) if self._steps_fitted else None
+        X, _ = self._check(X, None, pipeline, reset=False)
+        return self._dense(X if pipeline is None else transform_before(pipeline, X))
 
     @property
     def _set(self):
