@@ -108,6 +108,8 @@ class ChildBackend(ParallelBackendBase):
     """Run the tasks of joblib in the child: pickled, elsewhere, without a new pool."""
 
     child: Child
+    # estimators inside may ask for one; their own loops stay sequential
+    supports_return_generator = True
 
     def effective_n_jobs(self, n_jobs):
         return 1 if n_jobs in (None, 1) else 2
