@@ -1,0 +1,1 @@
+"""Exact Bayesian linear regression over a grid of scales."""
