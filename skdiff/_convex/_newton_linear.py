@@ -6,6 +6,7 @@ gradients do, and nothing is ever densified.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from skdiff._convex._losses import Loss
 from skdiff._convex._newton import spd_solve
 
 DIRECT = 2000
+ROWS = 2000  # sparse rows whose Gram matrix is formed
 ARMIJO, HALVINGS = 1e-4, 40
 _STEP_RTOL = 1e-3  # of an inexact Newton step; the error shrinks by it each time
 
@@ -32,12 +34,34 @@ def cholesky_solver(H: Array) -> Callable[[Array], Array]:
     return lambda b: spd_solve(H, b)
 
 
-class Curvature:
-    """``A' diag(c) A + diag(lam)``, solved directly or iteratively."""
+class Design:
+    """Rows of a linear model, and their Gram matrix where systems of its size pay."""
 
-    def __init__(self, A: Any, c: Array, lam: Array, direct: int = DIRECT) -> None:
-        self.A, self.c, self.lam = A, c, lam
+    def __init__(self, A: Any) -> None:
+        self.A = A
+        n, p = A.shape
+        self.few = sparse.issparse(A) and n <= ROWS and 2 * n < p
+
+    @cached_property
+    def gram(self) -> Array:
+        """Products of the rows."""
+        return np.asarray((self.A @ self.A.T).toarray())
+
+
+class Curvature:
+    """``A' diag(c) A + diag(lam)``, solved directly or iteratively.
+
+    Few sparse rows under one penalty for all coefficients are solved in the space of
+    the rows of positive curvature.
+    """
+
+    def __init__(
+        self, design: Design, c: Array, lam: Array, direct: int = DIRECT
+    ) -> None:
+        A = design.A
+        self.design, self.A, self.c, self.lam = design, A, c, lam
         self.direct = not sparse.issparse(A) and A.shape[1] <= direct
+        self.by_rows = bool(design.few and lam[0] > 0 and np.all(lam == lam[0]))
         self._solver: Callable[[Array], Array] | None = None
 
     def product(self, v: Array) -> Array:
@@ -58,11 +82,24 @@ class Curvature:
         diagonal = np.asarray(squares).ravel() + self.lam
         return np.where(diagonal > 0, diagonal, 1.0)
 
+    def _row_solver(self) -> Callable[[Array], Array]:
+        """``(b - A'(lam C^-1 + A A')^-1 A b) / lam`` over rows with ``c > 0``."""
+        lam, active = float(self.lam[0]), np.flatnonzero(self.c > 0)
+        if not len(active):
+            return lambda b: b / lam
+        A = self.A[active]
+        M = self.design.gram.take(active, axis=0).take(active, axis=1)
+        M.flat[:: len(M) + 1] += lam / self.c[active]
+        inner = cholesky_solver(M)
+        return lambda b: np.asarray(b - A.T @ inner(A @ b)) / lam
+
     def solve(self, b: Array, tol: float) -> Array:
         """Solve with the matrix."""
         if self._solver is None:
             if self.direct:
                 self._solver = cholesky_solver(self.matrix())
+            elif self.by_rows:
+                self._solver = self._row_solver()
             else:
                 diagonal = self._diagonal()
                 return pcg(self.product, b, lambda r: r / diagonal, tol=tol).x
@@ -70,7 +107,7 @@ class Curvature:
 
 
 def newton_linear(
-    A: Any,
+    design: Design,
     y: Array,
     s: Array,
     lam: Array,
@@ -83,12 +120,13 @@ def newton_linear(
 
     Returns the solution, the curvature before the last step, and the iterations.
     """
+    A = design.A
     z = A @ w
     parts = loss.evaluate(z, y, 2)
     value = float(s @ parts[0] + lam @ w**2 / 2)
     for n_iter in range(1, max_iter + 1):
         gradient = A.T @ (s * parts[1]) + lam * w
-        curvature = Curvature(A, s * parts[2], lam)
+        curvature = Curvature(design, s * parts[2], lam)
         step = -curvature.solve(gradient, _STEP_RTOL)
         slope = float(gradient @ step)
         small = max(tol**2, 4 * np.finfo(float).eps) * max(abs(value), 1e-300)

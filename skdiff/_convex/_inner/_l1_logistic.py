@@ -66,6 +66,7 @@ class L1Logistic(InnerProblem):
     """Two classes, or several with logits of their own."""
 
     weighted = True
+    steep = True
     intercept_scale = 1.0
     penalised_intercept = False
     #: fraction of the L1 penalty where it is not searched

@@ -19,6 +19,7 @@ class ElasticNetProblem(InnerProblem):
         "sample_weight": ("sample", "group"),
     }
     per_row = ("sample_weight",)
+    steep = True
     weighted = True
 
     def __init__(self, estimator: Any) -> None:

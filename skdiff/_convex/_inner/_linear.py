@@ -12,6 +12,7 @@ from skdiff._convex._inner._problem import InnerProblem, Values
 from skdiff._convex._losses import Squared
 from skdiff._convex._newton_linear import (
     Curvature,
+    Design,
     newton_linear,
     smallest_eigenvalue,
 )
@@ -125,7 +126,9 @@ class SmoothLinear(InnerProblem):
                 None if X_val is None else with_intercept(X_val, self.intercept_scale)
             )
         self.A, self.A_val = X, X_val
+        self.design = Design(X)
         self.cheap = not sparse.issparse(X)
+        self.steep = not self.cheap
         self.base = self._row_factors()
         self.T = self._targets()
         self._last: Any = (None, None)
@@ -186,7 +189,7 @@ class SmoothLinear(InnerProblem):
         columns, curvatures, n_iter = [], [], 0
         for k in range(m):
             w, curvature, used = newton_linear(
-                self.A, self.T[:, k], s[k], lam[k], loss, W[:, k], tol
+                self.design, self.T[:, k], s[k], lam[k], loss, W[:, k], tol
             )
             columns.append(w)
             curvatures.append(curvature)
@@ -277,7 +280,9 @@ class Certified(SmoothLinear, Certificates):
         second = loss.evaluate(self.A @ w, self.T, 2)[2].T
         lam = np.broadcast_to(self.lam(theta).T, (len(second), self.A.shape[1]))
         pairs = zip(second, lam, strict=True)
-        return min(smallest_eigenvalue(Curvature(self.A, s * c, b)) for c, b in pairs)
+        return min(
+            smallest_eigenvalue(Curvature(self.design, s * c, b)) for c, b in pairs
+        )
 
     def gradient(self, w: Any, theta: Values) -> Any:
         """Gradient of the training problem."""

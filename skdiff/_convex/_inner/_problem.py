@@ -79,6 +79,9 @@ class InnerProblem:
     free_path : bool
         Whether a solve at a further value of one hyperparameter costs next to nothing,
         so that a scan may look at the whole interval.
+    steep : bool
+        Whether solves cost ever more away from the simplest end of an interval, so that
+        a scan ends where the criterion begins to rise.
     weighted : bool
         Whether :meth:`bind` takes ``sample_weight`` into account; without it the
         search refuses weights.
@@ -165,6 +168,8 @@ class InnerProblem:
     exact_fit = False
     #: whether further values of one hyperparameter cost little once rows are bound
     free_path = False
+    #: whether solves cost ever more away from the simplest end of an interval
+    steep = False
     #: whether :meth:`bind` takes weights of the rows into account
     weighted = False
 

@@ -210,6 +210,7 @@ class SparseRidge(CentredRows, Certificates):
     """Conjugate gradients on sparse rows, centred in the products alone."""
 
     cheap = False
+    steep = True
 
     def bind(
         self,

@@ -220,7 +220,7 @@ class CombinationSearch:
 
     def fitted_fold(self, fold: Any, values: Any) -> Any:
         """A fit of the whole estimator on the fold's rows, for scorers that look."""
-        settings = self._settings(values)
+        settings = self._settings(self.evaluator.fold_values(values, fold))
         if not fold.problem.warm and hasattr(fold.problem.estimator, "random_state"):
             # of many solutions, the one that the problem finds
             seed = fold.problem.estimator.random_state
@@ -340,8 +340,9 @@ class CombinationSearch:
                 return value, float(gradient[0])
 
             low, high = float(lower[0]), float(upper[0])
-            whole = all(fold.problem.free_path for fold in self.folds)
-            n_scan = _scan_size(space.variables[0].spec, low, high, whole)
+            reach = self._reach()
+            spec = space.variables[0].spec
+            n_scan = _scan_size(spec, low, high, reach == "whole")
             n_scan += (_SCAN - 1) * (search.n_starts - 1)
             # from the simplest model on: solutions nearby are good starts
             simplest = self.translate.simplest_end.get(space.variables[0].name, "high")
@@ -351,7 +352,7 @@ class CombinationSearch:
                 high,
                 n_scan=n_scan,
                 upward=simplest == "low",
-                whole=whole,
+                reach=reach,
                 **options,
             )
             self._note_bounds(space, np.array([outcome.theta]), [outcome.bound])
@@ -377,6 +378,13 @@ class CombinationSearch:
         best = min(outcomes, key=lambda o: objective(np.asarray(o.theta))[0])
         self._note_sides(objective, space, best.theta)
         return best
+
+    def _reach(self) -> str:
+        """How far a scan goes, by the cost of its further points."""
+        if all(fold.problem.free_path for fold in self.folds):
+            return "whole"
+        steep = any(fold.problem.steep for fold in self.folds)
+        return "bracket" if steep else "rise"
 
     def _nonsmooth(self, size: Any, start: Any) -> Any:
         """Whether non-smooth points of the criterion would stop any descent."""

@@ -14,6 +14,7 @@ _SMOOTH = 0.02  # error of a trapezoid rule over a short step without a kink
 _ROWS = 25  # points after which no other valley is looked for
 _WORTH = 1e-4  # share of the criterion by which another valley has to be lower
 _INSIDE = np.linspace(0, 1, 34)[1:-1]
+_FALLEN = 0.01  # a criterion that has fallen by less stands on its plateau
 _STEEP = 0.2  # a scan that has risen by a fifth and rises on is over
 
 
@@ -35,15 +36,16 @@ def root(
     max_iter: int,
     n_scan: int = 5,
     upward: bool = False,
-    whole: bool = False,
+    reach: str = "rise",
 ) -> Outcome:
     """Minimise in one variable by the sign of the slope.
 
     A scan of ``n_scan`` points from the upper end, or ``upward``, brackets the lowest;
-    it ends early where the criterion has risen and rises on, unless the ``whole``
-    interval is asked for. Cubics through values and slopes close the bracket, bisection
-    where they stall. Other intervals whose cubic dips below the minimum found are then
-    searched too.
+    it ends early where the criterion has risen by a fifth and rises on, with
+    ``reach="bracket"`` where it rises at all after it has fallen, and with
+    ``reach="whole"`` not at all. Cubics through values and slopes close the bracket,
+    bisection where they stall. Other intervals whose cubic dips below the minimum
+    found are then searched too.
     """
     seen: dict[float, tuple[float, float]] = {}
 
@@ -55,7 +57,7 @@ def root(
         return seen[t]
 
     scan = [float(t) for t in np.linspace(low, high, max(n_scan, 2))]
-    short = not _scan(at, scan[:: 1 if upward else -1], max_iter, whole)
+    short = not _scan(at, scan[:: 1 if upward else -1], max_iter, reach)
     scan = [t for t in scan if t in seen]
     outcome = _lowest_valley(at, seen, scan, tol, max_iter, short)
     if np.isfinite(seen[outcome.theta][0]):
@@ -64,18 +66,20 @@ def root(
     return outcome._replace(n_iter=len(seen))
 
 
-def _scan(at: Slope, points: list[float], max_iter: int, whole: bool) -> bool:
+def _scan(at: Slope, points: list[float], max_iter: int, reach: str) -> bool:
     """Evaluate the points in turn; return whether ``max_iter`` sufficed for it."""
-    lowest = np.inf
+    first = lowest = np.inf
     for k, t in enumerate(points):
         if k == max_iter:
             return False
         value, tilt = at(t)
         rising = tilt * (points[-1] - points[0]) > 0
-        # far up the other side, where inner problems are hardest
-        if not whole and rising and value > lowest + _STEEP * abs(lowest):
+        high = value > lowest + _STEEP * abs(lowest)
+        first, lowest = (value if k == 0 else first), min(lowest, value)
+        bracket = reach == "bracket" and lowest < first - _FALLEN * abs(first)
+        # up the other side, where inner problems are hardest
+        if reach != "whole" and rising and (high or bracket):
             return True
-        lowest = min(lowest, value)
     return True
 
 
