@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Integral, Real
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -23,25 +24,42 @@ from skdiff.density._coding import (
     Coding,
     decode,
     encode,
+    encode_column,
     learn_coding,
     read_column,
     shares,
 )
-from skdiff.density._features import layout, softmax
-from skdiff.density._gibbs import (
+from skdiff.density._features import layout
+from skdiff.density._frames import build_frame, describe_frame, fill_polars
+from skdiff.density._gibbs import gibbs, redraw_missing
+from skdiff.density._missing import (
     cell_log_likelihood,
-    expected_features,
-    gibbs,
-    redraw_missing,
+    likeliest,
+    log_conditionals,
+    log_conditionals_of,
 )
-from skdiff.density._graph import choose_threshold, noise_scale
+from skdiff.density._query import marginal
+
+# a total weight below it is no number of rows
+SMALLEST_TOTAL = 2.0
+
+
+class Learned(NamedTuple):
+    """A data set as it was read: rows that count, their codes and weights.
+
+    ``state`` are the attributes that follow from it alone.
+    """
+
+    counted: Any
+    codes: Any
+    weight: Any
+    state: dict[str, Any]
 
 
 class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
     """Coding, conditionals, completion and sampling.
 
-    A subclass fits and gives ``_energies(F, u)``: the energies, up to a constant, of
-    the states of column u for rows of features.
+    A subclass fits, and gives its :class:`~skdiff.density._model.Model` by ``_model``.
     """
 
     _parameter_constraints = {
@@ -49,7 +67,7 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "max_categories": [Interval(Integral, 2, None, closed="left")],
         "n_bins": [Interval(Integral, 2, None, closed="left")],
-        "handle_unknown": [StrOptions({"error", "missing"})],
+        "handle_unknown": [StrOptions({"error", "missing", "warn"})],
         "n_imputations": [Interval(Integral, 1, None, closed="left")],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
@@ -84,7 +102,7 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
         table = given if hasattr(given, "columns") else X
         exact = split_columns(table, self.categorical_features)
         counted = weight > 0
-        X, weight = X[counted], weight[counted]
+        X, weight = X[counted], self._as_counts(weight[counted])
         names = self._names()
         coding = learn_coding(
             X,
@@ -94,12 +112,19 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
             max_categories=self.max_categories,
             n_bins=self.n_bins,
         )
-        self._tell_of_folded(names, coding)
-        codes = encode(X, coding, names)
+        self._warn_of_folded(names, coding)
+        codes, _ = encode(X, coding, names)
         marginals = shares(codes, weight, coding.categories)
-        return counted, codes, weight, coding, marginals
+        state = {
+            "categories_": coding.categories,
+            "bin_edges_": coding.edges,
+            "marginals_": marginals,
+            "_members": coding.members,
+            "_frame": describe_frame(given),
+        }
+        return Learned(counted, codes, weight, state)
 
-    def _tell_of_folded(self, names, coding):
+    def _warn_of_folded(self, names, coding):
         """Warn of columns whose rare categories share one code."""
         folded = [
             f"{name} ({len(members[0])} values)"
@@ -114,23 +139,52 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
                 stacklevel=3,
             )
 
+    def _as_counts(self, weight):
+        """Weights that sum to hardly more than one row are proportions of the rows."""
+        total = float(weight.sum())
+        effective = total**2 / float(weight @ weight)
+        # without a penalty only the shape of the distribution counts
+        free = getattr(self, "alpha", None) == 0
+        if free or total >= SMALLEST_TOTAL or effective < SMALLEST_TOTAL:
+            return weight
+        warnings.warn(
+            f"sample_weight sums to {total:.3g}, less than {SMALLEST_TOTAL} rows, so "
+            "it is taken for proportions: it is scaled to the effective number of "
+            f"rows, {effective:.6g}. Give weights that count rows.",
+            UserWarning,
+            stacklevel=5,
+        )
+        return weight * (effective / total)
+
     def _layout(self):
         return layout([len(labels) for labels in self.categories_])
 
     def _coding(self):
         return Coding(self.categories_, self.bin_edges_, self._members)
 
-    def _codes(self, X):
-        """Codes of new rows, -1 where a cell is missing."""
-        return encode(
+    def _codes(self, X, skip=None):
+        """Codes of new rows, -1 where a cell is missing; ``skip`` is not looked at."""
+        codes, strangers = encode(
             self._read(X, reset=False),
             self._coding(),
             self._names(),
             refuse_unknown=self.handle_unknown == "error",
+            skip=skip,
         )
-
-    def _features(self, codes):
-        return expected_features(codes, self._energies, self._layout(), self.marginals_)
+        if self.handle_unknown == "warn" and any(strangers):
+            some = [
+                f"{name} ({', '.join(map(repr, values[:3]))})"
+                for name, values in zip(self._names(), strangers, strict=True)
+                if values
+            ]
+            warnings.warn(
+                "X holds categories that were not seen in fit and count as missing "
+                f"cells, in {', '.join(some[:5])}. handle_unknown='error' refuses "
+                "them.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return codes
 
     def _node(self, node):
         names = list(getattr(self, "feature_names_in_", []))
@@ -145,6 +199,15 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
             f"its name at fit. Got {node!r} instead."
         )
 
+    def _log_probabilities(self, X, node):
+        """Log-probabilities of one column or of all, given the known cells."""
+        check_is_fitted(self)
+        if node is None:
+            everything = range(self.n_features_in_)
+            return log_conditionals_of(self._model(), self._codes(X), everything)
+        u = self._node(node)
+        return [log_conditionals(self._model(), self._codes(X, skip=u), u)]
+
     # --- conditionals ---------------------------------------------------------------
 
     def predict_proba(self, X, node=None):
@@ -154,7 +217,7 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows; the cells of the column itself are not looked at. Other cells that
-            are missing are replaced by their expectation.
+            are missing are summed over.
         node : int or str, default=None
             The column, by number or name. None returns all columns side by side.
 
@@ -163,10 +226,7 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
         proba : ndarray of shape (n_samples, n_categories)
             In the order of ``categories_[node]``; for all columns concatenated.
         """
-        check_is_fitted(self)
-        nodes = range(self.n_features_in_) if node is None else [self._node(node)]
-        F = self._features(self._codes(X))
-        return np.hstack([softmax(self._energies(F, u)) for u in nodes])
+        return np.exp(np.hstack(self._log_probabilities(X, node)))
 
     def predict(self, X, node=None):
         """Most probable category of a column given the other columns.
@@ -184,12 +244,10 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
         labels : ndarray of shape (n_samples,) or (n_samples, n_features)
             Categories; for a binned column the medians of bins.
         """
-        check_is_fitted(self)
-        nodes = range(self.n_features_in_) if node is None else [self._node(node)]
-        F = self._features(self._codes(X))
-        best = np.column_stack([self._energies(F, u).argmax(axis=1) for u in nodes])
+        logs = self._log_probabilities(X, node)
+        best = np.column_stack([log.argmax(axis=1) for log in logs])
         if node is not None:
-            return self.categories_[nodes[0]][best[:, 0]]
+            return self.categories_[self._node(node)][best[:, 0]]
         return decode(best, self.categories_)
 
     def conditional_log_likelihood(self, X):
@@ -208,8 +266,7 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
             Zero where a cell is missing.
         """
         check_is_fitted(self)
-        codes = self._codes(X)
-        return cell_log_likelihood(codes, self._features(codes), self._energies)
+        return cell_log_likelihood(self._model(), self._codes(X))
 
     def score(self, X, y=None, sample_weight=None):
         """Mean pseudo-log-likelihood of the rows; higher is better.
@@ -247,13 +304,8 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
             For each column and each of its categories but the first, the logarithm of
             its probability over that of the first, given the other columns.
         """
-        check_is_fitted(self)
-        F = self._features(self._codes(X))
-        parts = []
-        for u in range(self.n_features_in_):
-            energies = self._energies(F, u)
-            parts.append(energies[:, 1:] - energies[:, :1])
-        return np.hstack(parts)
+        logs = self._log_probabilities(X, None)
+        return np.hstack([log[:, 1:] - log[:, :1] for log in logs])
 
     def get_feature_names_out(self, input_features=None):
         """Names of the outputs of :meth:`transform`: ``column=category``.
@@ -299,7 +351,8 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         completed : ndarray or DataFrame of shape (n_samples, n_features)
-            A copy with the gaps filled, a DataFrame where X is one. In a binned column
+            A copy with the gaps filled, a DataFrame of pandas or polars where X is one.
+            In a binned column
             a gap is filled by the median of a bin.
         """
         check_is_fitted(self)
@@ -308,28 +361,26 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
                 f"method must be 'mode' or 'sample'. Got {method!r} instead."
             )
         _check_count(n_sweeps, "n_sweeps")
-        codes = self._codes(X)
+        codes, model = self._codes(X), self._model()
         table = self._read(X, reset=False)
         gaps = codes == MISSING
-        F = self._features(codes)
-        filled = codes.copy()
-        for u in np.flatnonzero(gaps.any(axis=0)):
-            rows = np.flatnonzero(gaps[:, u])
-            filled[rows, u] = self._energies(F[rows], u).argmax(axis=1)
+        filled = likeliest(model, codes)
         if method == "sample":
             rng = self._rng(random_state)
-            filled = redraw_missing(
-                filled, gaps, self._energies, self._layout(), rng, n_sweeps
-            )
+            filled = redraw_missing(filled, gaps, model, rng, n_sweeps)
         # a category unknown to the model is kept, though it is read as missing
         gaps = np.column_stack(
             [read_column(table[:, j], j)[1] for j in range(table.shape[1])]
         )
+        cells = {}
+        for u in np.flatnonzero(gaps.any(axis=0)).tolist():
+            rows = np.flatnonzero(gaps[:, u])
+            cells[u] = rows, self.categories_[u][filled[rows, u]]
+        if hasattr(X, "with_columns"):
+            return fill_polars(X, cells)
         framed = hasattr(X, "iloc")
         out = X.copy() if framed else np.array(table)
-        for u in np.flatnonzero(gaps.any(axis=0)):
-            rows = np.flatnonzero(gaps[:, u])
-            labels = self.categories_[u][filled[rows, u]]
+        for u, (rows, labels) in cells.items():
             if framed:
                 column = out.iloc[:, u].copy()
                 column.iloc[rows] = labels
@@ -358,8 +409,9 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
-            Categories; in a binned column the medians of bins.
+        X : ndarray or DataFrame of shape (n_samples, n_features)
+            Categories; in a binned column the medians of bins. A DataFrame with the
+            names and dtypes of the one that ``fit`` was given, if it was one.
         """
         check_is_fitted(self)
         _check_count(n_samples, "n_samples")
@@ -369,8 +421,7 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
             n_chains = min(n_samples, 1000)
         _check_count(n_chains, "n_chains")
         codes = gibbs(
-            self._energies,
-            self._layout(),
+            self._model(),
             self.marginals_,
             n_samples,
             self._rng(random_state),
@@ -378,7 +429,62 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
             thin=thin,
             n_chains=n_chains,
         )
-        return decode(codes, self.categories_)
+        if self._frame is None:
+            return decode(codes, self.categories_)
+        columns = [labels[codes[:, j]] for j, labels in enumerate(self.categories_)]
+        return build_frame(columns, self._frame)
+
+    def query(self, evidence, columns, *, n_samples=10_000, random_state=None):
+        """Joint probabilities of some columns given cells of others.
+
+        Columns that are in neither are summed over. For models that are sums of tables
+        over few columns (:class:`InteractionScreening`) this is exact as long as no
+        table of the elimination has more than about a million entries, which is to say
+        for graphs of small tree-width; otherwise, and for other models with many
+        states, Gibbs sampling estimates it.
+
+        Parameters
+        ----------
+        evidence : dict
+            Known cells: categories by the number or name of their column. May be empty.
+        columns : int, str or list of them
+            Columns whose joint distribution is computed.
+        n_samples : int, default=10_000
+            Rows to draw where it is estimated.
+        random_state : int, RandomState instance or None, default=None
+            For the draws; None takes that of the estimator.
+
+        Returns
+        -------
+        proba : ndarray
+            One axis per column of ``columns``, in the order of ``categories_``.
+        """
+        check_is_fitted(self)
+        _check_count(n_samples, "n_samples")
+        given = list(columns) if isinstance(columns, list | tuple) else [columns]
+        nodes = [self._node(column) for column in given]
+        known = {}
+        for column, value in dict(evidence).items():
+            known[self._node(column)] = self._code(self._node(column), value)
+        if not nodes or len(set(nodes)) < len(nodes) or set(nodes) & set(known):
+            raise ValueError(
+                "columns must name columns once, and none that evidence holds. Got "
+                f"{columns!r} with evidence for {sorted(map(str, evidence))}."
+            )
+        rng = self._rng(random_state)
+        return marginal(self._model(), known, nodes, n_samples=n_samples, rng=rng)
+
+    def _code(self, u, value):
+        """Code of one category of a column."""
+        name = self._names()[u]
+        cell = np.array([value], dtype=object)
+        codes, _ = encode_column(cell, self._coding(), u, name)
+        if codes[0] == MISSING:
+            raise ValueError(
+                f"evidence for column {name} must be one of its categories. Got "
+                f"{value!r} instead."
+            )
+        return int(codes[0])
 
     def _rng(self, random_state):
         seed = self.random_state if random_state is None else random_state
@@ -408,12 +514,13 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
             "strength", ascending=False, kind="stable", ignore_index=True
         )
 
-    def _cut(self, strength, where, marginals, *, penalty, noise, confidence):
-        """Threshold, cuts of single pairs and adjacency of a matrix of strengths."""
-        threshold, scale = self.threshold, np.ones_like(strength)
-        if threshold == "auto":
-            scale = noise_scale(where, marginals, confidence)
-            threshold = choose_threshold(strength, scale, penalty=penalty, noise=noise)
+    def _cut(self, strength, threshold, scale):
+        """Threshold, thresholds of single pairs, and adjacency.
+
+        ``threshold`` is that of ``"auto"``, and ``scale`` its factor for each pair.
+        """
+        if self.threshold != "auto":
+            threshold, scale = self.threshold, np.ones_like(strength)
         cuts = threshold * scale
         adjacency = strength > cuts
         np.fill_diagonal(adjacency, False)
@@ -428,7 +535,9 @@ class BaseInteractions(SaveMixin, TransformerMixin, BaseEstimator):
         strength = float(np.linalg.norm(block))
         coefficient = float(block.ravel()[0]) if block.size == 1 else np.nan
         cut = max(self._cuts[i, j] for i in T for j in T if i != j)
-        return T, strength, coefficient, strength > cut
+        # a model fitted again holds the interactions of its graph alone
+        selected = getattr(self, "refit", False) or strength > cut
+        return T, strength, coefficient, selected
 
 
 def _check_count(value, name, least=1):

@@ -134,38 +134,59 @@ def _bins(values: Any, weight: Any, n_bins: int) -> tuple[Any, Any]:
 
 
 def encode(
-    X: Any, coding: Coding, names: Sequence[Any], *, refuse_unknown: bool = True
-) -> Any:
-    """Codes of every cell, of shape (n_rows, n_columns)."""
+    X: Any,
+    coding: Coding,
+    names: Sequence[Any],
+    *,
+    refuse_unknown: bool = True,
+    skip: int | None = None,
+) -> tuple[Any, list[Any]]:
+    """Codes of every cell, and the categories per column that were not seen in fit.
+
+    The column ``skip`` is not looked at; its cells count as missing.
+    """
     codes = np.full(X.shape, MISSING, dtype=np.int64)
-    for j, (labels, cuts, members) in enumerate(zip(*coding, strict=True)):
-        known, missing = read_column(X[:, j], names[j])
-        if not len(known):
-            continue
-        if (known.dtype == object) != (labels.dtype == object):
-            kinds = [_TEXT if a.dtype == object else _NUMBER for a in (labels, known)]
+    strangers: list[Any] = []
+    for j, name in enumerate(names):
+        unknown: Any = []
+        if j != skip:
+            codes[:, j], unknown = encode_column(X[:, j], coding, j, name)
+        if len(unknown) and refuse_unknown:
+            some = ", ".join(repr(v) for v in unknown[:3])
             raise ValueError(
-                f"Column {names[j]} of X was fitted on {kinds[0]}s and holds "
-                f"{kinds[1]}s now."
-            )
-        if cuts is not None:
-            codes[~missing, j] = np.searchsorted(cuts, known, side="left")
-            continue
-        merged = None
-        if members is not None:
-            labels, merged = members
-        found = np.searchsorted(labels, known)
-        found[found == len(labels)] = 0
-        unknown = labels[found] != known
-        if refuse_unknown and unknown.any():
-            some = ", ".join(repr(v) for v in np.unique(known[unknown])[:3].tolist())
-            raise ValueError(
-                f"Column {names[j]} of X holds categories that were not seen in fit: "
+                f"Column {name} of X holds categories that were not seen in fit: "
                 f"{some}. handle_unknown='missing' treats them as missing cells."
             )
-        found = found if merged is None else merged[found]
-        codes[~missing, j] = np.where(unknown, MISSING, found)
-    return codes
+        strangers.append(unknown)
+    return codes, strangers
+
+
+def encode_column(
+    values: Any, coding: Coding, j: int, name: Any
+) -> tuple[Any, list[Any]]:
+    """Codes of one column, and its values that are no category."""
+    labels, cuts, members = (part[j] for part in coding)
+    codes = np.full(len(values), MISSING, dtype=np.int64)
+    known, missing = read_column(values, name)
+    if not len(known):
+        return codes, []
+    if (known.dtype == object) != (labels.dtype == object):
+        kinds = [_TEXT if a.dtype == object else _NUMBER for a in (labels, known)]
+        raise ValueError(
+            f"Column {name} of X was fitted on {kinds[0]}s and holds {kinds[1]}s now."
+        )
+    if cuts is not None:
+        codes[~missing] = np.searchsorted(cuts, known, side="left")
+        return codes, []
+    merged = None
+    if members is not None:
+        labels, merged = members
+    found = np.searchsorted(labels, known)
+    found[found == len(labels)] = 0
+    unknown = labels[found] != known
+    found = found if merged is None else merged[found]
+    codes[~missing] = np.where(unknown, MISSING, found)
+    return codes, np.unique(known[unknown]).tolist()
 
 
 def decode(codes: Any, categories: Sequence[Any]) -> Any:

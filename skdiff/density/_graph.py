@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import chi2, norm
 
 from skdiff._base.typing import Array
 from skdiff.density._features import Energy, Layout, Terms, to_contrasts
@@ -106,35 +107,43 @@ def strengths(model: Energy, where: Layout) -> Array:
     return out
 
 
+def noise_bound(p: int, confidence: float, total: float) -> float:
+    """What the estimates of p independent balanced spins reach at most.
+
+    The two-sided quantile of a normal variable, for all pairs together.
+    """
+    return float(norm.isf(confidence / max(p * (p - 1), 2)) / np.sqrt(total))
+
+
 def noise_scale(where: Layout, marginals: Sequence[Array], confidence: float) -> Array:
     """How much longer noise makes a pair of columns than one of balanced spins.
 
     Between independent columns an estimate has the covariance of ``inv(C) x inv(C') /
-    N``, with C and C' those of their contrasts. Its squared length is at most the trace
-    plus ``2 L - 1`` times the largest eigenvalue, up to the chance ``exp(-L)``. Rare
+    N``, with C and C' those of their contrasts. The quantile of its squared length is
+    that of a chi-squared variable of the same mean and variance (Satterthwaite). Rare
     categories make it long.
     """
-    L = np.log(len(marginals) ** 2 / confidence)
-    traces, tops = np.zeros(len(marginals)), np.zeros(len(marginals))
+    p = len(marginals)
+    first, second = np.zeros(p), np.zeros(p)
     for j, (basis, share) in enumerate(zip(where.bases, marginals, strict=True)):
         mean = share @ basis
         spread = np.linalg.eigvalsh((basis.T * share) @ basis - np.outer(mean, mean))
-        if len(spread):
-            inverse = 1.0 / np.maximum(spread, 1e-12)
-            traces[j], tops[j] = inverse.sum(), inverse.max()
-    squares = np.outer(traces, traces) + (2 * L - 1) * np.outer(tops, tops)
-    scale = np.sqrt(squares / (2 * L))
-    return np.asarray(np.where(scale > 0, scale, 1.0))
+        inverse = 1.0 / np.maximum(spread, 1e-12)
+        first[j], second[j] = inverse.sum(), (inverse**2).sum()
+    mean, square = np.outer(first, first), np.outer(second, second)
+    alive = mean > 0
+    unit = np.where(alive, square / np.where(alive, mean, 1.0), 1.0)
+    freedom = np.where(alive, mean / unit, 1.0)
+    chance = confidence / max(p * (p - 1) / 2, 1)
+    return np.asarray(np.sqrt(unit * chi2.isf(chance, freedom) / chi2.isf(chance, 1)))
 
 
-def choose_threshold(
-    strength: Array, scale: Array, *, penalty: float, noise: float
-) -> float:
-    """Cut the strengths where they fall most, in the units of balanced spins.
+def largest_gap(strength: Array, scale: Array, noise: float) -> float:
+    """Threshold where the strengths fall most, in the units of balanced spins.
 
-    ``noise`` is what independent columns reach at most, after shrinkage by the penalty;
-    only strengths above it are candidates. The largest ratio of neighbours among them,
-    the last one compared with the largest below or the penalty, is the cut.
+    Only strengths above ``noise``, what independent columns reach at most, are
+    candidates. The threshold is at the largest ratio of neighbours among them, the last
+    one compared with the largest below.
     """
     upper = np.triu_indices(len(strength), 1)
     ranked = np.sort((strength / scale)[upper])[::-1]
@@ -142,7 +151,6 @@ def choose_threshold(
     if not len(above):
         return float(noise)
     below = ranked[len(above)] if len(ranked) > len(above) else 0.0
-    floor = penalty if penalty > 0 else noise
-    logs = np.log(np.r_[above, max(below, min(floor, above[-1]))])
+    logs = np.log(np.r_[above, max(below, min(noise, above[-1]))])
     k = int(np.argmax(logs[:-1] - logs[1:]))
     return float(np.exp((logs[k] + logs[k + 1]) / 2))

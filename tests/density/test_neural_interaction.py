@@ -19,6 +19,7 @@ from skdiff.density import (
 from skdiff.density._features import Energy, features, layout
 from skdiff.density._neural_interaction._inference import (
     ACTIVATIONS,
+    Network,
     conditional_energies,
     expand,
     influence,
@@ -45,15 +46,9 @@ def objective(variant, activation="silu", alpha=0.0, l1_input=0.0, hidden=(4, 3)
     rng = np.random.default_rng(0)
     codes = np.column_stack([rng.integers(0, q, 30) for q in SIZES])
     weight = rng.uniform(0.5, 2, 30)
-    screening = Screening(
-        shapes,
-        where,
-        variant=variant,
-        activation=activation,
-        alpha=alpha,
-        l1_input=l1_input,
-        device="cpu",
-    )
+    network = Network(where, tuple(hidden), variant, activation)
+    assert network.shapes == shapes
+    screening = Screening(network, alpha=alpha, l1_input=l1_input, device="cpu")
     flat = initial(shapes, rng, zero_input=False)
     return screening, flat, codes, weight, where, shapes
 
@@ -232,7 +227,7 @@ def test_a_table_of_words_and_gaps(variant, tmp_path):
     truth = np.array(["x", "y", "z"])[a]
     assert (filled["a"].to_numpy() == truth)[hidden].mean() > 0.6
     assert model.adjacency_[0, 1] and model.adjacency_.sum() == 2
-    assert set(model.sample(20, random_state=0)[:, 1]) <= {"u", "v", "w"}
+    assert set(model.sample(20, random_state=0)["b"]) <= {"u", "v", "w"}
     model.save(tmp_path / "model.npz")
     again = load(tmp_path / "model.npz")
     np.testing.assert_array_equal(again.transform(table), model.transform(table))

@@ -1,18 +1,23 @@
 """Interaction screening of tables of categories, with its penalty given or chosen."""
 
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
-from sklearn.utils import check_random_state
 
-from skdiff._base.compat import Interval, StrOptions, fit_context
-from skdiff.density._coding import MISSING
-from skdiff.density._features import layout
-from skdiff.density._gibbs import cell_log_likelihood, expected_features
-from skdiff.density._graph import assemble
+from skdiff._base.compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    fit_context,
+)
+from skdiff._base.progress import Progress, watch
 from skdiff.density._interaction._base import BaseScreening
+from skdiff.density._interaction._screen import Table, model_of, solve_nodes
 from skdiff.density._interaction._solver import DEFAULT_ALPHA
+from skdiff.density._missing import cell_log_likelihood
 
 
 class InteractionScreening(BaseScreening):
@@ -47,9 +52,9 @@ class InteractionScreening(BaseScreening):
         How the estimates of an interaction by each of its columns are combined:
         their mean, the shortest (all must agree) or the longest.
     threshold : float or "auto", default="auto"
-        Strength above which a pair of columns is an edge. "auto" cuts where the
-        strengths above the level of noise fall most; pairs of columns with many or
-        with rare categories then need more, in proportion to their noise.
+        Strength above which a pair of columns is an edge. "auto" is what independent
+        columns reach at most, with probability ``1 - confidence``; pairs of columns
+        with many or with rare categories need more, in proportion to their noise.
     solver : {"auto", "direct", "cvxpy"}, default="auto"
         "direct" is proximal Newton, "cvxpy" a general solver some hundred times slower
         to check it by, "auto" the direct one.
@@ -58,6 +63,9 @@ class InteractionScreening(BaseScreening):
         relative to the gradient at zero.
     max_iter : int, default=50
         Maximum number of iterations. They are Newton steps of one node.
+    refit : bool, default=False
+        Whether the interactions of the graph are fitted again without a penalty, and
+        all others are zero: unshrunk coefficients, for a graph that is trusted.
     categorical_features : array-like, "from_dtype" or None, default="from_dtype"
         Columns whose every value is a category, however many: a mask, numbers or
         names; "from_dtype" takes those of a categorical dtype. Strings and booleans
@@ -69,14 +77,16 @@ class InteractionScreening(BaseScreening):
     n_bins : int, default=4
         Bins of a column of numbers that holds fractions, or too many distinct values:
         cut at quantiles, so that each holds about as many rows.
-    handle_unknown : {"error", "missing"}, default="error"
-        Whether a category that was not there in fit is refused or taken as missing.
+    handle_unknown : {"warn", "missing", "error"}, default="warn"
+        Whether a category that was not there in fit is taken as missing, with a warning
+        or in silence, or refused.
     n_imputations : int, default=5
         Completions drawn of each training row with missing cells, which share its
         weight.
     n_jobs : int, default=None
-        Number of parallel jobs; -1 uses all processors. They are processes over
-        columns.
+        Number of parallel jobs; -1 uses all processors. They are threads over columns,
+        which pay where the matrix products of one column take longer than a few
+        hundredths of a second: many columns and many thousand distinct rows.
     verbose : int, default=0
         Verbosity level; 0 or False prints nothing. Otherwise one line per column is
         printed.
@@ -187,10 +197,11 @@ class InteractionScreening(BaseScreening):
         solver="auto",
         tol=1e-8,
         max_iter=50,
+        refit=False,
         categorical_features="from_dtype",
         max_categories=30,
         n_bins=4,
-        handle_unknown="error",
+        handle_unknown="warn",
         n_imputations=5,
         n_jobs=None,
         verbose=0,
@@ -206,6 +217,7 @@ class InteractionScreening(BaseScreening):
         self.solver = solver
         self.tol = tol
         self.max_iter = max_iter
+        self.refit = refit
         self.categorical_features = categorical_features
         self.max_categories = max_categories
         self.n_bins = n_bins
@@ -234,13 +246,13 @@ class InteractionScreening(BaseScreening):
             The fitted estimator.
         """
         alpha = DEFAULT_ALPHA[self.method] if self.alpha == "auto" else self.alpha
-        _, *table = self._learn(X, sample_weight)
-        state = self._conclude(*table, alpha)
+        write = Progress(verbose=bool(self.verbose)).write
+        state = self._conclude(self._learn(X, sample_weight), alpha, write)
         vars(self).update(state)
         return self
 
 
-class InteractionScreeningCV(BaseScreening):
+class InteractionScreeningCV(CallbackSupportMixin, BaseScreening):
     """Interaction screening with the penalty chosen by cross-validation.
 
     Each penalty is judged by the pseudo-likelihood of rows held out, which favours
@@ -258,9 +270,18 @@ class InteractionScreeningCV(BaseScreening):
         Folds; an int makes consecutive ones without shuffling.
     order, confidence, penalty, symmetrize, threshold, solver, tol, max_iter : object
         As in :class:`InteractionScreening`.
+    refit : bool, default=False
+        As in :class:`InteractionScreening`; the penalty is chosen without it.
     categorical_features, max_categories, n_bins, handle_unknown, n_imputations : object
         As in :class:`InteractionScreening`.
-    n_jobs, verbose, random_state : object
+    n_jobs : int, default=None
+        Number of parallel jobs; -1 uses all processors. As in
+        :class:`InteractionScreening`.
+    time_limit : float, default=None
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a
+        warning. The folds that are complete choose the penalty; the limit does not
+        count the last fit.
+    verbose, random_state : object
         As in :class:`InteractionScreening`.
 
     Attributes
@@ -270,6 +291,9 @@ class InteractionScreeningCV(BaseScreening):
     cv_results_ : dict
         Arrays ``alpha``, ``mean_test_score``, ``std_test_score``, ``rank_test_score``
         and ``split0_test_score`` onwards, a place a penalty.
+    stopped_ : str
+        Why the search ended: ``"complete"``, ``"time"``, ``"callback"`` or
+        ``"interrupted"``.
     categories_, bin_edges_, marginals_, coef_, intercept_, strength_ : object
         As in :class:`InteractionScreening`, fitted on all rows with ``alpha_``.
     asymmetry_, adjacency_, threshold_, penalty_strength_, gap_, n_iter_ : object
@@ -308,6 +332,7 @@ class InteractionScreeningCV(BaseScreening):
         **BaseScreening._parameter_constraints,
         "alphas": ["array-like", Interval(Integral, 1, None, closed="left")],
         "cv": ["cv_object"],
+        "time_limit": [None, Interval(Real, 0, None, closed="neither")],
     }
 
     def __init__(
@@ -324,12 +349,14 @@ class InteractionScreeningCV(BaseScreening):
         solver="auto",
         tol=1e-8,
         max_iter=50,
+        refit=False,
         categorical_features="from_dtype",
         max_categories=30,
         n_bins=4,
-        handle_unknown="error",
+        handle_unknown="warn",
         n_imputations=5,
         n_jobs=None,
+        time_limit=None,
         verbose=0,
         random_state=None,
     ):
@@ -344,12 +371,14 @@ class InteractionScreeningCV(BaseScreening):
         self.solver = solver
         self.tol = tol
         self.max_iter = max_iter
+        self.refit = refit
         self.categorical_features = categorical_features
         self.max_categories = max_categories
         self.n_bins = n_bins
         self.handle_unknown = handle_unknown
         self.n_imputations = n_imputations
         self.n_jobs = n_jobs
+        self.time_limit = time_limit
         self.verbose = verbose
         self.random_state = random_state
 
@@ -372,28 +401,41 @@ class InteractionScreeningCV(BaseScreening):
             The fitted estimator.
         """
         alphas = self._grid()
-        counted, codes, weight, coding, marginals = self._learn(X, sample_weight)
-        splits = self._splits(counted)
+        learned = self._learn(X, sample_weight)
+        splits = self._splits(learned.counted)
         if not all(len(part) for split in splits for part in split):
             raise ValueError("A fold of cv has no row of positive weight.")
-        scores = np.array(
-            [
-                self._score_path(codes, weight, coding, marginals, alphas, *split)
-                for split in splits
-            ]
-        )
-        mean = scores.mean(axis=0)
-        best = int(np.argmax(mean))
-        state = self._conclude(codes, weight, coding, marginals, alphas[best])
+        scores = []
+        with watch(self, X, max_iter=len(splits), unit="Fold") as guard:
+            with guard.interruptible(lambda: bool(scores)):
+                for k in guard.iterations(len(splits)):
+                    scores.append(self._score_path(learned, alphas, *splits[k]))
+                    if guard.step(score=float(max(scores[-1]))):
+                        break
+            mean = np.mean(scores, axis=0)
+            best = int(np.argmax(mean))
+            state = self._conclude(learned, alphas[best], guard.write)
         results = {
             "alpha": alphas,
             "mean_test_score": mean,
-            "std_test_score": scores.std(axis=0),
+            "std_test_score": np.std(scores, axis=0),
             "rank_test_score": np.array([1 + int(np.sum(mean > m)) for m in mean]),
         }
         for k, row in enumerate(scores):
-            results[f"split{k}_test_score"] = row
-        vars(self).update(state, alpha_=float(alphas[best]), cv_results_=results)
+            results[f"split{k}_test_score"] = np.array(row)
+        # all folds are in: nothing was cut short
+        whole = len(scores) == len(splits)
+        stopped = "complete" if whole else guard.reason("complete")
+        vars(self).update(
+            state, alpha_=float(alphas[best]), cv_results_=results, stopped_=stopped
+        )
+        if stopped == "time":
+            warnings.warn(
+                f"InteractionScreeningCV reached time_limit={self.time_limit} after "
+                f"{len(scores)} of {len(splits)} folds; they choose the penalty.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         return self
 
     def _splits(self, counted):
@@ -426,24 +468,16 @@ class InteractionScreeningCV(BaseScreening):
             )
         return np.unique(alphas)[::-1]
 
-    def _score_path(self, codes, weight, coding, marginals, alphas, train, test):
+    def _score_path(self, learned, alphas, train, test):
         """Held-out pseudo-log-likelihood of every penalty in one fold."""
-        sizes = [len(labels) for labels in coding.categories]
-        rows, mass = codes[train], weight[train]
-        if (rows == MISSING).any():
-            rng = check_random_state(self.random_state)
-            middle = DEFAULT_ALPHA[self.method]
-            rows, mass, _ = self._fill(rows, mass, sizes, marginals, middle, rng)
-        paths, solved, terms = self._screen(rows, mass, sizes, alphas)
-        where, scores = layout(sizes), []
+        marginals, settings = learned.state["marginals_"], self._settings()
+        sizes = [len(share) for share in marginals]
+        table = Table(learned.codes[train], learned.weight[train], sizes)
+        table, _ = self._fill(table, marginals, DEFAULT_ALPHA[self.method])
+        solved = solve_nodes(table, alphas, settings)
+        scores = []
         for k in range(len(alphas)):
-            solutions = [path[k].x if path else np.empty(0) for path in paths]
-            model, _ = assemble(solutions, where, solved, terms, self.symmetrize)
-
-            def energies(F, u, model=model):
-                return model.at_node(F, u, where)
-
-            F = expected_features(codes[test], energies, where, marginals)
-            logs = cell_log_likelihood(codes[test], F, energies).sum(axis=1)
-            scores.append(np.average(logs, weights=weight[test]))
+            model = model_of(solved, k, settings)
+            logs = cell_log_likelihood(model, learned.codes[test]).sum(axis=1)
+            scores.append(float(np.average(logs, weights=learned.weight[test])))
         return scores

@@ -13,7 +13,7 @@ plus L1 or group penalties on everything but the constant.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
@@ -23,6 +23,7 @@ from skdiff._convex._prox_newton import Composite, prox_newton
 from skdiff._convex._solve import Solution
 from skdiff.density._features import Layout, Terms, softmax
 
+LARGEST_EXPONENT = 50.0
 METHODS = ("rise", "logrise", "pseudolikelihood")
 # penalties alpha * sqrt(log(p^2 / confidence) / N) that the authors found to do best
 DEFAULT_ALPHA = {"rise": 0.4, "logrise": 0.8, "pseudolikelihood": 0.2}
@@ -66,6 +67,20 @@ class NodeProblem(Composite):
         """``W z`` of every row, and its product with the row's own contrasts."""
         M = self.Z @ w.reshape(self.r, self.width).T
         return M, np.einsum("ij,ij->i", self.y, M)
+
+    def spreads(self, w: Array) -> tuple[Array, Array]:
+        """Weights of the rows in the curvature, and in the variance of the gradient."""
+        M, margin = self.margins(w)
+        if self.method == "pseudolikelihood":
+            p, q = softmax(M @ self.basis.T), len(self.basis)
+            curvature = (p * (1.0 - p)).sum(axis=1) / (1.0 - 1.0 / q)
+            return self.s * curvature, self.s * curvature  # the equality of Fisher
+        if self.method == "logrise":
+            e = np.exp(margin.min() - margin)
+            e /= float(self.s @ e)
+        else:
+            e = np.exp(-np.clip(margin, -LARGEST_EXPONENT, LARGEST_EXPONENT))
+        return self.s * e, self.s * e**2
 
     def smooth(self, w: Array, order: int = 1) -> tuple[float, Array, Any]:
         """Value, gradient, and the weights of which the Hessian is made."""
@@ -220,3 +235,66 @@ def penalty_strength(
 ) -> float:
     """``alpha * sqrt(log(p^2 / confidence) / N)``."""
     return float(alpha * np.sqrt(np.log(n_features**2 / confidence) / total))
+
+
+class Noise(NamedTuple):
+    """What is known of the estimates of interactions that are not there.
+
+    Of one column with each other one, or of all pairs. Their standard deviation is
+    ``noise`` times that of independent columns of the same frequencies, and a penalty
+    of one takes off ``shrink``.
+    """
+
+    noise: Array
+    shrink: Array
+
+
+def node_noise(problem: NodeProblem, w: Array, terms: Terms, n_nodes: int) -> Noise:
+    """Noise of a column's estimates, given those that are not zero (a sandwich).
+
+    The part of another column that the neighbours do not explain carries the estimate;
+    what the penalty does to the neighbours pushes it too.
+    """
+    own = problem.own
+    pairs = [(T[0], p) for T, p in terms if len(T) == 1 and not own[p].any()]
+    columns = np.concatenate([[0], *(np.r_[place] for _, place in pairs)]).astype(int)
+    owner = np.concatenate([[-1], *(np.full(p.stop - p.start, v) for v, p in pairs)])
+    Z, W = problem.Z[:, columns], w.reshape(problem.r, -1)[:, columns]
+    curvature, spread = problem.spreads(w)
+    H, V = (Z.T * curvature) @ Z, (Z.T * spread) @ Z
+    found = Noise(np.ones(n_nodes), np.ones(n_nodes))
+    if not np.isfinite(V).all():  # a column that has no finite answer
+        return found
+    variance = problem.s @ Z**2 - (problem.s @ Z) ** 2
+    active = np.flatnonzero(W.any(axis=0) | (owner < 0))
+    A = np.ix_(active, active)
+    P = np.linalg.pinv(H[A], hermitian=True)
+    # coefficients of each column on the active ones, and of active ones on the others
+    B = P @ H[active]
+    diagonal = np.maximum(np.diag(P), np.finfo(float).tiny)
+    B[:, active] = np.eye(len(active)) - P / diagonal
+    left = np.eye(len(columns))
+    left[active] -= B
+    bend = np.maximum(np.einsum("kj,kl,lj->j", left, H, left), 1e-12)
+    noise2 = np.einsum("kj,kl,lj->j", left, V, left) * variance / bend**2
+    # what the penalty pulls at: the direction of each block of coefficients
+    length = np.sqrt(np.bincount(owner + 1, (W**2).sum(axis=0), n_nodes + 1))[owner + 1]
+    force = np.where(owner < 0, 0.0, W / np.where(length > 0, length, 1.0))
+    pull = force[:, active] @ B
+    shrink = np.maximum(1.0 - np.abs(pull).max(axis=0), 0.0) / bend
+    share = np.bincount(problem.codes, problem.s, minlength=len(problem.basis))
+    alone = np.sqrt(np.sum(1.0 / share[share > 0])) / len(share)
+    for v, _ in pairs:
+        found.noise[v] = max(np.sqrt(noise2[owner == v].mean()) / max(alone, 1.0), 1.0)
+        found.shrink[v] = shrink[owner == v].mean()
+    return found
+
+
+def noise_level(bound: float, penalty: float, scale: Array, pairs: Noise) -> Array:
+    """What estimates of interactions that are not there reach at most, by pair.
+
+    ``bound`` is that of independent balanced columns, which ``scale`` takes to other
+    frequencies.
+    """
+    level = bound * scale * pairs.noise - penalty * pairs.shrink
+    return np.asarray(np.maximum(level, penalty * scale))

@@ -1,6 +1,5 @@
 """Interaction screening with networks: interactions of any order."""
 
-import sys
 import warnings
 from numbers import Integral, Real
 
@@ -10,35 +9,36 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skdiff._base.compat import Interval, StrOptions, check_sample_weight, fit_context
+from skdiff._base.compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    check_sample_weight,
+    fit_context,
+)
+from skdiff._base.progress import Patience, watch
 from skdiff.density._base import BaseInteractions
 from skdiff.density._coding import MISSING, histogram
 from skdiff.density._features import features, layout
-from skdiff.density._gibbs import (
-    cell_log_likelihood,
-    redraw_missing,
-    split_incomplete,
-)
-from skdiff.density._graph import combine
-from skdiff.density._interaction._solver import penalty_strength
+from skdiff.density._gibbs import redraw_missing, split_incomplete
+from skdiff.density._graph import largest_gap, noise_bound, noise_scale
+from skdiff.density._missing import cell_log_likelihood, log_marginals
 from skdiff.density._neural_interaction._inference import (
-    conditional_energies,
-    expand,
-    forward,
+    Network,
+    expand_graph,
     influence,
-    joint_energies,
-    shapes_of,
-    unpack,
+    noise_factors,
 )
 
 FULL_BATCH_ROWS, MINI_BATCH = 50_000, 2000
-IMPUTATION_ROUNDS, IMPUTATION_SWEEPS = 2, 3
+IMPUTATION_ROUNDS, FIRST_SWEEPS, IMPUTATION_SWEEPS = 4, 10, 3
+# complete rows per category from which the first network is trained on them alone
+ENOUGH_ROWS = 50
 CONFIDENCE = 0.05
-# rows at which strengths are measured, and states and contexts of an expansion
-STRENGTH_ROWS, EXPANSION_STATES, EXPANSION_NEIGHBOURS, CONTEXTS = 200, 1024, 8, 16
+STRENGTH_ROWS = 200  # rows at which strengths are measured
 
 
-class NeuralInteractionScreening(BaseInteractions):
+class NeuralInteractionScreening(CallbackSupportMixin, BaseInteractions):
     """Learn a table's conditional distributions, with interactions of any order.
 
     One network per column, or one energy for all columns, takes the place of the sums
@@ -86,17 +86,18 @@ default="silu"
     time_limit : float, default=None
         Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     threshold : float or "auto", default="auto"
-        Strength above which a pair of columns is an edge; with ``l1_input`` in the
-        "conditional" variant, length of the first layer's weights. "auto" cuts where
-        they fall most.
+        Strength above which a pair of columns is an edge. "auto" is where the
+        strengths above the noise of independent columns fall most; with ``l1_input`` in
+        the "conditional" variant, where pairs without weights in the first layer have
+        no strength, that noise itself.
     categorical_features : array-like, "from_dtype" or None, default="from_dtype"
         As in :class:`InteractionScreening`.
     max_categories : int, default=30
         As in :class:`InteractionScreening`.
     n_bins : int, default=4
         As in :class:`InteractionScreening`.
-    handle_unknown : {"error", "missing"}, default="error"
-        Whether a category that was not there in fit is refused or taken as missing.
+    handle_unknown : {"warn", "missing", "error"}, default="warn"
+        As in :class:`InteractionScreening`.
     n_imputations : int, default=5
         Completions drawn of each training row with missing cells.
     device : str, default="cpu"
@@ -224,7 +225,7 @@ default="silu"
         categorical_features="from_dtype",
         max_categories=30,
         n_bins=4,
-        handle_unknown="error",
+        handle_unknown="warn",
         n_imputations=5,
         device="cpu",
         verbose=0,
@@ -273,19 +274,32 @@ default="silu"
             The fitted estimator.
         """
         hidden = self._hidden()
-        _, codes, weight, coding, marginals = self._learn(X, sample_weight)
+        learned = self._learn(X, sample_weight)
         rng = check_random_state(self.random_state)
-        where = layout([len(labels) for labels in coding.categories])
-        state = self._learn_table(codes, weight, where, marginals, hidden, rng)
-        state |= {
-            "categories_": coding.categories,
-            "bin_edges_": coding.edges,
-            "_members": coding.members,
-            "marginals_": marginals,
-        }
+        network = self._network([len(m) for m in learned.state["marginals_"]], hidden)
+        known = {**learned.state, "_hidden_sizes": hidden}
+
+        def attributes(flat):
+            return {
+                **known,
+                "n_features_in_": self.n_features_in_,
+                "_flat": flat,
+            }
+
+        with watch(self, X, attributes=attributes) as guard:
+            state = self._learn_table(learned, network, rng, guard)
         for name in [n for n in vars(self) if n.startswith("_memory")]:
             delattr(self, name)
-        vars(self).update(state)
+        vars(self).update({**known, **state})
+        if self.stopped_ in ("max_iter", "time"):
+            warnings.warn(
+                f"NeuralInteractionScreening stopped at its limit ({self.stopped_}) "
+                f"after {self.n_iter_} iterations, without converging. Increase "
+                "max_iter, time_limit or alpha, loosen tol, or set "
+                "early_stopping=True.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -311,45 +325,36 @@ default="silu"
         """
         from skdiff.density._neural_interaction._module import initial
 
-        hidden, state = self._hidden(), {}
-        rng = check_random_state(self.random_state)
-        if not hasattr(self, "_flat"):
-            _, codes, weight, coding, marginals = self._learn(X, sample_weight)
-            where = layout([len(labels) for labels in coding.categories])
-            shapes = shapes_of(where, hidden, self.variant)
-            flat, memory = initial(shapes, rng, zero_input=self.l1_input > 0), None
-            state = {
-                "categories_": coding.categories,
-                "bin_edges_": coding.edges,
-                "_members": coding.members,
-                "marginals_": marginals,
-                "_hidden_sizes": list(hidden),
-            }
-            curve = []
+        hidden, rng = self._hidden(), check_random_state(self.random_state)
+        first = not hasattr(self, "_flat")
+        if first:
+            learned = self._learn(X, sample_weight)
+            codes, weight, state = learned.codes, learned.weight, learned.state
+            network = self._network([len(m) for m in state["marginals_"]], hidden)
+            flat = initial(network.shapes, rng, zero_input=self.l1_input > 0)
+            memory, curve = None, []
+            state = {**state, "_hidden_sizes": hidden}
         else:
             table = self._read(X, reset=False)
             weight = check_sample_weight(sample_weight, table)
-            codes = self._codes(X)[weight > 0]
-            weight = weight[weight > 0]
-            where, marginals = self._layout(), self.marginals_
-            flat, memory = self._flat, getattr(self, "_memory", None)
-            curve = list(self.loss_curve_)
+            codes, weight = self._codes(X)[weight > 0], weight[weight > 0]
+            network, flat = self._fitted_network(), self._flat
+            memory, curve = getattr(self, "_memory", None), list(self.loss_curve_)
+            state = {"marginals_": self.marginals_}
         weights, gaps = weight, codes == MISSING
         if gaps.any():
             codes, weights, gaps = split_incomplete(
-                codes, weight, marginals, self.n_imputations, rng
+                codes, weight, state["marginals_"], self.n_imputations, rng
             )
-        if gaps.any() and not state:
-            codes = redraw_missing(
-                codes, gaps, self._energies, where, rng, IMPUTATION_SWEEPS
+            if not first:
+                model = network.model(flat)
+                codes = redraw_missing(codes, gaps, model, rng, IMPUTATION_SWEEPS)
+        with watch(self, X, max_iter=1) as guard:
+            flat, history, memory, rows = self._train(
+                (codes, weights), network, flat, rng, guard, memory, epochs=1
             )
-        flat, memory, progress, rows = self._train(
-            codes, weights, where, marginals, hidden, flat, rng, memory, epochs=1
-        )
-        state |= self._analyse(
-            flat, rows, float(weight.sum()), where, marginals, hidden
-        )
-        curve += progress.loss_curve
+        curve += history.losses
+        state |= self._analyse(flat, rows, float(weight.sum()), network, state)
         state |= {
             "_memory": memory,
             "loss_curve_": curve,
@@ -359,6 +364,16 @@ default="silu"
         }
         vars(self).update(state)
         return self
+
+    def _network(self, sizes, hidden):
+        return Network(layout(sizes), tuple(hidden), self.variant, self.activation)
+
+    def _fitted_network(self):
+        sizes = [len(labels) for labels in self.categories_]
+        return self._network(sizes, self._hidden_sizes)
+
+    def _model(self):
+        return self._fitted_network().model(self._flat)
 
     def _hidden(self):
         sizes = self.hidden_layer_sizes
@@ -370,157 +385,116 @@ default="silu"
             )
         return [int(h) for h in sizes]
 
-    def _learn_table(self, codes, weight, where, marginals, hidden, rng):
+    def _learn_table(self, learned, network, rng, guard):
         """Train, after filling gaps by draws from the model so far; analyse."""
         from skdiff.density._neural_interaction._module import initial
 
-        total = float(weight.sum())
-        shapes = shapes_of(where, hidden, self.variant)
-        flat = initial(shapes, rng, zero_input=self.l1_input > 0)
+        codes, weight, marginals = (
+            learned.codes,
+            learned.weight,
+            learned.state["marginals_"],
+        )
+        flat = initial(network.shapes, rng, zero_input=self.l1_input > 0)
         if (codes == MISSING).any():
+            complete = ~(codes == MISSING).any(axis=1)
+            start = codes[complete], weight[complete]
             codes, weight, gaps = split_incomplete(
                 codes, weight, marginals, self.n_imputations, rng
             )
-            for _ in range(IMPUTATION_ROUNDS):
-                flat = self._train(codes, weight, where, marginals, hidden, flat, rng)[
-                    0
-                ]
-                codes = redraw_missing(
-                    codes,
-                    gaps,
-                    self._energy_function(flat, where, hidden),
-                    where,
-                    rng,
-                    IMPUTATION_SWEEPS,
-                )
-        flat, _, progress, rows = self._train(
-            codes, weight, where, marginals, hidden, flat, rng
-        )
-        if progress.stopped in ("max_iter", "time"):
-            warnings.warn(
-                f"NeuralInteractionScreening stopped after {len(progress.loss_curve)} "
-                "iterations without converging. Increase max_iter or alpha, loosen "
-                "tol, or set early_stopping=True.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        state = self._analyse(flat, rows, total, where, marginals, hidden)
-        return state | {
-            "n_iter_": max(1, len(progress.loss_curve)),
-            "loss_curve_": progress.loss_curve,
-            "validation_scores_": progress.scores,
-            "stopped_": progress.stopped,
-            "_hidden_sizes": list(hidden),
+            if start[1].sum() < ENOUGH_ROWS * sum(len(m) for m in marginals):
+                start = codes, weight
+            for k in range(IMPUTATION_ROUNDS):
+                data = (codes, weight) if k else start
+                flat = self._train(data, network, flat, rng, guard)[0]
+                sweeps = IMPUTATION_SWEEPS if k else FIRST_SWEEPS
+                codes = redraw_missing(codes, gaps, network.model(flat), rng, sweeps)
+        flat, history, _, rows = self._train((codes, weight), network, flat, rng, guard)
+        total = float(learned.weight.sum())
+        return {
+            **self._analyse(flat, rows, total, network, learned.state),
+            "n_iter_": max(1, len(history.losses)),
+            "loss_curve_": history.losses,
+            "validation_scores_": history.scores,
+            "stopped_": guard.reason(history.stopped),
         }
 
-    def _train(
-        self,
-        codes,
-        weight,
-        where,
-        marginals,
-        hidden,
-        flat,
-        rng,
-        memory=None,
-        epochs=None,
-    ):
-        """Minimise the screening loss; return parameters, memory, progress, rows."""
+    def _train(self, data, network, flat, rng, guard, memory=None, epochs=None):
+        """Minimise the loss; return parameters, history, memory, distinct rows."""
+        import torch
+
         from skdiff._nn._threads import threads_for
         from skdiff.density._neural_interaction import _module as module
 
+        codes, weight = data
         held = np.zeros(len(codes), dtype=bool)
         if self.early_stopping and epochs is None and len(codes) >= 20:
             count = max(1, round(self.validation_fraction * len(codes)))
             held[rng.permutation(len(codes))[:count]] = True
         rows, counts = histogram(codes[~held], weight[~held])
-        table = module.make_table(rows, counts, where, self.device)
-        screening = module.Screening(
-            shapes_of(where, hidden, self.variant),
-            where,
-            variant=self.variant,
-            activation=self.activation,
-            alpha=self.alpha,
-            l1_input=self.l1_input,
-            device=self.device,
-        )
         validate = None
         if held.any():
-            seen = weight[held] if weight.ndim == 1 else weight[held].max(axis=1)
-            validate = self._validator(codes[held], seen, where, hidden)
-        progress = module.Progress(
-            validate,
-            patience=self.n_iter_no_change,
-            tol=self.tol,
-            time_limit=self.time_limit,
-            write=sys.stdout.write if self.verbose else None,
-        )
+            validate = self._validator(codes[held], weight[held], network)
+        patience = Patience(self.n_iter_no_change, self.tol)
+        history = module.History(guard, validate, patience)
         solver = self.solver
         if solver == "auto":
             solver = "lbfgs" if len(rows) <= FULL_BATCH_ROWS else "adam"
         batch = MINI_BATCH if self.batch_size == "auto" else self.batch_size
         work = len(flat) * min(len(rows), batch if solver == "adam" else len(rows))
-        try:
-            with threads_for(work):
-                if solver == "lbfgs" and epochs is None:
-                    flat = module.fit_lbfgs(
+        steps = module.Steps(
+            max_iter=self.max_iter if epochs is None else epochs,
+            learning_rate=self.learning_rate_init,
+            batch_size=batch,
+            patience=Patience(self.n_iter_no_change, self.tol),
+        )
+        last = flat
+        # whatever switches the caller has set, training needs gradients
+        with threads_for(work), torch.inference_mode(False), torch.enable_grad():
+            table = module.make_table(rows, counts, network.where, self.device)
+            screening = module.Screening(
+                network, alpha=self.alpha, l1_input=self.l1_input, device=self.device
+            )
+            with guard.interruptible(lambda: history.last is not None):
+                if guard.ended is not None:
+                    pass
+                elif solver == "lbfgs" and epochs is None:
+                    last = module.fit_lbfgs(
                         screening,
                         table,
                         flat,
-                        progress,
+                        history,
                         max_iter=self.max_iter,
                         tol=self.tol,
                     )
                 else:
-                    flat, memory = module.fit_adam(
-                        screening,
-                        table,
-                        flat,
-                        progress,
-                        max_iter=self.max_iter if epochs is None else epochs,
-                        learning_rate=self.learning_rate_init,
-                        batch_size=batch,
-                        tol=self.tol,
-                        rng=rng,
-                        memory=memory,
+                    last, memory = module.fit_adam(
+                        screening, table, flat, history, steps, rng, memory
                     )
-        except KeyboardInterrupt:
-            if progress.last is None:  # nothing to keep: plainly unfitted
-                raise
-            flat, progress.stopped = progress.answer(flat), "interrupted"
-            warnings.warn(
-                "The fit was interrupted; its best state is kept.", stacklevel=4
-            )
-        if not np.isfinite(flat).all():
+        if guard.ended is not None:
+            last = history.result(flat)
+        if not np.isfinite(last).all():
             raise ValueError("The loss is not finite. Lower learning_rate_init.")
-        return flat, memory, progress, rows
+        return last, history, memory, (rows, counts)
 
-    def _validator(self, codes, weight, where, hidden):
-        """Mean pseudo-log-likelihood of held-out rows, as a function of parameters."""
+    def _validator(self, codes, weight, network):
+        """Mean pseudo-log-likelihood of the known cells of rows that are held out."""
         test, mass = histogram(codes, weight)
-        F = features(test, where)
 
         def validate(candidate):
-            energies = self._energy_function(candidate, where, hidden)
-            logs = cell_log_likelihood(test, F, energies).sum(axis=1)
-            return float(np.average(logs, weights=mass))
+            logs = cell_log_likelihood(network.model(candidate), test)
+            if mass.ndim == 1:
+                return float(np.average(logs.sum(axis=1), weights=mass))
+            return float((logs * mass).sum() / mass.max(axis=1).sum())
 
         return validate
 
-    # --- what the network says ------------------------------------------------------
-
-    def _energy_function(self, flat, where, hidden):
-        layers = unpack(flat, shapes_of(where, hidden, self.variant))
-        chosen = joint_energies if self.variant == "energy" else conditional_energies
-        return lambda F, u: chosen(F, u, layers, self.activation, where)
-
-    def _energies(self, F, u):
-        where = self._layout()
-        return self._energy_function(self._flat, where, self._hidden_sizes)(F, u)
+    # --- what the network holds -----------------------------------------------------
 
     @available_if(lambda self: self.variant == "energy")
     def score_samples(self, X):
         """Unnormalised log-probability of each row, of the energy variant.
+
+        Missing cells are summed over: the value is that of the known cells together.
 
         Parameters
         ----------
@@ -533,71 +507,31 @@ default="silu"
             Up to one constant.
         """
         check_is_fitted(self)
-        where = self._layout()
-        layers = unpack(self._flat, shapes_of(where, self._hidden_sizes, self.variant))
-        F = self._features(self._codes(X))
-        return forward(F, layers, self.activation)[:, 0]
+        return log_marginals(self._model(), self._codes(X))
 
-    def _analyse(self, flat, rows, total, where, marginals, hidden):
+    def _analyse(self, flat, rows, total, network, state):
         """Strengths, graph and interactions of the trained network."""
-        energies = self._energy_function(flat, where, hidden)
-        picked = np.unique(np.linspace(0, len(rows) - 1, STRENGTH_ROWS).astype(int))
-        F = features(rows[picked], where)
-        directed = influence(energies, F, where)
+        model, marginals = network.model(flat), state["marginals_"]
+        last = len(rows[0]) - 1
+        picked = np.unique(np.linspace(0, last, STRENGTH_ROWS).astype(int))
+        F = features(rows[0][picked], network.where)
+        directed = influence(model.energies, F, network.where)
         strength = (directed + directed.T) / 2
-        norms = self._input_norms(flat, where, hidden)
-        selecting = self.l1_input > 0 and self.variant == "conditional"
-        noise = penalty_strength(np.sqrt(2), CONFIDENCE, len(marginals), total)
-        cut = self._cut(
-            (norms + norms.T) / 2 if selecting else strength,
-            where,
-            marginals,
-            penalty=0.0,
-            noise=noise,
-            confidence=CONFIDENCE,
-        )
+        noise = noise_bound(len(marginals), CONFIDENCE, total)
+        scale = noise_scale(network.where, marginals, CONFIDENCE)
+        scale = scale * noise_factors(model, *rows)
+        # zeros of the first layer leave pairs without any noise; elsewhere that of a
+        # network is unknown, and above that of a linear model
+        sparse = self.l1_input > 0 and self.variant == "conditional"
+        threshold = noise if sparse else largest_gap(strength, scale, noise)
+        cut = self._cut(strength, threshold, scale)
         return {
             "_flat": flat,
             "strength_": strength,
             "asymmetry_": np.abs(directed - directed.T),
-            "input_norm_": norms,
+            "input_norm_": network.input_norms(flat),
             **cut,
-            "_blocks": self._expansions(
-                energies, F, strength, cut["adjacency_"], where
-            ),
-        }
-
-    def _input_norms(self, flat, where, hidden):
-        """Length of the first layer's weights from column v into the network of u."""
-        W = unpack(flat, shapes_of(where, hidden, self.variant))[0]
-        p = len(where.spans)
-        out = np.zeros((p, p))
-        for v, span in enumerate(where.spans):
-            part = W[..., span, :]
-            out[:, v] = np.sqrt(np.sum(part**2, axis=(-2, -1)))
-        np.fill_diagonal(out, 0.0)
-        return out
-
-    def _expansions(self, energies, F, strength, adjacency, where):
-        """Interactions of each column with its strongest neighbours."""
-        gathered = {}
-        for u in range(len(where.spans)):
-            if not where.bases[u].shape[1]:
-                continue
-            ranked = np.argsort(-strength[u], kind="stable")
-            neighbours, states = [], 1
-            for v in ranked[adjacency[u][ranked]][:EXPANSION_NEIGHBOURS]:
-                states *= len(where.bases[v])
-                if states > EXPANSION_STATES:
-                    break
-                neighbours.append(int(v))
-            found = expand(energies, u, neighbours, F[:CONTEXTS], where)
-            for T, block in found.items():
-                gathered.setdefault(T, []).append(block)
-        return {
-            T: combine(blocks, "mean")
-            for T, blocks in sorted(gathered.items())
-            if len(T) > 1 and len(blocks) == len(T)
+            "_blocks": expand_graph(model, F, strength, cut["adjacency_"]),
         }
 
     def _list_interactions(self):

@@ -1,6 +1,7 @@
 """What a fitted network says, in numpy, and what its interactions are."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -8,7 +9,12 @@ import numpy as np
 from scipy.special import erf, expit
 
 from skdiff._base.typing import Array
-from skdiff.density._features import Layout
+from skdiff.density._features import Layout, features
+from skdiff.density._graph import combine
+from skdiff.density._model import Model
+
+# states, neighbours and rows of an expansion
+EXPANSION_STATES, EXPANSION_NEIGHBOURS, CONTEXTS = 1024, 8, 16
 
 Shapes = Sequence[tuple[int, ...]]
 Energies = Callable[[Array, int], Array]
@@ -80,6 +86,66 @@ def joint_energies(
     return np.asarray(Z[..., 0])
 
 
+@dataclass(frozen=True)
+class Network:
+    """The form of the networks; their parameters are a flat vector elsewhere."""
+
+    where: Layout
+    hidden: tuple[int, ...]
+    variant: str
+    activation: str
+
+    @property
+    def shapes(self) -> Shapes:
+        """Shapes of weights and biases in turn."""
+        return shapes_of(self.where, self.hidden, self.variant)
+
+    def model(self, flat: Array) -> Model:
+        """The graphical model of some parameters."""
+        layers = unpack(flat, self.shapes)
+        joint = self.variant == "energy"
+        chosen = joint_energies if joint else conditional_energies
+
+        def energies(F: Array, u: int) -> Array:
+            return chosen(F, u, layers, self.activation, self.where)
+
+        def total(F: Array) -> Array:
+            return forward(F, layers, self.activation)[:, 0]
+
+        return Model(self.where, energies, total if joint else None)
+
+    def input_norms(self, flat: Array) -> Array:
+        """Length of the first layer's weights from column v into the network of u."""
+        W = unpack(flat, self.shapes)[0]
+        p = len(self.where.spans)
+        out = np.zeros((p, p))
+        for v, span in enumerate(self.where.spans):
+            out[:, v] = np.sqrt(np.sum(W[..., span, :] ** 2, axis=(-2, -1)))
+        np.fill_diagonal(out, 0.0)
+        return out
+
+
+def noise_factors(model: Model, rows: Any, weight: Array) -> Array:
+    """How much noisier strengths are than those of independent columns, by pair.
+
+    The ratio of the root mean square of ``exp(-margin)`` and of its mean, relative to a
+    column alone; of a pair the mean over its columns.
+    """
+    F, here = features(rows, model.where), np.arange(len(rows))
+    s = weight / weight.sum(axis=0)
+    factor = np.ones(len(model.sizes))
+    for u, q in enumerate(model.sizes):
+        own = s if s.ndim == 1 else s[:, u]
+        E = model.energies(F, u)
+        margin = E[here, rows[:, u]] - E.mean(axis=1)
+        e = np.exp(-(margin - margin.min()))
+        share = np.bincount(rows[:, u], own, minlength=q)
+        alone = np.sqrt(np.sum(1.0 / share[share > 0])) / q
+        ratio = np.sqrt(own @ e**2) / (own @ e)
+        factor[u] = max(ratio / max(float(alone), 1.0), 1.0)
+    return np.asarray((factor[:, None] + factor) / 2)
+
+
 def influence(energies: Energies, F: Array, where: Layout) -> Array:
     """How much column v moves the energies of column u: entry (u, v).
 
@@ -137,3 +203,29 @@ def expand(
             axes = np.argsort([*(neighbours[axis] for axis in chosen), u])
             found[members] = np.transpose(out[place], axes)
     return found
+
+
+def expand_graph(
+    model: Model, F: Array, strength: Array, adjacency: Array
+) -> dict[tuple[int, ...], Array]:
+    """Interactions of each column with its strongest neighbours."""
+    gathered: dict[tuple[int, ...], list[Array]] = {}
+    for u, q in enumerate(model.sizes):
+        if q == 1:
+            continue
+        ranked = np.argsort(-strength[u], kind="stable")
+        neighbours: list[int] = []
+        states = 1
+        for v in ranked[adjacency[u][ranked]][:EXPANSION_NEIGHBOURS].tolist():
+            states *= model.sizes[v]
+            if states > EXPANSION_STATES:
+                break
+            neighbours.append(v)
+        found = expand(model.energies, u, neighbours, F[:CONTEXTS], model.where)
+        for T, block in found.items():
+            gathered.setdefault(T, []).append(block)
+    return {
+        T: combine(blocks, "mean")
+        for T, blocks in sorted(gathered.items())
+        if len(T) > 1 and len(blocks) == len(T)
+    }

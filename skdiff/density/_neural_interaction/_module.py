@@ -4,7 +4,6 @@ All parameters are one flat vector, so that L-BFGS and Adam see the same thing. 
 imported by whoever calls; inference needs numpy alone and is in ``_inference``.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skdiff._base.progress import Patience, Progress
 from skdiff._base.typing import Array
 from skdiff._convex._lbfgs_box import lbfgs_box
 from skdiff._nn._modules import ACTIVATIONS
 from skdiff._nn._optim import FlatAdam
 from skdiff.density._features import Layout, features
-from skdiff.density._neural_interaction._inference import Shapes, unpack
+from skdiff.density._neural_interaction._inference import Network, Shapes, unpack
 
 CHUNK_CELLS = 4_000_000  # activations of one layer that a pass may hold
 LARGEST_EXPONENT = 50.0  # a bad step is to be refused, not to end in infinity
@@ -52,18 +52,11 @@ class Screening:
     """The screening objective as a function of the flat parameters."""
 
     def __init__(
-        self,
-        shapes: Shapes,
-        where: Layout,
-        *,
-        variant: str,
-        activation: str,
-        alpha: float,
-        l1_input: float,
-        device: str,
+        self, network: Network, *, alpha: float, l1_input: float, device: str
     ) -> None:
-        self.shapes, self.where, self.variant = shapes, where, variant
-        self.activation = ACTIVATIONS[activation]
+        self.shapes, self.where = shapes, where = network.shapes, network.where
+        self.variant = variant = network.variant
+        self.activation = ACTIVATIONS[network.activation]
         self.alpha, self.l1_input = alpha, l1_input
         mask = np.concatenate(
             [np.full(int(np.prod(shape)), k % 2 == 0) for k, shape in enumerate(shapes)]
@@ -145,55 +138,41 @@ class Screening:
         return float(sum(parts))
 
 
-class Progress:
-    """Iterations so far: the best state, when to stop, what to print."""
+class History:
+    """Losses, validation scores and the best state of one training.
+
+    ``patience`` ends a training whose validation score no longer rises.
+    """
 
     def __init__(
         self,
+        guard: Progress,
         validate: Callable[[Array], float] | None,
-        *,
-        patience: int,
-        tol: float,
-        time_limit: float | None,
-        write: Callable[[str], Any] | None,
+        patience: Patience,
     ) -> None:
-        self.validate, self.patience, self.tol = validate, patience, tol
-        self.time_limit, self.write = time_limit, write
-        self.start = time.monotonic()
-        self.loss_curve: list[float] = []
+        self.guard, self.validate, self.patience = guard, validate, patience
+        self.losses: list[float] = []
         self.scores: list[float] = []
         self.best: Array | None = None
         self.last: Array | None = None
-        self.stale = 0
         self.stopped = "max_iter"
 
     def note(self, flat: Array, loss: float) -> bool:
         """Remember an iteration; return whether to stop."""
-        self.loss_curve.append(loss)
-        self.last = flat.copy()
+        self.losses.append(loss)
+        self.last, score = flat.copy(), None
         if self.validate is not None:
             score = self.validate(flat)
-            top = max(self.scores, default=-np.inf)
-            self.stale = 0 if score > top + self.tol else self.stale + 1
-            if score > top:
+            if score > max(self.scores, default=-np.inf):
                 self.best = self.last
             self.scores.append(score)
-        if self.write is not None:
-            line = f"Iteration {len(self.loss_curve)}, loss = {loss:.8f}"
-            if self.scores:
-                line += f", validation score = {self.scores[-1]:.6f}"
-            self.write(line + "\n")
-        if self.validate is not None and self.stale >= self.patience:
-            self.stopped = "converged"
-        elif (
-            self.time_limit is not None
-            and time.monotonic() - self.start > self.time_limit
-        ):
-            self.stopped = "time"
-        return self.stopped != "max_iter"
+            if self.patience.is_over(-score):
+                self.stopped = "converged"
+        over = self.guard.step(loss=loss, score=score, state=self.last)
+        return over or self.stopped != "max_iter"
 
-    def answer(self, otherwise: Array) -> Array:
-        """The best state on held-out rows, or the last."""
+    def result(self, otherwise: Array) -> Array:
+        """The best state on the validation set, or the last."""
         if self.best is not None:
             return self.best
         return otherwise if self.last is None else self.last
@@ -203,7 +182,7 @@ def fit_lbfgs(
     screening: Screening,
     table: Table,
     flat: Array,
-    progress: Progress,
+    history: History,
     *,
     max_iter: int,
     tol: float,
@@ -239,7 +218,7 @@ def fit_lbfgs(
         ]
 
     def after(intermediate_result: Any) -> None:
-        if progress.note(join(intermediate_result.x), float(intermediate_result.fun)):
+        if history.note(join(intermediate_result.x), float(intermediate_result.fun)):
             raise StopIteration
 
     start, lower = flat, np.full(len(flat), -np.inf)
@@ -259,65 +238,77 @@ def fit_lbfgs(
         gtol=0.0,
         maxcor=20,
     )
-    if progress.stopped == "max_iter" and found.n_iter < max_iter:
-        progress.stopped = "converged"
-    return progress.answer(join(found.x))
+    if history.stopped == "max_iter" and found.n_iter < max_iter:
+        history.stopped = "converged"
+    return history.result(join(found.x))
+
+
+class Steps(NamedTuple):
+    """How Adam trains."""
+
+    max_iter: int
+    learning_rate: float
+    batch_size: int
+    patience: Patience
 
 
 def fit_adam(
     screening: Screening,
     table: Table,
     flat: Array,
-    progress: Progress,
-    *,
-    max_iter: int,
-    learning_rate: float,
-    batch_size: int,
-    tol: float,
+    history: History,
+    steps: Steps,
     rng: Any,
     memory: dict[str, Any] | None = None,
 ) -> tuple[Array, dict[str, Any]]:
     """Adam on batches of distinct rows, in random order, weights kept."""
     device, n = table.F.device, len(table.F)
     whole = torch.as_tensor(flat, device=device).requires_grad_(True)
-    optimizer = FlatAdam([whole], lr=learning_rate)
+    optimizer = FlatAdam([whole], lr=steps.learning_rate)
     if memory is not None:
         optimizer.set_memory(memory)
-    stale, lowest = 0, np.inf
-    for _ in range(max_iter):
+    for _ in history.guard.iterations(steps.max_iter):
         order = torch.as_tensor(rng.permutation(n), device=device)
         total = 0.0
-        for first in range(0, n, batch_size):
-            chosen = order[first : first + batch_size]
-            batch = Table(
-                table.F[chosen],
-                table.Y[:, chosen],
-                table.codes[chosen],
-                table.weight[:, chosen] * (n / len(chosen)),
-            )
-            optimizer.zero_grad()
-            loss = torch.zeros(())
-            for part in screening.chunks(len(chosen)):
-                loss = screening.data_loss(whole, batch, part)
-                loss.backward()
-                total += float(loss.detach()) * len(chosen) / n
-            screening.penalty(whole).backward()
+        for first in range(0, n, steps.batch_size):
+            chosen = order[first : first + steps.batch_size]
             step = float(optimizer.n_steps)
-            optimizer.param_groups[0]["lr"] = learning_rate / (1 + DECAY * step)
-            optimizer.step()
+            optimizer.param_groups[0]["lr"] = steps.learning_rate / (1 + DECAY * step)
+            loss = adam_step(screening, table, whole, chosen, optimizer)
+            total += loss * len(chosen) / n
         current = whole.detach().cpu().numpy().copy()
         loss_now = total + float(screening.penalty(whole.detach()))
         if not np.isfinite(loss_now):
-            progress.stopped = "diverged"
+            history.stopped = "diverged"
             break
-        stale = 0 if loss_now < lowest - tol else stale + 1
-        lowest = min(lowest, loss_now)
-        if progress.note(current, loss_now):
+        settled = steps.patience.is_over(loss_now) and history.validate is None
+        if history.note(current, loss_now):
             break
-        if progress.validate is None and stale >= progress.patience:
-            progress.stopped = "converged"
+        if settled:
+            history.stopped = "converged"
             break
-    return progress.answer(flat), optimizer.get_memory()
+    return history.result(flat), optimizer.get_memory()
+
+
+def adam_step(
+    screening: Screening, table: Table, whole: Tensor, chosen: Tensor, optimizer: Any
+) -> float:
+    """One step on a batch; return its loss without the penalty."""
+    batch = Table(
+        table.F[chosen],
+        table.Y[:, chosen],
+        table.codes[chosen],
+        table.weight[:, chosen] * (len(table.F) / len(chosen)),
+    )
+    optimizer.zero_grad()
+    total = 0.0
+    for part in screening.chunks(len(chosen)):
+        loss = screening.data_loss(whole, batch, part)
+        loss.backward()
+        total += float(loss.detach())
+    screening.penalty(whole).backward()
+    optimizer.step()
+    return total
 
 
 def initial(shapes: Shapes, rng: Any, *, zero_input: bool) -> Array:

@@ -1,0 +1,263 @@
+"""Probabilities of cells given the known cells of a row, whatever is missing.
+
+The cell whose probability is wanted is never looked at, and missing cells are summed
+over: exactly up to ``STATES`` of their states, beyond by Gibbs sampling with random
+numbers that are the same for every row, so that a result depends on its row alone.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from skdiff._base.typing import Array, IntArray
+from skdiff.density._coding import MISSING
+from skdiff.density._features import features, log_softmax, softmax
+from skdiff.density._model import Model
+
+STATES = 2**12
+# without a joint model the distribution of missing cells is that of a Gibbs sampler,
+# which takes an evaluation for each missing cell
+STATES_OF_CONDITIONALS = 2**6
+CHUNK = 2**15  # states at a time
+CHAINS, BURN_IN, SWEEPS = 16, 20, 60
+STATIONARY, MOST_SWEEPS = 1e-12, 500
+
+
+class States(NamedTuple):
+    """Rows with their missing cells in every state.
+
+    ``row`` is the row of each state, ``starts`` the first state of each row, ``digit``
+    the place of a state along each column (0 where the cell is known), ``stride`` the
+    number of states between two neighbours along it.
+    """
+
+    codes: IntArray
+    row: IntArray
+    starts: IntArray
+    stride: IntArray
+
+
+def count_states(codes: IntArray, sizes: Sequence[int]) -> Array:
+    """Number of states of the missing cells of each row, as floats."""
+    return np.where(codes == MISSING, np.asarray(sizes, dtype=np.float64), 1.0).prod(1)
+
+
+def expand_states(codes: IntArray, sizes: Sequence[int]) -> States:
+    """Every state of the missing cells of each row."""
+    gaps, q = codes == MISSING, np.asarray(sizes)
+    width = np.where(gaps, q, 1)
+    stride = np.ones_like(width)
+    stride[:, :-1] = np.cumprod(width[:, :0:-1], axis=1)[:, ::-1]
+    total = width.prod(axis=1)
+    row = np.repeat(np.arange(len(codes)), total)
+    starts = np.concatenate([[0], np.cumsum(total)[:-1]])
+    within = np.arange(len(row)) - starts[row]
+    out = codes[row]
+    for j in np.flatnonzero(gaps.any(axis=0)):
+        hit = np.flatnonzero(gaps[row, j])
+        out[hit, j] = within[hit] // stride[row[hit], j] % q[j]
+    return States(out, row, starts, stride)
+
+
+def log_sums(values: Array, states: States) -> Array:
+    """Logarithm of the sum of exponentials over the states of each row."""
+    top = np.maximum.reduceat(values, states.starts, axis=0)
+    total = np.add.reduceat(np.exp(values - top[states.row]), states.starts, axis=0)
+    return np.asarray(top + np.log(total))
+
+
+# --- conditionals --------------------------------------------------------------------
+
+
+def log_conditionals(model: Model, codes: IntArray, node: int) -> Array:
+    """Log-probabilities of a column's categories given the known cells of the others.
+
+    Cells of the column itself are not looked at.
+    """
+    codes = codes.copy()
+    codes[:, node] = 0
+    return log_conditionals_of(model, codes, [node])[0]
+
+
+def log_conditionals_of(
+    model: Model, codes: IntArray, nodes: Sequence[int]
+) -> list[Array]:
+    """Log-probabilities of several columns, each given the other known cells."""
+    gaps = (codes == MISSING).any(axis=1)
+    F = features(np.where(codes == MISSING, 0, codes), model.where)
+    out = [log_softmax(model.energies(F, u)) for u in nodes]
+    broken = np.flatnonzero(gaps)
+    if not len(broken):
+        return out
+    rows, place = np.unique(codes[broken], axis=0, return_inverse=True)
+    found = [np.empty((len(rows), model.sizes[u])) for u in nodes]
+    exact = _summed if model.joint is not None else _stationary
+    most = STATES if model.joint is not None else STATES_OF_CONDITIONALS
+    few = count_states(rows, model.sizes) <= most
+    for part in _chunks(rows, np.flatnonzero(few), model.sizes):
+        for k, answer in enumerate(exact(model, rows[part], nodes)):
+            found[k][part] = answer
+    size = max(1, CHUNK // CHAINS)
+    many = np.flatnonzero(~few)
+    for first in range(0, len(many), size):
+        part = many[first : first + size]
+        for k, u in enumerate(nodes):
+            found[k][part] = _sampled(model, rows[part], u)
+    for k, answer in enumerate(found):
+        out[k][broken] = answer[place.ravel()]
+    return out
+
+
+def _chunks(codes: IntArray, rows: IntArray, sizes: Sequence[int]) -> list[IntArray]:
+    """Rows in groups of about as many states as fit in memory."""
+    if not len(rows):
+        return []
+    group = np.cumsum(count_states(codes[rows], sizes)) // CHUNK
+    return np.split(rows, np.flatnonzero(np.diff(group)) + 1)
+
+
+def _summed(model: Model, codes: IntArray, nodes: Sequence[int]) -> list[Array]:
+    """Sums over the joint probabilities of all states.
+
+    With the energies H of the states of a column and a joint log-probability J at its
+    present state, ``J - H[present] + H`` is J at every state of the column.
+    """
+    assert model.joint is not None
+    states = expand_states(codes, model.sizes)
+    F = features(states.codes, model.where)
+    J, here = model.joint(F), np.arange(len(F))
+    out = []
+    for u in nodes:
+        H = model.energies(F, u)
+        present = H[here, states.codes[:, u]]
+        out.append(log_softmax(log_sums((J - present)[:, None] + H, states)))
+    return out
+
+
+def _stationary(model: Model, codes: IntArray, nodes: Sequence[int]) -> list[Array]:
+    """Where a Gibbs sampler of the missing cells and the asked one settles."""
+    out = []
+    for u in nodes:
+        asked = codes.copy()
+        asked[:, u] = MISSING
+        states = expand_states(asked, model.sizes)
+        p = _settle(model, asked == MISSING, states)
+        q = model.sizes[u]
+        place = states.row * q + states.codes[:, u]
+        total = np.bincount(place, p, minlength=len(codes) * q).reshape(-1, q)
+        out.append(np.log(np.maximum(total, np.finfo(float).tiny)))
+    return out
+
+
+def _settle(model: Model, gaps: Any, states: States) -> Array:
+    """Probabilities of the states that the sweeps of a Gibbs sampler leave alone."""
+    F = features(states.codes, model.where)
+    moves = []
+    for j in np.flatnonzero(gaps.any(axis=0)).tolist():
+        hit = np.flatnonzero(gaps[states.row, j])
+        own = states.codes[hit, j]
+        share = softmax(model.energies(F[hit], j))[np.arange(len(hit)), own]
+        # states that differ in column j alone have the same first state
+        moves.append((hit, hit - own * states.stride[states.row[hit], j], share))
+    sizes = np.bincount(states.row)
+    p = 1.0 / sizes[states.row]
+    for _ in range(MOST_SWEEPS):
+        before = p.copy()
+        for hit, first, share in moves:
+            p[hit] = share * np.bincount(first, p[hit], minlength=len(p))[first]
+        if np.abs(p - before).max() < STATIONARY:
+            break
+    return np.asarray(p)
+
+
+def _sampled(model: Model, codes: IntArray, node: int) -> Array:
+    """Means of the conditional probabilities along Gibbs chains."""
+    asked = codes.copy()
+    asked[:, node] = MISSING
+    n, sizes = len(codes), model.sizes
+    state = np.repeat(asked, CHAINS, axis=0)
+    gaps = state == MISSING
+    columns = np.flatnonzero(gaps.any(axis=0)).tolist()
+    # a column's random numbers are its own, whatever else the batch has to draw
+    size = (1 + BURN_IN + SWEEPS, CHAINS)
+    noise = {j: np.random.RandomState(j).uniform(size=size) for j in columns}
+    for j in columns:
+        start = np.tile((noise[j][-1] * sizes[j]).astype(np.int64), n)
+        state[:, j] = np.where(gaps[:, j], start, state[:, j])
+    F = features(state, model.where)
+    total = np.zeros((n, sizes[node]))
+    hits = [np.flatnonzero(gaps[:, j]) for j in columns]
+    for t in range(BURN_IN + SWEEPS):
+        for j, hit in zip(columns, hits, strict=True):
+            p = softmax(model.energies(F[hit], j))
+            if j == node and t >= BURN_IN:
+                total += p.reshape(n, CHAINS, -1).mean(axis=1)
+            uniform = np.tile(noise[j][t], n)[hit]
+            drawn = (np.cumsum(p[:, :-1], axis=1) < uniform[:, None]).sum(axis=1)
+            F[hit, model.where.spans[j]] = model.where.bases[j][drawn]
+    return np.asarray(np.log(np.maximum(total / SWEEPS, np.finfo(float).tiny)))
+
+
+def distribution(model: Model, codes: IntArray) -> tuple[IntArray, Array] | None:
+    """All states of the missing cells of one row and their probabilities.
+
+    None where they are too many.
+    """
+    row = codes[None]
+    most = STATES if model.joint is not None else STATES_OF_CONDITIONALS
+    if count_states(row, model.sizes)[0] > most:
+        return None
+    states = expand_states(row, model.sizes)
+    if model.joint is None:
+        return states.codes, _settle(model, row == MISSING, states)
+    return states.codes, softmax(model.joint(features(states.codes, model.where)))
+
+
+# --- what follows from them ----------------------------------------------------------
+
+
+def cell_log_likelihood(model: Model, codes: IntArray) -> Array:
+    """Log-probability of each cell given the rest of its row; zero where missing."""
+    out = np.zeros(codes.shape)
+    logs = log_conditionals_of(model, codes, range(codes.shape[1]))
+    for u, log in enumerate(logs):
+        known = np.flatnonzero(codes[:, u] != MISSING)
+        out[known, u] = log[known, codes[known, u]]
+    return out
+
+
+def log_marginals(model: Model, codes: IntArray) -> Array:
+    """Log-probability of the known cells of each row, up to the constant of ``joint``.
+
+    Beyond ``STATES`` states of the missing cells, some are fixed one after the other at
+    their likeliest category, whose sampled probability is divided out.
+    """
+    assert model.joint is not None
+    codes, fixed = codes.copy(), np.zeros(len(codes))
+    for _ in range(codes.shape[1]):
+        many = np.flatnonzero(count_states(codes, model.sizes) > STATES)
+        if not len(many):
+            break
+        # the first gap of each row; rows with the same one are served together
+        first = (codes[many] == MISSING).argmax(axis=1)
+        for u in np.unique(first).tolist():
+            rows = many[first == u]
+            log = _sampled(model, codes[rows], u)
+            best = log.argmax(axis=1)
+            fixed[rows] -= log[np.arange(len(rows)), best]
+            codes[rows, u] = best
+    out = np.empty(len(codes))
+    for part in _chunks(codes, np.arange(len(codes)), model.sizes):
+        states = expand_states(codes[part], model.sizes)
+        out[part] = log_sums(model.joint(features(states.codes, model.where)), states)
+    return out + fixed
+
+
+def likeliest(model: Model, codes: IntArray) -> IntArray:
+    """The rows with each missing cell at its most probable category."""
+    filled, gaps = codes.copy(), codes == MISSING
+    for u in np.flatnonzero(gaps.any(axis=0)).tolist():
+        rows = np.flatnonzero(gaps[:, u])
+        filled[rows, u] = log_conditionals(model, codes[rows], u).argmax(axis=1)
+    return filled
