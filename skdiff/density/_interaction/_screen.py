@@ -212,8 +212,7 @@ def _lay_out(
     p, order = len(table.sizes), settings.order
     if order > max(p, 2):
         raise ValueError(
-            f"order={order} needs interactions of more columns than the {p} there "
-            "are."
+            f"order={order} needs interactions of more columns than the {p} there are."
         )
     rows, counts = histogram(table.codes, table.weight)
     where = layout(table.sizes, redundant=redundant)
