@@ -28,6 +28,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.metadata_routing import _routing_enabled as routing_enabled
 from sklearn.utils.metaestimators import _safe_split as safe_split
+from sklearn.utils.parallel import Parallel
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from sklearn.utils.validation import _check_method_params as check_method_params
 from sklearn.utils.validation import _check_sample_weight
@@ -79,6 +80,7 @@ __all__ = [
     "safe_indexing",
     "safe_split",
     "score_fitted",
+    "streaming_parallel",
 ]
 
 # placeholder until the documentation has an address; the release checklist names it
@@ -122,6 +124,17 @@ def check_sample_weight(sample_weight: Any, X: Any, *, dtype: Any = np.float64) 
     if not np.any(weights):
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights
+
+
+def streaming_parallel(n_jobs: int | None, **options: Any) -> Parallel:
+    """Return joblib's ``Parallel`` that gives results as they come, where it can.
+
+    Some backends return them all at the end, as a list.
+    """
+    try:
+        return Parallel(n_jobs=n_jobs, return_as="generator", **options)
+    except ValueError:
+        return Parallel(n_jobs=n_jobs, **options)
 
 
 def has_callbacks(estimator: Any) -> bool:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
+from skdiff._base.compat import streaming_parallel
 from skdiff._base.typing import Array, BoolArray, IntArray
 from skdiff._convex._solve import Solution
 from skdiff.density._coding import MISSING, histogram
@@ -250,7 +251,7 @@ def _each_column(
 ) -> list[list[Solution]]:
     nodes = [u for u, q in enumerate(sizes) if q > 1]
     # threads: matrix products release the lock, and a process costs seconds to start
-    parallel = Parallel(n_jobs=settings.n_jobs, prefer="threads", return_as="generator")
+    parallel = streaming_parallel(settings.n_jobs, prefer="threads")
     paths: list[list[Solution]] = [[] for _ in sizes]
     for u, path in zip(nodes, parallel(delayed(solve)(u) for u in nodes), strict=True):
         paths[u] = path

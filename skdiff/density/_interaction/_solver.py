@@ -276,7 +276,9 @@ def node_noise(problem: NodeProblem, w: Array, terms: Terms, n_nodes: int) -> No
     left = np.eye(len(columns))
     left[active] -= B
     bend = np.maximum(np.einsum("kj,kl,lj->j", left, H, left), 1e-12)
-    noise2 = np.einsum("kj,kl,lj->j", left, V, left) * variance / bend**2
+    # rounding can take a variance below zero
+    spread2 = np.maximum(np.einsum("kj,kl,lj->j", left, V, left), 0.0)
+    noise2 = spread2 * np.maximum(variance, 0.0) / bend**2
     # what the penalty pulls at: the direction of each block of coefficients
     length = np.sqrt(np.bincount(owner + 1, (W**2).sum(axis=0), n_nodes + 1))[owner + 1]
     force = np.where(owner < 0, 0.0, W / np.where(length > 0, length, 1.0))

@@ -11,7 +11,7 @@ from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 from sklearn.utils import assert_all_finite, column_or_1d, get_tags, indexable
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from skdiff._base.compat import (
     BaseSearchCV,
@@ -24,6 +24,7 @@ from skdiff._base.compat import (
     has_callbacks,
     insert_error_scores,
     report_failed_fits,
+    streaming_parallel,
 )
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.progress import Progress
@@ -128,7 +129,7 @@ class Run:
                     break
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of what is cut short
-            results.close()
+            getattr(results, "close", list)()
         return found
 
     def _raise_failure(self, job, flat):
@@ -286,7 +287,7 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         )
         run = Run(self, Folds(X, y, splits), scoring, metric, search)
         run.training = self._training(run, routed.estimator[self._callee])
-        parallel = Parallel(self.n_jobs, return_as="generator")
+        parallel = streaming_parallel(self.n_jobs)
         with (
             warnings.catch_warnings(),
             run.guard.listening(),
