@@ -108,7 +108,8 @@ class BinaryCodes(NamedTuple):
 def binary_codes(y: Any, name: str = "y") -> BinaryCodes:
     """Return the codes 0 and 1 of a target with exactly two classes.
 
-    ``name`` is what messages call the target.
+    ``name`` is what messages call it. For whatever needs exactly two classes: outcomes
+    of a fairness constraint, or a treatment.
     """
     y = column_or_1d(y, warn=True)
     y = check_array(y, ensure_2d=False, dtype=None, input_name=name)
