@@ -30,7 +30,7 @@ from skdiff.density._coding import histogram
 from skdiff.density._features import design, features, layout, list_terms
 from skdiff.density._interaction._problem import state_problem
 from skdiff.density._interaction._solver import make_node, penalty_strength, solve_node
-from skdiff.density._neural_interaction._inference import shapes_of
+from skdiff.density._neural_interaction._inference import Network
 from skdiff.density._neural_interaction._module import Screening, initial, make_table
 
 CHAIN = (0.2599, -0.6537, 0.0779, -0.3704, 0.0397, 0.2344)
@@ -160,6 +160,52 @@ def growth():
     return rows
 
 
+def sampling(p=60, n=1000, sweeps=55):
+    """Rows drawn by Gibbs chains side by side, and by the loop anybody would write."""
+    _, S = spins(p, 2000)
+    model = InteractionScreening().fit(S)
+    J, h, rng = model.coef_, model.intercept_, np.random.default_rng(0)
+
+    def plain():
+        X = rng.integers(0, 2, (n, p)) * 2.0 - 1.0
+        for _ in range(sweeps):
+            for u in range(p):
+                up = 1 / (1 + np.exp(-2 * (X @ J[:, u] + h[u])))
+                X[:, u] = np.where(rng.uniform(size=n) < up, 1.0, -1.0)
+
+    ours = best_of(lambda: model.sample(n, burn_in=sweeps - 5, thin=5), repeats=3)
+    theirs = best_of(plain, repeats=3)
+    return Row(f"{n} rows of {p} spins, {sweeps} sweeps", ours, theirs, "a plain loop")
+
+
+def with_gaps(fraction, n=20_000):
+    """Errors of couplings from rows with gaps, and from the complete rows alone."""
+    J, rng = np.array([1.2, 0.9, 1.1, 0.8, 1.0]), np.random.default_rng(0)
+    X = np.empty((n, len(J) + 1))
+    X[:, 0] = rng.integers(0, 2, n) * 2 - 1
+    for i, coupling in enumerate(J):
+        keep = rng.uniform(size=n) < 1 / (1 + np.exp(-2 * coupling))
+        X[:, i + 1] = np.where(keep, X[:, i], -X[:, i])
+    X[rng.uniform(size=X.shape) < fraction] = np.nan
+    whole = X[~np.isnan(X).any(axis=1)]
+    truth, upper = np.diag(J, 1), np.triu_indices(len(J) + 1, 1)
+    found = {}
+
+    def fit(name, rows):
+        model = InteractionScreening(alpha=0.1, random_state=0).fit(rows)
+        found[name] = np.sqrt(np.mean((model.coef_ - truth)[upper] ** 2))
+
+    ours = seconds(lambda: fit("all", X))
+    theirs = seconds(lambda: fit("whole", whole))
+    return Row(
+        f"{fraction:.0%} of the cells missing, N={n}",
+        ours,
+        theirs,
+        "complete rows",
+        note=f"r.m.s. error {found['all']:.4f}, complete rows {found['whole']:.4f}",
+    )
+
+
 def chain(p=10, n=200_000, seed=0):
     """A histogram of the chain of order six, and the true conditionals."""
     S = 2 * ((np.arange(2**p)[:, None] >> np.arange(p)) & 1) - 1
@@ -216,17 +262,10 @@ def one_pass(S, counts):
 
     where = layout([2] * S.shape[1])
     codes = (S > 0).astype(int)
-    arguments = {
-        "variant": "conditional",
-        "activation": "silu",
-        "alpha": 0.0,
-        "l1_input": 0.0,
-        "device": "cpu",
-    }
-    shapes = shapes_of(where, [15, 15], "conditional")
-    screening = Screening(shapes, where, **arguments)
+    network = Network(where, (15, 15), "conditional", "silu")
+    screening = Screening(network, alpha=0.0, l1_input=0.0, device="cpu")
     table = make_table(codes, counts, where, "cpu")
-    flat = initial(shapes, np.random.default_rng(0), zero_input=False)
+    flat = initial(network.shapes, np.random.default_rng(0), zero_input=False)
     whole = torch.as_tensor(flat).requires_grad_(True)
 
     def batched():
@@ -392,12 +431,15 @@ def main():
     packages = ("cvxpy", "clarabel", "skorch", "torch")
     if QUICK:
         rows = [against_cvxpy(6, 300), against_liblinear(6, 300)]
+        rows += [sampling(6, 50, 10), with_gaps(0.2, 2000)]
         print_table("Interaction screening: a node", rows, *packages)
         return
     rows = [against_cvxpy(16, 10_000), against_cvxpy(49, 5000)]
     rows += [against_cvxpy(100, 10_000), against_liblinear(49, 5000)]
     print_table("Interaction screening: a node", rows, *packages)
     print_table("Interaction screening: growth", growth(), *packages)
+    rows = [sampling(), *map(with_gaps, (0.1, 0.2, 0.3, 0.4))]
+    print_table("Interaction screening: sampling and missing cells", rows, *packages)
     print_table("Neural interaction screening", neural(), *packages)
     real_tables()
 
