@@ -1,4 +1,4 @@
-"""Conformal selection against its definition, and what it promises on real rows.
+"""Conformal selection against its definition, and its realised rates on real rows.
 
 No package offers the procedure, so the peers are written down here: the loop of the
 published functions (one count over the labelled rows per new row, candidate and
@@ -6,7 +6,8 @@ auxiliary p-value), a straightforward version, which counts all p-values of a ca
 anew for each row, one that counts them once per candidate and then loops over rows, and
 one that sorts the auxiliary p-values of all rows in one table. The physical limit is
 one sort of the scores per candidate. Two further tables have the rates on real rows,
-and how far the selections of several seeds agree. The first of them also takes a real
+which are what ``ConformalSelectionDisplay`` draws, and how far the selections of several
+seeds agree. The first of them also takes a real
 table of compounds where ``SKDIFF_DATA`` names a folder that holds
 ``bace_descriptors.csv.gz``.
 """
