@@ -6,8 +6,8 @@ auxiliary p-value), a straightforward version, which counts all p-values of a ca
 anew for each row, one that counts them once per candidate and then loops over rows, and
 one that sorts the auxiliary p-values of all rows in one table. The physical limit is
 one sort of the scores per candidate. Two further tables have the rates on real rows,
-which are what ``ConformalSelectionDisplay`` draws, and how far the selections of several
-seeds agree. The first of them also takes a real
+which are what ``ConformalSelectionDisplay`` draws, and how far the selections of
+several seeds agree. The first of them also takes a real
 table of compounds where ``SKDIFF_DATA`` names a folder that holds
 ``bace_descriptors.csv.gz``.
 """
