@@ -42,7 +42,7 @@ class Plain(NeuralClassifierMixin, BaseNeural):
         self.validation_fraction, self.time_limit = 0.1, None
         self.warm_start, self.class_weight, self.dtype = False, None, "auto"
         self.device, self.net_params, self.verbose = "cpu", None, False
-        self.random_state = 0
+        self.standardize, self.random_state = True, 0
 
 
 class ByAutograd(Plain):

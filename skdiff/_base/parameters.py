@@ -93,6 +93,12 @@ EVERYWHERE: Mapping[str, Parameter] = {
     "n_iter_no_change": Parameter(
         "Number of iterations without progress before training stops.", "int"
     ),
+    "standardize": Parameter(
+        "Whether columns are centred and scaled to unit variance inside.",
+        "bool",
+        ["boolean"],
+        True,
+    ),
     "device": Parameter(
         'Device on which torch computes, such as ``"cpu"`` or ``"cuda"``.',
         "str",
@@ -134,6 +140,7 @@ NETWORK: Mapping[str, Parameter] = {
     "validation_fraction": EVERYWHERE["validation_fraction"],
     "time_limit": EVERYWHERE["time_limit"],
     "warm_start": EVERYWHERE["warm_start"],
+    "standardize": EVERYWHERE["standardize"],
     "dtype": Parameter(
         'Precision. ``"auto"`` is that of X; ``"float32"`` is faster.',
         '{"auto", "float32", "float64"}',

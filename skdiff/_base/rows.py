@@ -7,10 +7,11 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 
 from skdiff._base.compat import check_sample_weight
-from skdiff._base.typing import Array, IntArray
+from skdiff._base.typing import Array, FloatArray, IntArray
 from skdiff._base.validation import check_X_y
 
 LARGEST = 1e100  # standardised values are cut here, so that their squares are finite
+RARE = 0.5  # least scale of a column of two values, in halves of their distance
 
 
 class Columns(NamedTuple):
@@ -24,13 +25,13 @@ class Columns(NamedTuple):
         """The scale, one for a constant column."""
         return np.where(self.scale > 0, self.scale, 1.0)
 
-    def standardised(self, X: Array) -> Array:
-        """Centre and scale, without overflow even for absurd values."""
+    def standardised(self, X: FloatArray, largest: float = LARGEST) -> FloatArray:
+        """Centre and scale in the precision of X; values are cut at ``largest``."""
         divisor = self.divisor
         with np.errstate(over="ignore"):
-            Z = X / divisor
-            Z -= self.mean / divisor
-        np.clip(Z, -LARGEST, LARGEST, out=Z)
+            Z: FloatArray = X / divisor.astype(X.dtype, copy=False)
+            Z -= (self.mean / divisor).astype(X.dtype, copy=False)
+        np.clip(Z, -largest, largest, out=Z)
         return Z
 
 
@@ -108,6 +109,21 @@ def column_statistics(X: Array, weight: Array) -> Columns:
     constant |= X.max(axis=0) == X.min(axis=0)
     mean = np.where(constant, scaled[0], mean)
     return Columns(mean * unit, np.where(constant, 0.0, spread * unit))
+
+
+def network_columns(X: FloatArray, weight: Array | None) -> Columns:
+    """Centre and scale by which networks see columns.
+
+    The scale is the standard deviation, but for a column of two values at least a
+    quarter of their distance: a rare category would otherwise stand dozens of
+    deviations away.
+    """
+    share = np.full(len(X), 1.0) if weight is None else weight
+    columns = column_statistics(X, share / share.sum())
+    low, high = X.min(axis=0), X.max(axis=0)
+    two_values = ((low == X) | (high == X)).all(axis=0) & (columns.scale > 0)
+    least = np.where(two_values, RARE * (high / 2.0 - low / 2.0), 0.0)
+    return Columns(columns.mean, np.maximum(columns.scale, least))
 
 
 def without_zeros(X: Array, y: Any, weight: Array) -> tuple[Array, Any, Array]:

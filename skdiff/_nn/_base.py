@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
 
 from skdiff._base.compat import (
     CallbackSupportMixin,
@@ -24,15 +22,40 @@ from skdiff._base.compat import (
 from skdiff._base.parameters import NETWORK, constraints
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.progress import watch
-from skdiff._base.validation import refuse_dates
+from skdiff._base.rows import Columns, network_columns
+from skdiff._base.validation import check_X_y, split_validation
 from skdiff._nn._decay import read_decay
-from skdiff._nn._inference import NeuralInference
+from skdiff._nn._inference import LARGEST, NeuralInference
 
-# Sums of squares of anything larger overflow somewhere between X and the loss.
-LARGEST = 1e30
 FULL_BATCH_ROWS, FULL_BATCH_CELLS, MINI_BATCH = 4096, 2_000_000, 256
-# A hold-out of fewer rows says more about luck than about learning.
-SMALLEST_HOLD_OUT = 10
+# A validation set of fewer rows tells little about learning.
+SMALLEST_VALIDATION = 10
+# arguments of skorch that have another home
+REFUSED = {
+    "module": "the estimator",
+    "criterion": "the estimator",
+    "train_split": "early_stopping (with validation_fraction)",
+    "iterator_train": "batch_size",
+    "iterator_valid": "the estimator",
+    "dataset": "the estimator",
+    "lr": "learning_rate_init",
+    "batch_size": "batch_size",
+    "max_epochs": "max_iter",
+    "warm_start": "warm_start",
+    "device": "device",
+    "predict_nonlinearity": "the estimator",
+}
+# what is learned of the units of X and y
+ENCODING = (
+    "classes_",
+    "n_outputs_",
+    "mean_",
+    "scale_",
+    "_varies",
+    "_y_mean",
+    "_y_scale",
+    "_one_column",
+)
 
 
 class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator):
@@ -178,7 +201,7 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows. Scale them (``StandardScaler``) before.
+            Training rows.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels or target values.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -223,29 +246,60 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
         """Fit; ``grouping`` is a pair of group labels and codes of the kept rows."""
         self._decay(self.alpha)
         X, y, weight = self._validate(X, y, sample_weight, reset=not continued)
-        known = {"classes_", "_y_mean", "_y_scale", "_one_column", "n_outputs_"}
-        encoding = {k: v for k, v in vars(self).items() if k in known and continued}
+        encoding = self._encoding() if continued else {}
         target = self._encode(y, weight, encoding)
+        self._scale(X, weight, encoding)
         if self._is_constant(encoding):
             return self._fit_constant(encoding, continued)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         given, held = (X, y, weight), None
+        X = standardised(X, encoding)
         if (
             self.early_stopping
             and not one_epoch
             and (rows := self._split(target, seed)) is not None
         ):
             (X, target, weight), held = _take(X, target, weight, *rows)
+            held = _cast_alike(*held)
             if grouping is not None:
                 grouping = grouping[0], grouping[1][rows[0]]
-        weight = _normalised(weight)
-        if target.dtype.kind == "f":
-            target = target.astype(X.dtype, copy=False)
-        if weight is not None:
-            weight = weight.astype(X.dtype, copy=False)
-        table = (X, target, weight, grouping)
-        self._run(table, held, given, encoding, seed, continued, one_epoch)
+        table = (*_cast_alike(X, target, _normalised(weight)), grouping)
+        from skdiff._nn._modes import check_device, gradients
+
+        check_device(self.device)
+        with gradients():
+            self._run(table, held, given, encoding, seed, continued, one_epoch)
         return self
+
+    def _encoding(self):
+        """What a fit has learned of the units of X and y."""
+        return {name: vars(self)[name] for name in ENCODING if name in vars(self)}
+
+    def _scale(self, X, weight, encoding):
+        """Learn centre and scale of the columns; a continued fit keeps them.
+
+        A column that has been constant so far gets its scale from the first rows in
+        which it varies: until then its weights have not moved.
+        """
+        if "mean_" in encoding and encoding["_varies"] is None:
+            return
+        if not self.standardize:
+            d = X.shape[1]
+            encoding |= {"mean_": np.zeros(d), "scale_": np.ones(d), "_varies": None}
+            return
+        columns = network_columns(X, weight)
+        varies = columns.scale > 0
+        if "mean_" not in encoding:
+            encoding |= {"mean_": columns.mean, "scale_": columns.divisor}
+        elif not np.all(known := encoding["_varies"]):
+            distance = np.hypot(columns.mean - encoding["mean_"], columns.scale)
+            new = ~known & (distance > 0)
+            scale = np.where(new, distance, encoding["scale_"])
+            encoding |= {"scale_": scale}
+            varies = known | new
+        else:
+            varies = known
+        encoding["_varies"] = varies
 
     def _run(self, table, held, given, encoding, seed, continued, one_epoch):
         """Build or continue the net, train it, and take over the result."""
@@ -255,6 +309,8 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
 
         X, target, weight, _ = table
         net = self._start(X, target, encoding, seed, continued)
+        net.strata = _fit.codes(self._strata(target))
+        net.valid = None if held is None else as_tensors(*held, self.device)
         data = as_tensors(X, target, weight, self.device)
         data = self._configure(net, data, table, encoding, seed)
         training = self._training()
@@ -264,6 +320,7 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
             n_iter_no_change=training["n_iter_no_change"],
             one_epoch=one_epoch,
             continued=continued,
+            offer_start=continued,
         )
         validate = None
         if held is not None:
@@ -320,17 +377,19 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
         dtype = X.dtype.name
         if continued and self._state is not None:
             dtype = self._state["dtype"]
-        net = self._build(X.shape[1], encoding, generator, dtype, X, target)
+        net = self._build(X.shape[1], encoding, generator, dtype, X)
         if continued and self._state is not None:
             self._restore(net.module_)
             if self._state["memory"] is not None:
                 net.optimizer_.set_memory(self._state["memory"])
+                net.set_training_state(self._state["training"])
                 generator.set_state(_tensor(self._state["generator"]))
         return net
 
-    def _build(self, n_in, encoding, generator, dtype, X=None, target=None):
+    def _build(self, n_in, encoding, generator, dtype, X=None):
         from skdiff._nn import _fit
 
+        _refuse_net_params(self.net_params)
         n_out = self._n_outputs(encoding)
         training = self._training()
         module = self._module(n_in, n_out, generator)
@@ -344,11 +403,11 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
             device=self.device,
             net_params=self.net_params,
         )
-        strata = None if target is None else self._strata(target)
         net = _fit.build_net(
-            self._stepper(module), module, self._batch_loss, settings, generator, strata
+            self._stepper(module), module, self._batch_loss, settings, generator
         )
         net.n_out = n_out
+        net.reading = self._reading(encoding)
         return net
 
     def _stepper(self, module):
@@ -369,6 +428,8 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
         """Assign everything at once: an interrupted fit leaves nothing half done."""
         for name, value in self._fitted(net, encoding, seed, keep).items():
             setattr(self, name, value)
+        net.valid = None
+        self._live |= {"view": net, "module": net.module_}
         if keep:
             self._live["net"] = net
         earlier = self.loss_curve_ if continued and hasattr(self, "loss_curve_") else []
@@ -377,6 +438,7 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
         self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else np.nan
         self.validation_scores_ = run.validation_scores or None
         self.stopped_ = run.stopped
+        net.remember(self.loss_curve_, self.validation_scores_)
 
     def _fitted(self, net, encoding, seed, keep):
         """Attributes that are enough to predict."""
@@ -390,6 +452,7 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
             "arrays": self._packed(_fit.state_arrays(net.module_)),
             "dtype": str(next(net.module_.parameters()).dtype).removeprefix("torch."),
             "memory": memory,
+            "training": net.training_state(),
             "generator": generator,
             "seed": seed,
         }
@@ -426,8 +489,7 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
 
     def _validate(self, X, y, sample_weight, *, reset):
         """Check and convert; drop rows of weight zero; None when all weigh alike."""
-        refuse_dates(X)
-        X, y = validate_data(
+        X, y = check_X_y(
             self,
             X,
             y,
@@ -488,19 +550,21 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
         return int(self.batch_size)
 
     def _split(self, target, seed):
-        """Rows to train on and to hold out, or None where there are too few."""
-        n_held = round(self.validation_fraction * len(target))
-        codes = self._strata_of_split(target)
-        if n_held < SMALLEST_HOLD_OUT or len(target) - n_held < 2:
-            return None
-        if codes is not None:
-            counts = np.bincount(codes)
-            if counts[counts > 0].min() < 2 or n_held < np.count_nonzero(counts):
-                codes = None
-        rows = np.arange(len(target))
-        return train_test_split(
-            rows, test_size=n_held, stratify=codes, random_state=seed
+        """Rows of the training and validation sets; None where there are too few."""
+        return split_validation(
+            len(target),
+            self.validation_fraction,
+            seed,
+            strata=self._strata_of_split(target),
+            fewest=SMALLEST_VALIDATION,
         )
+
+
+def standardised(X, encoding):
+    """Rows as the network takes them, in the precision of X."""
+    if encoding["_varies"] is None:
+        return X
+    return Columns(encoding["mean_"], encoding["scale_"]).standardised(X, LARGEST)
 
 
 def _normalised(weight):
@@ -517,6 +581,23 @@ def _take(X, target, weight, train, held):
         for rows in (train, held)
     ]
     return sides[0], sides[1]
+
+
+def _refuse_net_params(net_params):
+    """Refuse arguments of skorch that this net does not use, by name."""
+    for name in net_params or {}:
+        for start, remedy in REFUSED.items():
+            if name == start or name.startswith(f"{start}__"):
+                raise ValueError(
+                    f"net_params cannot set {name!r}: {remedy} decides it."
+                )
+
+
+def _cast_alike(X, target, weight):
+    """Targets that are numbers, and weights, in the precision of X."""
+    if target.dtype.kind == "f":
+        target = target.astype(X.dtype, copy=False)
+    return X, target, None if weight is None else weight.astype(X.dtype, copy=False)
 
 
 def _tensor(array):

@@ -36,13 +36,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Limits:
-    """When training has converged, and how long it may last."""
+    """When training has converged, and how long it may last.
+
+    With ``keep_best=False`` the last weights stand, whatever the validation scores;
+    with ``offer_start`` the weights at the start may turn out to be the best.
+    """
 
     max_iter: int
     tol: float
     n_iter_no_change: int
     one_epoch: bool = False
     continued: bool = False
+    keep_best: bool = True
+    offer_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,9 @@ def run_epochs(
     """
     run = Run() if run is None else run
     best = Best(net.module_, limits.tol)
+    keep_best = validate is not None and limits.keep_best
+    if validate is not None and limits.offer_start:
+        best.offer(validate(), keep=keep_best)
     last_good: dict[str, Any] = {}
     with progress.interruptible(lambda: bool(run.loss_curve)):
         for _ in progress.iterations(limits.max_iter):
@@ -119,8 +128,8 @@ def run_epochs(
             if validate is not None:
                 score = validate()
                 run.validation_scores.append(score)
-            best.offer(-loss if score is None else score, keep=validate is not None)
-            if validate is None:
+            best.offer(-loss if score is None else score, keep=keep_best)
+            if not keep_best:
                 last_good = _snapshot(net, last_good)
             if progress.step(loss=loss, score=score, state=net):
                 break
@@ -192,7 +201,6 @@ def build_net(
     batch_loss: Any,
     settings: Settings,
     generator: torch.Generator,
-    strata: np.ndarray | None = None,
 ) -> Net:
     """Initialise a net over a module in the dtype and on the device asked for."""
     arguments: dict[str, Any] = {
@@ -209,7 +217,6 @@ def build_net(
         module.to(device=settings.device, dtype=getattr(torch, settings.dtype)),
         Criterion(batch_loss),
         generator=generator,
-        strata=None if strata is None else as_tensor(strata),
         **arguments,
     )
     return net.initialize()
@@ -220,8 +227,36 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def start_at_log_odds(
+    bias: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None
+) -> None:
+    """Set the output biases to the log frequencies of the classes.
+
+    A network that starts from probabilities alike spends its first epochs on the base
+    rate, and where an event is rare, most of its validation score.
+    """
+    with torch.no_grad():
+        w = torch.ones_like(target, dtype=bias.dtype) if weight is None else weight
+        n_classes = max(len(bias), 2)
+        mass = torch.zeros(n_classes, dtype=bias.dtype, device=bias.device)
+        mass.index_add_(0, target, w)
+        logs = (mass / mass.sum()).clamp(min=torch.finfo(bias.dtype).tiny).log()
+        if len(bias) == 1:
+            bias.copy_(logs[1:] - logs[:1])
+        else:
+            known = mass > 0
+            logs[~known] = logs[known].min()
+            bias.copy_(logs - logs.mean())
+
+
+def codes(strata: np.ndarray | None) -> torch.Tensor | None:
+    """Codes of the rows as a tensor; None where there are no strata."""
+    return None if strata is None else as_tensor(strata)
+
+
 def finish(net: Net) -> None:
     """Undo what only training needs."""
+    net.strata = net.mixing = None
     if isinstance(net.optimizer_, FlatOptimizer):
         net.optimizer_.release()
     net.module_.eval()

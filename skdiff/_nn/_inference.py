@@ -3,18 +3,29 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
+
+from skdiff._base.rows import Columns
+from skdiff._base.validation import check_X
+
+# Sums of squares of anything larger overflow somewhere between X and the loss.
+LARGEST = 1e30
 
 
 class NeuralInference:
     """Outputs, the module rebuilt from arrays, pickles; the shell does the fitting."""
 
     def _checked(self: Any, X: Any) -> Any:
-        """Rows to answer for, in the dtype to compute in."""
-        X = validate_data(
-            self, X, dtype=[np.float64, np.float32], order="C", reset=False
-        )
-        return self._cast(X)
+        """Rows to predict for, as the network takes them."""
+        how: dict[str, Any] = {"dtype": [np.float64, np.float32], "order": "C"}
+        return self._inputs(check_X(self, X, reset=False, **how))
+
+    def _inputs(self: Any, X: Any) -> Any:
+        """Rows in the precision to compute in, standardised."""
+        X = self._cast(X)
+        if self._varies is None:
+            return X
+        return Columns(self.mean_, self.scale_).standardised(X, LARGEST)
 
     def _restore(self: Any, module: Any) -> Any:
         """Put the saved weights into a module built alike."""
@@ -28,6 +39,10 @@ class NeuralInference:
         X = self._checked(X)
         if self._state is None:
             return np.zeros((len(X), self._n_outputs(vars(self))), dtype=X.dtype)
+        return self._read(self._raw_output(X))
+
+    def _raw_output(self: Any, X: Any) -> Any:
+        """Outputs of the module for rows as it takes them."""
         from skdiff._nn import _fit
         from skdiff._nn._threads import threads_for
 
@@ -39,6 +54,10 @@ class NeuralInference:
                 module, X.astype(compute, copy=False), self.device
             )
 
+    def _read(self: Any, output: Any) -> Any:
+        """HOOK: turn outputs of the module into those that predictions are made of."""
+        return output
+
     def _module_for_prediction(self: Any) -> Any:
         """The module, rebuilt from arrays at the first call after a fit or a load."""
         live = self._live
@@ -48,14 +67,17 @@ class NeuralInference:
             import torch
 
             from skdiff._nn import _fit
+            from skdiff._nn._modes import check_device, gradients
 
-            module = self._module(
-                self.n_features_in_, self._n_outputs(vars(self)), _fit.seeded(0)
-            )
-            module = module.to(getattr(torch, self._state["dtype"]))
-            self._restore(module)
-            module.eval()
-            live["module"] = module.to(self.device)
+            check_device(self.device)
+            with gradients():
+                module = self._module(
+                    self.n_features_in_, self._n_outputs(vars(self)), _fit.seeded(0)
+                )
+                module = module.to(getattr(torch, self._state["dtype"]))
+                self._restore(module)
+                module.eval()
+                live["module"] = module.to(self.device)
         return live["module"]
 
     @property
@@ -66,15 +88,18 @@ class NeuralInference:
             return None
         if "net" not in self._live and "view" not in self._live:
             from skdiff._nn import _fit
+            from skdiff._nn._modes import gradients
 
-            net = self._build(
-                self.n_features_in_,
-                vars(self),
-                _fit.seeded(self._state["seed"]),
-                self._state["dtype"],
-            )
+            with gradients():
+                net = self._build(
+                    self.n_features_in_,
+                    vars(self),
+                    _fit.seeded(self._state["seed"]),
+                    self._state["dtype"],
+                )
             self._restore(net.module_)
             _fit.finish(net)
+            net.remember(self.loss_curve_, self.validation_scores_)
             self._live["view"] = net
         return self._live.get("net", self._live.get("view"))
 

@@ -1,5 +1,6 @@
 """What classifiers and regressors add to the shared base."""
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from skdiff._base.compat import fit_context
+from skdiff._base.rows import Columns, column_statistics
 
 
 class NeuralClassifierMixin(ClassifierMixin):
@@ -69,11 +71,7 @@ class NeuralClassifierMixin(ClassifierMixin):
             Labels, of the kind given to ``fit``.
         """
         decision = self.decision_function(X)
-        if decision.ndim == 1:
-            codes = (decision > 0).astype(int) * (len(self.classes_) > 1)
-        else:
-            codes = decision.argmax(axis=1)
-        return self.classes_[codes]
+        return self.classes_[self._codes(decision)]
 
     def decision_function(self: Any, X: Any) -> Any:
         """Return the margin of each row.
@@ -88,10 +86,7 @@ class NeuralClassifierMixin(ClassifierMixin):
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Log odds of ``classes_[1]``, or one logit per class for three and more.
         """
-        z = self._output(X)
-        if len(self.classes_) > 2:
-            return z
-        return z[:, 0] if z.shape[1] == 1 else z[:, 1] - z[:, 0]
+        return self._decision(self._output(X))
 
     def predict_proba(self: Any, X: Any) -> Any:
         """Return the probability of each class.
@@ -106,12 +101,43 @@ class NeuralClassifierMixin(ClassifierMixin):
         proba : ndarray of shape (n_samples, n_classes)
             Rows sum to one; columns follow ``classes_``.
         """
-        decision = self.decision_function(X)
+        return self._probabilities(self.decision_function(X))
+
+    def _decision(self: Any, output: Any) -> Any:
+        """Margins, from outputs of the network."""
+        if len(self.classes_) > 2:
+            return output
+        return output[:, 0] if output.shape[1] == 1 else output[:, 1] - output[:, 0]
+
+    def _codes(self: Any, decision: Any) -> Any:
+        """Positions in ``classes_``."""
+        if decision.ndim == 1:
+            return (decision > 0).astype(int) * (len(self.classes_) > 1)
+        return decision.argmax(axis=1)
+
+    def _probabilities(self: Any, decision: Any) -> Any:
         if len(self.classes_) == 1:
             return np.ones((len(decision), 1), dtype=decision.dtype)
         if decision.ndim == 1:
             return np.column_stack([expit(-decision), expit(decision)])
         return softmax(decision, axis=1)
+
+    def _reading(self: Any, encoding: Any) -> Any:
+        """How a net of skorch reads its outputs: codes and probabilities."""
+        from skdiff._nn._net import Reading
+
+        shell = copy(self)
+        shell.__dict__ = {**self.get_params(deep=False), **encoding}
+
+        def decision(output: Any) -> Any:
+            return shell._decision(shell._read(output))
+
+        return Reading(
+            inputs=shell._inputs,
+            predict=lambda output: shell._codes(decision(output)),
+            predict_proba=lambda output: shell._probabilities(decision(output)),
+            target=lambda target: target,
+        )
 
     def _row_loss(self: Any, output: Any, target: Any) -> Any:
         from torch.nn import functional as F
@@ -186,10 +212,34 @@ class NeuralRegressorMixin(RegressorMixin):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Values in the units of the training targets.
         """
-        z = self._output(X)
-        scale = self._y_scale.astype(z.dtype, copy=False)
-        y = z * scale + self._y_mean.astype(z.dtype, copy=False)
+        return self._values(self._output(X))
+
+    def _values(self: Any, output: Any) -> Any:
+        """Values in the units of the targets, from outputs of the network."""
+        scale = self._y_scale.astype(output.dtype, copy=False)
+        y = output * scale + self._y_mean.astype(output.dtype, copy=False)
         return y[:, 0] if self._one_column else y
+
+    def _reading(self: Any, encoding: Any) -> Any:
+        """How a net of skorch reads its outputs: values in the units of y."""
+        from skdiff._nn._net import Reading
+
+        shell = copy(self)
+        shell.__dict__ = {**self.get_params(deep=False), **encoding}
+
+        def values(output: Any) -> Any:
+            return shell._values(shell._read(output))
+
+        def shown(target: Any) -> Any:
+            scale, mean = (
+                target.new_tensor(encoding[k]) for k in ("_y_scale", "_y_mean")
+            )
+            y = target * scale + mean
+            return y[:, 0] if encoding["_one_column"] else y
+
+        return Reading(
+            inputs=shell._inputs, predict=values, predict_proba=values, target=shown
+        )
 
     def _row_loss(self: Any, output: Any, target: Any) -> Any:
         return ((output - target) ** 2).mean(dim=1) / 2
@@ -204,21 +254,22 @@ class NeuralRegressorMixin(RegressorMixin):
     def _encode(self: Any, y: Any, weight: Any, encoding: Any) -> Any:
         """Targets of mean zero and variance one, by the first table seen."""
         columns = y.reshape(len(y), -1)
-        if "_y_mean" not in encoding:
-            largest = np.abs(columns).max(axis=0, initial=0)
-            unit = np.where(largest > 0, largest, 1.0)
-            mean = np.average(columns / unit, axis=0, weights=weight)
-            spread = np.average((columns / unit - mean) ** 2, axis=0, weights=weight)
-            spread = np.sqrt(spread)
-            # a constant target has rounding for a spread
-            spread = np.where(spread > 1e-12, spread, 1.0)
-            encoding["_y_mean"], encoding["_y_scale"] = mean * unit, spread * unit
-            encoding["n_outputs_"] = columns.shape[1]
-            encoding["_one_column"] = y.ndim == 1
-        return (columns - encoding["_y_mean"]) / encoding["_y_scale"]
+        if not encoding.get("_y_scale", np.zeros(1)).all():
+            share = np.ones(len(y)) if weight is None else weight
+            found = column_statistics(columns, share / share.sum())
+            if "_y_mean" not in encoding:
+                encoding["_y_mean"], encoding["_y_scale"] = found
+                encoding["n_outputs_"] = columns.shape[1]
+                encoding["_one_column"] = y.ndim == 1
+            else:  # an output that was constant so far has its first spread
+                mean, scale = encoding["_y_mean"], encoding["_y_scale"]
+                distance = np.hypot(found.mean - mean, found.scale)
+                encoding["_y_scale"] = np.where(scale > 0, scale, distance)
+        # a constant output is predicted exactly: its scale is zero
+        return Columns(encoding["_y_mean"], encoding["_y_scale"]).standardised(columns)
 
     def _is_constant(self: Any, encoding: Any) -> Any:
-        return False
+        return not encoding["_y_scale"].any()
 
     def _n_outputs(self: Any, encoding: Any) -> Any:
         return encoding["n_outputs_"]

@@ -5,17 +5,36 @@ the weights after training are bit-identical to its stock loop's; a test keeps i
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import skorch
 import torch
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 
-from skdiff._nn._data import Nested, TensorData, TensorIterator, first_tensor
+from skdiff._nn._data import (
+    Nested,
+    TensorData,
+    TensorIterator,
+    as_tensor,
+    first_tensor,
+)
 from skdiff._nn._option_steps import MixedIterator, Mixing, sharpest_neighbour
 
 BatchLoss = Callable[[Tensor, Nested, Tensor | None], Tensor]
+EVALUATION_ROWS = 1024  # activations of a batch stay in the cache
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How arrays of the user become rows of the module, and its outputs predictions."""
+
+    inputs: Callable[[Any], Any]
+    predict: Callable[[Any], Any]
+    predict_proba: Callable[[Any], Any]
+    target: Callable[[Tensor], Tensor]
 
 
 class Criterion(nn.Module):
@@ -31,7 +50,14 @@ class Criterion(nn.Module):
 
 
 class Net(skorch.NeuralNet):
-    """skorch over tensors in memory, quiet, without hold-out."""
+    """skorch over tensors in memory, quiet; its estimator holds the validation set.
+
+    Arrays given to ``forward``, ``predict`` and ``predict_proba`` are rows of the user.
+    Callbacks see targets without weights, in the units of ``predict``.
+    """
+
+    reading: Reading | None = None
+    valid: TensorData | None = None
 
     def __init__(
         self,
@@ -65,17 +91,35 @@ class Net(skorch.NeuralNet):
         return []
 
     def get_dataset(self, X: Any, y: Any = None) -> TensorData:
-        """Return tensors as they are."""
-        return X if isinstance(X, TensorData) else TensorData(X, y)
+        """Return tensors as they are, and rows of the user as the module takes them."""
+        if isinstance(X, TensorData):
+            return X
+        if self.reading is not None and not isinstance(X, Tensor):
+            X = as_tensor(self.reading.inputs(np.asarray(X)), self.device)
+        dtype = next(self.module_.parameters()).dtype
+        return TensorData(X.to(dtype), y)
 
     def get_iterator(self, dataset: TensorData, training: bool = False) -> Any:
         """Return batches: shuffled by the net's own generator in training."""
         if not training:
-            return TensorIterator(dataset, self.batch_size)
+            return TensorIterator(dataset, EVALUATION_ROWS)
         drawn = (dataset, self.batch_size, self.generator, self.strata)
         if self.mixing is not None:
             return MixedIterator(*drawn, self.mixing)
         return TensorIterator(*drawn)
+
+    def _outputs(self, X: Any) -> Any:
+        return skorch.utils.to_numpy(self.forward(X))
+
+    def predict(self, X: Any) -> Any:
+        """Return values, or for a classifier positions in its ``classes_``."""
+        output = self._outputs(X)
+        return output if self.reading is None else self.reading.predict(output)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return probabilities of the classes, or the values of a regressor."""
+        output = self._outputs(X)
+        return output if self.reading is None else self.reading.predict_proba(output)
 
     def get_loss(
         self, y_pred: Tensor, y_true: Any, X: Any = None, training: bool = False
@@ -134,10 +178,11 @@ class Net(skorch.NeuralNet):
         rows = n_batches = 0
         for batch in iterator:
             size = len(first_tensor(batch[0]))
+            seen = self._shown(batch) if begin or end else batch
             if begin or end:
                 self.history.new_batch()
             for callback in begin:
-                callback.on_batch_begin(self, batch=batch, training=training)
+                callback.on_batch_begin(self, batch=seen, training=training)
             step = step_fn(batch, **fit_params)
             total = total + step["loss"] * size
             rows += size
@@ -146,15 +191,49 @@ class Net(skorch.NeuralNet):
                 self.history.record_batch(f"{prefix}_loss", step["loss"].item())
                 self.history.record_batch(f"{prefix}_batch_size", size)
             for callback in end:
-                callback.on_batch_end(self, batch=batch, training=training, **step)
+                callback.on_batch_end(self, batch=seen, training=training, **step)
         self.history.record(f"{prefix}_loss", float(total) / max(rows, 1))
         self.history.record(f"{prefix}_batch_count", n_batches)
 
+    def _shown(self, data: Any) -> Any:
+        """A batch or a data set with targets as callbacks see them."""
+        X, y = (data.X, data.y) if isinstance(data, TensorData) else data
+        target = y[0] if isinstance(y, tuple) else y
+        if self.reading is not None and target is not None:
+            target = self.reading.target(target)
+        return TensorData(X, target) if isinstance(data, TensorData) else (X, target)
+
     def run_epoch(self, data: TensorData) -> float:
-        """Run one epoch of training with its hooks; return the mean loss."""
-        self.notify("on_epoch_begin", dataset_train=data, dataset_valid=None)
+        """Run one epoch of training with its hooks; return the mean loss.
+
+        The validation set is passed through the net only where a callback may want it.
+        """
+        valid = self.valid if self.callbacks_ else None
+        seen = {"dataset_train": data, "dataset_valid": valid}
+        if self.callbacks_:
+            seen = {k: None if d is None else self._shown(d) for k, d in seen.items()}
+        self.notify("on_epoch_begin", **seen)
         iterator = self.get_iterator(data, training=True)
         self.run_single_epoch(iterator, True, "train", self.train_step)
         loss: float = self.history[-1, "train_loss"]
-        self.notify("on_epoch_end", dataset_train=data, dataset_valid=None)
+        if valid is not None:
+            held = self.get_iterator(valid)
+            self.run_single_epoch(held, False, "valid", self.validation_step)
+        self.notify("on_epoch_end", **seen)
         return loss
+
+    def training_state(self) -> dict[str, float]:
+        """Counters of a schedule that a continued fit goes on with. Override it."""
+        return {}
+
+    def set_training_state(self, state: dict[str, float]) -> None:
+        """Take back what :meth:`training_state` gave. Override it."""
+
+    def remember(self, losses: list[float], scores: list[float] | None) -> None:
+        """Write a history of epochs that were run without one."""
+        for k in range(len(self.history), len(losses)):
+            self.history.new_epoch()
+            self.history.record("epoch", k + 1)
+            self.history.record("train_loss", losses[k])
+            if scores is not None and k < len(scores):
+                self.history.record("valid_score", scores[k])

@@ -280,9 +280,8 @@ class RegressorOptions(TrainingOptions):
         scores = []
         for size in sizes:
             generator = _fit.seeded(seed)
-            net = self._build(
-                X.shape[1], encoding, generator, X.dtype.name, X[train], target[train]
-            )
+            net = self._build(X.shape[1], encoding, generator, X.dtype.name, X[train])
+            net.strata = _fit.codes(self._strata(target[train]))
             net.sam_rho = float(self.sam_rho)
             net.mixing = _neighbours(X[train], target[train], size, alpha, by)
             data = as_tensors(X[train], target[train], w, self.device)

@@ -277,7 +277,7 @@ def _torch_layers(network: Any, X: Any) -> Any:
             "linear in hidden features."
         )
     X = validate_data(network, X, dtype=[np.float64, np.float32], reset=False)
-    X = network._cast(X)
+    X = network._inputs(X)
     weight, bias = module.layers()[-1]
     table = torch.as_tensor(np.ascontiguousarray(X), dtype=weight.dtype)
     with torch.no_grad():

@@ -28,6 +28,7 @@ class MLPClassifier(NeuralClassifierMixin, BaseNeural):
         time_limit=None,
         warm_start=False,
         class_weight=None,
+        standardize=True,
         dtype="auto",
         device="cpu",
         net_params=None,
@@ -49,6 +50,7 @@ class MLPClassifier(NeuralClassifierMixin, BaseNeural):
         self.time_limit = time_limit
         self.warm_start = warm_start
         self.class_weight = class_weight
+        self.standardize = standardize
         self.dtype = dtype
         self.device = device
         self.net_params = net_params
@@ -74,6 +76,7 @@ class MLPRegressor(NeuralRegressorMixin, BaseNeural):
         validation_fraction=0.1,
         time_limit=None,
         warm_start=False,
+        standardize=True,
         dtype="auto",
         device="cpu",
         net_params=None,
@@ -94,6 +97,7 @@ class MLPRegressor(NeuralRegressorMixin, BaseNeural):
         self.validation_fraction = validation_fraction
         self.time_limit = time_limit
         self.warm_start = warm_start
+        self.standardize = standardize
         self.dtype = dtype
         self.device = device
         self.net_params = net_params

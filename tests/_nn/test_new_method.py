@@ -69,6 +69,7 @@ class FocalClassifier(NeuralClassifierMixin, BaseNeural):
         time_limit=None,
         warm_start=False,
         class_weight=None,
+        standardize=True,
         dtype="auto",
         device="cpu",
         net_params=None,
@@ -91,6 +92,7 @@ class FocalClassifier(NeuralClassifierMixin, BaseNeural):
         self.time_limit = time_limit
         self.warm_start = warm_start
         self.class_weight = class_weight
+        self.standardize = standardize
         self.dtype = dtype
         self.device = device
         self.net_params = net_params

@@ -157,6 +157,7 @@ def test_decoupling_reproduces_the_toy():
         learning_rate_init=0.01,
         max_iter=1000,
         n_iter_no_change=10**6,
+        standardize=False,
     )
     assert none < weak < middle < strong and strong > none + 0.08
 

@@ -27,6 +27,7 @@ def model(**settings):
         "learning_rate_init": 0.01,
         "max_iter": 60,
         "finetune_iter": 6,
+        "final_platt": False,
         "random_state": 0,
     }
     return CalibratedProbabilityClassifier(**(defaults | settings))
@@ -273,6 +274,7 @@ def contrary(n, seed):
 def test_the_worse_group_gains_by_group_dro():
     X, y, groups = contrary(800, 0)
     settings = {"hidden_layer_sizes": (), "alpha": 0.1, "learning_rate_init": 0.05}
+    settings["batch_size"] = 800  # batches of groups are stratified
     dro = {"group_dro": True, "group_step_size": 0.1}
     names = np.array(["most", "few"])[groups]
     plain = model(**settings).fit(X, y, groups=names)

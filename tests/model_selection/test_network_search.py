@@ -61,7 +61,8 @@ def targets(y, kind):
 
 
 PROBLEMS = {
-    "regressor": (MLPRegressor((3, 2), **TIGHT), "numbers", 3),
+    # of a seed whose basin does not end within the step of the difference
+    "regressor": (MLPRegressor((3, 2), **TIGHT | {"random_state": 1}), "numbers", 3),
     "outputs": (MLPRegressor((3,), **TIGHT), "pairs", 2),
     "classifier": (MLPClassifier((3,), class_weight={0: 2, 1: 1}, **TIGHT), "two", 2),
     "three classes": (MLPClassifier((2,), **TIGHT), "three", 2),

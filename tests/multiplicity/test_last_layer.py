@@ -38,7 +38,7 @@ class Shell(BaseNeural):
             "n_iter_no_change": 50, "early_stopping": False,
             "validation_fraction": 0.1, "time_limit": None, "warm_start": False,
             "device": "cpu", "net_params": None, "verbose": False, "random_state": 0,
-            "class_weight": None,
+            "class_weight": None, "standardize": False,
         }.items():  # fmt: skip
             setattr(self, name, value)
 

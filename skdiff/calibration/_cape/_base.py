@@ -1,17 +1,18 @@
 """CaPE below its parameters: the start, the two stages, the sources of targets."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skdiff._nn._base import BaseNeural
+from skdiff._nn._base import BaseNeural, standardised
 from skdiff._nn._mixins import NeuralClassifierMixin
 from skdiff._nn._options import ClassifierOptions, TrainingOptions
 from skdiff.calibration._cape._maps import (
@@ -24,12 +25,22 @@ from skdiff.calibration._cape._maps import (
     log_odds,
 )
 
+# strength of the identity as the prior of the final map: about that of twenty events
+PLATT_PRIOR = 20.0
+
+
+MINI_BATCH = 128
+
 
 @dataclass
 class Fitting:
-    """What a fit knows while it runs: the rows, and which of them are held out."""
+    """What a fit knows while it runs: the rows, and which are the validation set.
+
+    ``Z`` holds the rows of ``X`` as the network takes them.
+    """
 
     X: Any = None
+    Z: Any = None
     weight: Any = None
     codes: Any = None
     encoding: Any = None
@@ -104,6 +115,15 @@ class BaseCape(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         self._fitting.X, self._fitting.weight = X, weight
         return X, y, weight
 
+    def _scale(self, X, weight, encoding):
+        """Keep the units of a network that is taken as it is."""
+        if self._is_taken():
+            units = ("mean_", "scale_", "_varies")
+            encoding |= {name: vars(self._given())[name] for name in units}
+        else:
+            super()._scale(X, weight, encoding)
+        self._fitting.Z = standardised(X, encoding)
+
     def _encode(self, y, weight, encoding):
         if self._is_taken():
             encoding.setdefault("classes_", self._given().classes_)
@@ -139,6 +159,23 @@ class BaseCape(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         given = self._given()
         return (super() if given is None else given)._module(n_in, n_out, generator)
 
+    def _batch_rows(self, X):
+        """Several steps per epoch: epochs are counted to decide when to stop."""
+        if self.batch_size == "auto":
+            return len(X) if len(X) <= 2 * MINI_BATCH else MINI_BATCH
+        return super()._batch_rows(X)
+
+    def _warn_of_limit(self, stopped, max_iter):
+        """Say that probabilities are not those of a trained network."""
+        if stopped in ("max_iter", "time"):
+            limit = {"max_iter": f"max_iter={max_iter}", "time": "time_limit"}[stopped]
+            warnings.warn(
+                f"Training ended at {limit} before it converged: the probabilities may "
+                "not be calibrated. Increase it, or learning_rate_init.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
+
     def _net_class(self):
         from skdiff.calibration._cape._module import CapeNet
 
@@ -150,6 +187,7 @@ class BaseCape(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         return row_loss(output, target)
 
     def _train(self, net, data, limits, progress, validate):
+        from skdiff._nn._fit import start_at_log_odds
         from skdiff.calibration._cape import _module as stages
 
         run, fitting = stages.CapeRun(), self._fitting
@@ -159,11 +197,14 @@ class BaseCape(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
             weight = (
                 np.ones(len(out)) if fitting.weight is None else fitting.weight[out]
             )
-            held = stages.Held(fitting.X[out], fitting.codes[out], weight)
+            held = stages.Held(fitting.Z[out], fitting.codes[out], weight)
         if self._given() is not None and not limits.continued:
             self._start_from_given(net, held, run)
         else:
-            stages.first_stage(net, data, limits, progress, held, run)
+            if not limits.continued:
+                start_at_log_odds(net.module_.layers()[-1][1], *data.y[:2])
+            first = replace(limits, offer_start=False)
+            stages.first_stage(net, data, first, progress, held, run)
         if held is not None and self.finetune_iter and not progress.is_over():
             # it sets frequencies right, which the options of the loss would bend again
             loss, net.criterion_.batch_loss = (
@@ -198,9 +239,8 @@ class BaseCape(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
             labels = fitting.encoding["classes_"][fitting.codes[rows]]
             weight = None if fitting.weight is None else fitting.weight[rows]
             more = self._groups_for(given, rows)
-            given = clone(given).fit(
-                fitting.X[rows], labels, sample_weight=weight, **more
-            )
+            given = clone(given).set_params(standardize=False)
+            given.fit(fitting.Z[rows], labels, sample_weight=weight, **more)
         given._restore(net.module_)
         run.loss_curve.append(float(given.loss_))
         run.stopped = "converged"
@@ -281,7 +321,9 @@ class BaseCape(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         z = log_odds(stages.probabilities(output))
         columns = [1] if z.shape[1] == 2 else range(z.shape[1])
         lines = [
-            fit_platt(z[:, k], (held.codes == k).astype(float), held.weight)
+            fit_platt(
+                z[:, k], (held.codes == k).astype(float), held.weight, PLATT_PRIOR
+            )
             for k in columns
         ]
         return np.array(lines)
@@ -310,9 +352,8 @@ class BaseCape(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
 
     # --- inference ------------------------------------------------------------------
 
-    def _output(self, X):
+    def _read(self, output):
         """Outputs of the network, after the final Platt map if there is one."""
-        output = super()._output(X)
         platt = getattr(self, "platt_", None)
         if platt is None:
             return output

@@ -54,8 +54,9 @@ class CalibratedProbabilityClassifier(BaseCape):
         Epochs of the second stage. With 0 this is an early-stopped network.
     finetune_learning_rate : float, default=1e-4
         Step size of the second stage; far below the first stage's.
-    final_platt : bool, default=False
-        Platt-scale the outputs on the held-out rows at the end.
+    final_platt : bool, default=True
+        Whether the outputs are Platt-scaled on the validation set at the end. A prior
+        worth some twenty events keeps the map near the identity.
     estimator : estimator instance, default=None
         A neural classifier of skdiff to start from instead of a network of its own.
         Fitted, or in a :class:`~sklearn.frozen.FrozenEstimator`, it is taken as it is,
@@ -68,13 +69,13 @@ default="relu"
         Activation function of the hidden layers.
     solver : {"adam", "sgd"}, default="adam"
         Optimiser. Both stages use it.
-    alpha : float or array-like of shape (n_layers,), default=1e-4
+    alpha : float or array-like of shape (n_layers,), default=1e-2
         L2 penalty: ``alpha / 2`` times the sum of squared weights is added to the mean
         loss. An array holds one value per weight matrix, from the input on: one more
         than there are hidden layers.
     batch_size : int or "auto", default="auto"
-        Number of rows per gradient step. ``"auto"`` is all rows of small data sets and
-        256 of large ones.
+        Number of rows per gradient step. ``"auto"`` is 128, so that an epoch of a
+        small data set has several steps, but all rows of one of at most 256.
     learning_rate_init : float, default=1e-3
         Step size of the optimiser. It applies to the first stage.
     momentum : float, default=0.9
@@ -114,6 +115,8 @@ default="relu"
         Step size of the group weights.
     group_adjustment : float, default=0.0
         ``C`` in the adjustment ``C / sqrt(n_group)`` of each group's loss.
+    standardize : bool, default=True
+        Whether columns are centred and scaled to unit variance inside.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Precision. ``"auto"`` is that of X; ``"float32"`` is faster.
     device : str, default="cpu"
@@ -167,6 +170,10 @@ default="relu"
     stopped_ : str
         ``"converged"``, ``"max_iter"``, ``"time"``, ``"callback"``, ``"diverged"``,
         ``"interrupted"`` or ``"constant"``.
+    mean_ : ndarray of shape (n_features,)
+        What is subtracted from each column.
+    scale_ : ndarray of shape (n_features,)
+        What each column is divided by.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of str of shape (n_features,)
@@ -243,11 +250,11 @@ default="relu"
         multiclass="one_vs_rest",
         finetune_iter=50,
         finetune_learning_rate=1e-4,
-        final_platt=False,
+        final_platt=True,
         estimator=None,
         activation="relu",
         solver="adam",
-        alpha=1e-4,
+        alpha=1e-2,
         batch_size="auto",
         learning_rate_init=1e-3,
         momentum=0.9,
@@ -263,6 +270,7 @@ default="relu"
         group_dro=False,
         group_step_size=0.01,
         group_adjustment=0.0,
+        standardize=True,
         dtype="auto",
         device="cpu",
         net_params=None,
@@ -300,6 +308,7 @@ default="relu"
         self.group_dro = group_dro
         self.group_step_size = group_step_size
         self.group_adjustment = group_adjustment
+        self.standardize = standardize
         self.dtype = dtype
         self.device = device
         self.net_params = net_params

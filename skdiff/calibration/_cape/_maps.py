@@ -19,6 +19,7 @@ Codes = NDArray[np.intp]
 
 SMALLEST = 1e-3  # of a target of one class among several, before they are normalised
 EDGE = 1e-12  # logits stay finite
+PLATT_STEPS = 100
 # a kernel reaches as far as its tail still counts: exp(-8**2 / 2) is 1e-14
 REACH = 8.0
 GRID, FINEST_GRID, POINTS_PER_WIDTH = 2048, 2**21, 100.0
@@ -46,29 +47,36 @@ class Line(NamedTuple):
         return p
 
 
-def fit_platt(z: Array, y: Array, weight: Array, max_iter: int = 100) -> Line:
-    """Fit ``y ~ expit(slope * z + offset)`` by Newton, on Platt's smoothed outcomes.
+def fit_platt(z: Array, y: Array, weight: Array, prior: float = 0.0) -> Line:
+    """Fit ``y ~ expit(slope * z + offset)`` by Newton.
 
-    The smoothed outcomes ``(N + 1) / (N + 2)`` and ``1 / (N + 2)`` keep the slope
-    finite when ``z`` separates the classes (Platt, 1999).
+    Without a prior it is fitted to Platt's smoothed outcomes ``(N + 1) / (N + 2)`` and
+    ``1 / (N + 2)``, which keep the slope finite when ``z`` separates the classes
+    (Platt, 1999). Of a handful of events they change the frequency; with ``prior`` the
+    outcomes are as they are, and ``prior / 2 * ((slope - 1)**2 + offset**2)`` holds the
+    line near the identity until the rows say otherwise.
     """
     high, low = weight @ y, weight @ (1 - y)
-    target = np.where(y > 0, (high + 1) / (high + 2), 1 / (low + 2))
+    smoothed = np.where(y > 0, (high + 1) / (high + 2), 1 / (low + 2))
+    target = y if prior else smoothed
     unit = max(float(np.abs(z).max()), EDGE)
     design = np.column_stack([z / unit, np.ones_like(z)])
-    base = np.average(target, weights=weight)
-    theta = np.array([0.0, np.log(base / (1 - base))])
+    base = np.average(smoothed, weights=weight)
+    centre = np.array([unit, 0.0])
+    ridge = prior * np.array([1 / unit**2, 1.0])
+    theta = centre if prior else np.array([0.0, np.log(base / (1 - base))])
 
     def objective(theta: Array) -> float:
         s = design @ theta
-        return float(weight @ (np.logaddexp(0, s) - target * s))
+        penalty = 0.5 * float(ridge @ (theta - centre) ** 2)
+        return float(weight @ (np.logaddexp(0, s) - target * s)) + penalty
 
     value = objective(theta)
-    for _ in range(max_iter):
+    for _ in range(PLATT_STEPS):
         p = expit(design @ theta)
-        gradient = design.T @ (weight * (p - target))
+        gradient = design.T @ (weight * (p - target)) + ridge * (theta - centre)
         curvature = weight * np.maximum(p * (1 - p), EDGE)
-        hessian = (design.T * curvature) @ design
+        hessian = (design.T * curvature) @ design + np.diag(ridge)
         # constant forecasts have no slope: the ridge leaves it at zero
         step = np.linalg.solve(hessian + EDGE * np.trace(hessian) * np.eye(2), gradient)
         size, gain = 1.0, float(gradient @ step)

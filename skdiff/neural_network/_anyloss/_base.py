@@ -12,7 +12,7 @@ from skdiff._nn._mixins import NeuralClassifierMixin
 from skdiff._nn._options import ClassifierOptions
 
 WARMUP = 100
-FLAT = 1e-8  # below this slope no row can move
+FLAT = 1e-3  # slope, relative to that at the threshold, below which no row moves
 
 
 class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
@@ -124,13 +124,16 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         warmup = min(self._warmup(limits.continued), limits.max_iter)
         if warmup:
             goal.warm = True
-            first = replace(limits, max_iter=warmup, n_iter_no_change=10**9)
-            _fit.run_epochs(net, data, first, progress, None, run)
+            first = replace(
+                limits, max_iter=warmup, n_iter_no_change=10**9, keep_best=False
+            )
+            _fit.run_epochs(net, data, first, progress, validate, run)
             goal.warm = False
         left = limits.max_iter - run.n_iter
         if run.stopped == "max_iter" and left:
             self._recentre(net, data)
-            rest = replace(limits, max_iter=left)
+            continued = limits.offer_start or bool(run.loss_curve)
+            rest = replace(limits, max_iter=left, offer_start=continued)
             _fit.run_epochs(net, data, rest, progress, validate, run)
         if net.linear is not None:
             net.linear.close()
@@ -221,30 +224,28 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
             )
 
     def _recentre(self, net, data):
-        """Move the cut to the median row where no row's slope is alive.
+        """Move the threshold to the median row where the metric cannot be followed.
 
-        After a warm-up on a rare class all probabilities can lie where the amplifier
-        is flat; the metric then has no gradient to follow.
+        After a warm-up on a rare class all rows can lie on one side of the threshold,
+        so far from it that the amplifier is flat for all rows of a class.
         """
         import torch
 
         goal = net.objective
-        asked_for = isinstance(self.class_weight, dict)  # a cut off the middle
-        if goal.bce_weight == 1 or net.n_out != 1 or asked_for:
+        given = isinstance(self.class_weight, dict)  # a threshold off the middle
+        if goal.bce_weight == 1 or net.n_out != 1 or given:
             return
+        target = data.y[0]
         with torch.no_grad():
             z = net.module_(data.X)[:, 0]
+            if (z > 0).any() and not (z > 0).all():
+                return
             p = torch.sigmoid(z)
             a = torch.sigmoid(goal.amplification * (p - 0.5))
-            slope = goal.amplification * a * (1 - a) * p * (1 - p)
-            if float(slope.max()) >= FLAT:
+            slope = 16 * a * (1 - a) * p * (1 - p)  # one at the threshold
+            steepest = [slope[target == k].max() for k in (0, 1) if (target == k).any()]
+            if min(steepest) >= FLAT:
                 return
-            warnings.warn(
-                "No row lies where the metric has a slope; the intercept is moved to "
-                "the median row. Lower amplification if training stays flat.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
             list(net.module_.parameters())[-1].sub_(z.median())
 
     def _measure(self, net, data, goal, one_epoch):
@@ -269,6 +270,8 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
                     ]
                 )
             soft, hard = (torch.stack(c).sum(0) for c in zip(*parts, strict=True))
+            if not one_epoch and int((hard.sum(0) > 0).sum()) == 1:
+                self._warn_of_one_class()
             self._measured = (
                 float(goal.metric.value_and_gradient(soft)[0]),
                 float(goal.metric.value_and_gradient(hard)[0]),
@@ -281,6 +284,16 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
                 if one_epoch
                 else None,
             )
+
+    def _warn_of_one_class(self):
+        """Say that a metric was not followed to anything useful."""
+        warnings.warn(
+            "The model predicts one class for all training rows. The metric may be "
+            "flat where training started: lower amplification, raise warmup_iter or "
+            'set class_weight="balanced".',
+            ConvergenceWarning,
+            stacklevel=6,
+        )
 
     def _take_over(self, net, run, encoding, seed, keep, continued):
         super()._take_over(net, run, encoding, seed, keep, continued)

@@ -106,6 +106,8 @@ default="relu"
         Step size of the group weights.
     group_adjustment : float, default=0.0
         ``C`` in the adjustment ``C / sqrt(n_group)`` of each group's loss.
+    standardize : bool, default=True
+        Whether columns are centred and scaled to unit variance inside.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Precision. ``"auto"`` is that of X; ``"float32"`` is faster.
     device : str, default="cpu"
@@ -124,7 +126,7 @@ default="relu"
     classes_ : ndarray of shape (n_classes,)
         Labels.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Coefficients, only without hidden layers.
+        Coefficients in the units of X, only without hidden layers.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts, only without hidden layers.
     soft_metric_ : float
@@ -152,6 +154,10 @@ default="relu"
     stopped_ : str
         ``"converged"``, ``"max_iter"``, ``"time"``, ``"callback"``, ``"diverged"``,
         ``"interrupted"`` or ``"constant"``.
+    mean_ : ndarray of shape (n_features,)
+        What is subtracted from each column.
+    scale_ : ndarray of shape (n_features,)
+        What each column is divided by.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of str of shape (n_features,)
@@ -240,6 +246,7 @@ default="relu"
         group_dro=False,
         group_step_size=0.01,
         group_adjustment=0.0,
+        standardize=True,
         dtype="auto",
         device="cpu",
         net_params=None,
@@ -276,6 +283,7 @@ default="relu"
         self.group_dro = group_dro
         self.group_step_size = group_step_size
         self.group_adjustment = group_adjustment
+        self.standardize = standardize
         self.dtype = dtype
         self.device = device
         self.net_params = net_params
@@ -287,18 +295,20 @@ default="relu"
     @property
     def coef_(self):
         """Coefficients of a linear model."""
-        return self._linear("weights.0")
+        return self._linear()[0]
 
     @property
     def intercept_(self):
         """Intercepts of a linear model."""
-        return self._linear("biases.0")
+        return self._linear()[1]
 
-    def _linear(self, name):
+    def _linear(self):
+        """Coefficients and intercepts in the units of X."""
         check_is_fitted(self)
         if self._hidden_sizes():
             raise AttributeError("Only a model without hidden layers is linear.")
         if self._state is None:
-            shape = (1, self.n_features_in_) if name == "weights.0" else (1,)
-            return np.zeros(shape)
-        return self._state["arrays"][name]
+            return np.zeros((1, self.n_features_in_)), np.zeros(1)
+        arrays = self._state["arrays"]
+        coef = arrays["weights.0"] / self.scale_.astype(arrays["weights.0"].dtype)
+        return coef, arrays["biases.0"] - coef @ self.mean_.astype(coef.dtype)

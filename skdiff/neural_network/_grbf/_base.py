@@ -21,6 +21,7 @@ from skdiff._base.rows import Columns, column_statistics, merge_rows
 from skdiff._base.validation import check_X
 from skdiff.neural_network._grbf import _solver as solver
 
+FIRST_PENALTY = 1e-3  # from which the automatic one starts
 ADAM_BEYOND = 20_000  # rows
 BATCH, LEARNING_RATE = 256, 0.01
 MOST_BYTES = 4 * 2**30
@@ -41,7 +42,10 @@ class BaseGRBF(
         "rank": [Interval(Integral, 1, None, closed="left"), None],
         "learn_centers": ["boolean"],
         "alpha_precision": [Interval(Real, 0, None, closed="left")],
-        "alpha_weights": [Interval(Real, 0, None, closed="left")],
+        "alpha_weights": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+        ],
         "alpha_centers": [Interval(Real, 0, None, closed="left")],
         "covariance_type": [StrOptions({"full", "diag", "spherical"})],
         "centers_init": [StrOptions({"kmeans", "random"}), "array-like"],
@@ -94,7 +98,10 @@ class BaseGRBF(
             shape=self.covariance_type,
             learn_centers=self.learn_centers,
             alpha_precision=float(self.alpha_precision),
-            alpha_weights=float(self.alpha_weights),
+            alpha_weights=FIRST_PENALTY
+            if self.alpha_weights == "auto"
+            else float(self.alpha_weights),
+            left_out=self.alpha_weights == "auto" and isinstance(loss, solver.Squares),
             alpha_centers=float(self.alpha_centers),
         )
 
@@ -155,6 +162,8 @@ class BaseGRBF(
         if n_centers == "auto":
             n_centers = max(1, min(32, n // 4))
         by_adam = self.solver == "adam" or (self.solver == "auto" and n > ADAM_BEYOND)
+        # of so many rows one more or less changes nothing
+        objective.left_out = objective.left_out and not by_adam
         steps = solver.Steps(BATCH, LEARNING_RATE, rng)
         two_stages = centers is None and self.centers_init == "kmeans"
         best = None
@@ -222,7 +231,7 @@ class BaseGRBF(
 
     def _fitted(self, point, objective, columns, target_columns):
         """Attributes of a point of the minimisation."""
-        U, C, W, b = point
+        U, C, W, b, penalty = point
         values, vectors = solver.spectrum(U)
         scale, total = target_columns.divisor, values.sum()
 
@@ -237,6 +246,7 @@ class BaseGRBF(
                 "W": W * scale,
                 "b": b * scale + target_columns.mean,
             },
+            "alpha_weights_": float(penalty),
             "mean_": columns.mean,
             "scale_": columns.divisor,
             "centers_": C * columns.divisor + columns.mean,
@@ -280,7 +290,7 @@ class BaseGRBF(
         Returns
         -------
         features : ndarray of shape (n_samples, n_centers)
-            Values in (0, 1]; the model is linear in them, with ``coef_`` and
+            Values in (0, 1]; the model is linear in them, with ``center_weights_`` and
             ``intercept_``.
         """
         Z = self._standardised(X)

@@ -92,7 +92,7 @@ n_features), default="kmeans"
         is positive.
     explained_precision_ratio_ : ndarray of shape (rank,)
         Eigenvalues divided by their sum.
-    coef_ : ndarray of shape (n_centers,) or (n_outputs, n_centers)
+    center_weights_ : ndarray of shape (n_centers,) or (n_outputs, n_centers)
         Weights of the basis functions, in the units of the target.
     intercept_ : float or ndarray of shape (n_outputs,)
         Value far from all centres.
@@ -166,7 +166,7 @@ n_features), default="kmeans"
         rank=None,
         learn_centers=False,
         alpha_precision=1e-2,
-        alpha_weights=1e-3,
+        alpha_weights="auto",
         alpha_centers=1e-4,
         covariance_type="full",
         centers_init="kmeans",
@@ -222,7 +222,7 @@ n_features), default="kmeans"
         single = y.ndim == 1
         self._fit_numbers((X, y, weight), Y, weight, Squares(), _one_column=single)
         W, b = self._state["W"], self._state["b"]
-        self.coef_ = W[:, 0] if single else W.T
+        self.center_weights_ = W[:, 0] if single else W.T
         self.intercept_ = float(b[0]) if single else b
         return self
 
@@ -333,7 +333,7 @@ n_features), default="kmeans"
         is positive.
     explained_precision_ratio_ : ndarray of shape (rank,)
         Eigenvalues divided by their sum.
-    coef_ : ndarray of shape (1, n_centers) or (n_classes, n_centers)
+    center_weights_ : ndarray of shape (1, n_centers) or (n_classes, n_centers)
         Weights of the basis functions: of the log odds of ``classes_[1]``, or of one
         logit per class.
     intercept_ : ndarray of shape (1,) or (n_classes,)
@@ -405,7 +405,7 @@ n_features), default="kmeans"
         rank=None,
         learn_centers=False,
         alpha_precision=1e-2,
-        alpha_weights=1e-3,
+        alpha_weights="auto",
         alpha_centers=1e-4,
         covariance_type="full",
         centers_init="kmeans",
@@ -470,7 +470,8 @@ n_features), default="kmeans"
         # with one class there is nothing to learn but a constant
         loss = CrossEntropy() if len(classes) > 1 else Squares()
         self._fit_numbers(given, Y, weight, loss, classes_=classes)
-        self.coef_, self.intercept_ = self._state["W"].T, self._state["b"]
+        self.center_weights_ = self._state["W"].T
+        self.intercept_ = self._state["b"]
         return self
 
     def decision_function(self, X):

@@ -27,16 +27,19 @@ LLOYD_STEPS = 50
 # a centre sways few rows, the matrix all: in units of this, both take like steps
 CENTER_UNIT = 30.0
 SCALE_ROWS = 20_000  # rows that tell the typical distance
+LEAST_LEFT = 1e-6  # of one minus a leverage: a row that its own weight fits exactly
+LOG_PENALTIES = (-23.0, 5.0)  # limits of the logarithm of a learned penalty
 STALE_EPOCHS = 10  # of Adam without progress
 
 
 class Point(NamedTuple):
-    """Factor of the precision, centres, weights (M, K) and intercepts (K,)."""
+    """Factor of the precision, centres, weights (M, K), intercepts (K,), their penalty."""
 
     U: Array
     C: Array
     W: Array
     b: Array
+    penalty: float = 0.0
 
 
 @dataclass
@@ -194,6 +197,47 @@ class CrossEntropy:
 Loss = Squares | CrossEntropy
 
 
+@dataclass
+class LeftOut:
+    """Leave-one-out errors of the ridge regression on the kernel features.
+
+    For given features the error of a row that is left out is ``r / (1 - h)`` with its
+    residual and leverage. Their weighted mean square is a function of features and
+    penalty alone, with a gradient in closed form.
+    """
+
+    value: float
+    weights: Array  # of the features
+    intercepts: Array
+    in_features: Array  # gradient
+    in_log_penalty: float
+
+
+def leave_one_out(Phi: Array, Y: Array, s: Array, penalty: float) -> LeftOut:
+    """Errors left out, their mean square, and its gradient."""
+    T = np.column_stack([Phi, np.ones(len(Phi))])
+    weighted = s[:, None] * T
+    A = weighted.T @ T
+    ridge = np.full(len(A), penalty)
+    ridge[-1] = 0.0
+    A.flat[:: len(A) + 1] += ridge
+    B = spd_solve(A, T.T).T
+    V = B.T @ (s[:, None] * Y)
+    R = Y - T @ V
+    kept = np.maximum(1.0 - s * np.einsum("ij,ij->i", B, T), LEAST_LEFT)
+    E = R / kept[:, None]
+    value = float(np.vdot(s[:, None] * E, E))
+    # adjoints of residuals and of leverages, then of the features through both
+    u = 2.0 * s[:, None] * E / kept[:, None]
+    v = 2.0 * s * (E**2).sum(axis=1) / kept
+    g = B.T @ u
+    Q = B.T @ ((v * s)[:, None] * B)
+    G = -(u - weighted @ g) @ V.T - (s[:, None] * R) @ g.T
+    G += 2.0 * (v * s)[:, None] * B - 2.0 * weighted @ Q
+    slope = float(np.vdot(g[:-1], V[:-1])) - float(np.trace(Q[:-1, :-1]))
+    return LeftOut(value, V[:-1], V[-1], G[:, :-1], slope * penalty)
+
+
 # --- the reduced objective ----------------------------------------------------------
 
 
@@ -218,10 +262,13 @@ class Objective:
     alpha_centers: float
     joint: bool = False
     center_unit: float = CENTER_UNIT
+    left_out: bool = False
 
     def pack(self, point: Point) -> Array:
         """The free numbers of a point."""
         parts = [self._free(point.U)]
+        if self.left_out:
+            parts.append(np.array([np.log(point.penalty)]))
         if self.learn_centers:
             parts.append(point.C.ravel() / self.center_unit)
         if self.joint:
@@ -236,14 +283,17 @@ class Objective:
             U = head.reshape(d, self.rank)
         else:
             U = np.diag(np.broadcast_to(head, (d,)))
-        C, W, b = self.anchors, last.W, last.b
+        C, W, b, penalty = self.anchors, last.W, last.b, last.penalty
+        if self.left_out:
+            penalty = float(np.exp(np.clip(theta[size], *LOG_PENALTIES)))
+            size += 1
         if self.learn_centers:
             C = self.center_unit * theta[size : size + C.size].reshape(C.shape)
             size += C.size
         if self.joint:
             W = theta[size : size + W.size].reshape(W.shape)
             b = theta[size + W.size :]
-        return Point(U, C, W, b)
+        return Point(U, C, W, b, penalty)
 
     def _n_free(self) -> int:
         d = self.X.shape[1]
@@ -257,31 +307,36 @@ class Objective:
 
     def evaluate(self, theta: Array, last: Point) -> tuple[float, Array, Point]:
         """Value, gradient and the point with its weights."""
-        U, C, W, b = self.unpack(theta, last)
+        U, C, W, b, penalty = self.unpack(theta, last)
         Phi, Z, Q = kernel_features(self.X, U, C)
-        if not self.joint:
-            W, b = self.loss.solve(Phi, self.Y, self.s, self.alpha_weights, last)
-        value, G = self.loss.loss(Phi @ W + b, self.Y, self.s)
-        value += self.alpha_weights * float(np.vdot(W, W))
+        in_penalty, G = np.zeros(0), np.zeros(0)
+        if self.left_out:
+            found = leave_one_out(Phi, self.Y, self.s, penalty)
+            value, W, b = found.value, found.weights, found.intercepts
+            A, in_penalty = found.in_features, np.array([found.in_log_penalty])
+        else:
+            if not self.joint:
+                W, b = self.loss.solve(Phi, self.Y, self.s, penalty, last)
+            value, G = self.loss.loss(Phi @ W + b, self.Y, self.s)
+            value += penalty * float(np.vdot(W, W))
+            A = G @ W.T
         value += self.alpha_precision * float(np.vdot(U, U))
-        gradient = []
-        A = G @ W.T
         A *= Phi
         dU, dC = pull_back(A, self.X, C, Z, Q, U)
         dU += 2.0 * self.alpha_precision * U
         if self.shape == "spherical":
-            gradient.append(np.array([np.trace(dU)]))
+            gradient = [np.array([np.trace(dU)]), in_penalty]
         else:
-            gradient.append(self._free(dU))
+            gradient = [self._free(dU), in_penalty]
         if self.learn_centers:
             moved = C - self.anchors
             value += self.alpha_centers * float(np.vdot(moved, moved))
             dC += 2.0 * self.alpha_centers * moved
             gradient.append(self.center_unit * dC.ravel())
         if self.joint:
-            dW = Phi.T @ G + 2.0 * self.alpha_weights * W
+            dW = Phi.T @ G + 2.0 * penalty * W
             gradient += [dW.ravel(), G.sum(axis=0)]
-        return value, np.concatenate(gradient), Point(U, C, W, b)
+        return value, np.concatenate(gradient), Point(U, C, W, b, penalty)
 
 
 # --- starting points ----------------------------------------------------------------
@@ -371,7 +426,7 @@ def with_weights(objective: Objective, U: Array, C: Array) -> Point:
         share = np.clip(objective.s @ objective.Y, 1e-12, 1 - 1e-12)
         b = np.log(share / (1 - share)) if k == 1 else np.log(share)
         b = b - (0.0 if k == 1 else b.mean())
-    return Point(U, C, np.zeros((len(C), k)), b)
+    return Point(U, C, np.zeros((len(C), k)), b, objective.alpha_weights)
 
 
 # --- minimisers ---------------------------------------------------------------------
@@ -518,7 +573,7 @@ def spectrum(U: Array) -> Spectrum:
 
 def function_gradient(X: Array, point: Point) -> Array:
     """Gradients (n, K, d) of the outputs: ``-P sum_m w_m phi_m(x) (x - c_m)``."""
-    U, C, W, _ = point
+    U, C, W = point[:3]
     Phi, Z, Q = kernel_features(X, U, C)
     gradients = [(Phi * w) @ Q - (Phi @ w)[:, None] * Z for w in W.T]
     return np.stack(gradients, axis=1) @ U.T

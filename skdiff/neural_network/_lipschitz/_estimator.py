@@ -33,17 +33,10 @@ class BaseLipschitz(BaseNeural):
         bound = float(self.lipschitz_bound)
         return LipschitzMLP(sizes, self.activation, bound, generator)
 
-    def _train(self, net, data, limits, progress, validate):
-        from skdiff.neural_network._lipschitz._module import fill_standardiser
-
-        if not limits.continued:
-            fill_standardiser(net.module_, data.X, data.y[1])
-        return super()._train(net, data, limits, progress, validate)
-
     def _take_over(self, net, run, encoding, seed, keep, continued):
         super()._take_over(net, run, encoding, seed, keep, continued)
         self.lipschitz_bound_ = float(self.lipschitz_bound)
-        smallest = float(self._state["arrays"]["scale"].min())
+        smallest = float(self.scale_.min())
         self.input_lipschitz_bound_ = self.lipschitz_bound_ * self._unit() / smallest
 
     def _fit_constant(self, encoding, continued):
@@ -117,6 +110,8 @@ class LipschitzMLPClassifier(ClassifierOptions, NeuralClassifierMixin, BaseLipsc
         Step size of the group weights.
     group_adjustment : float, default=0.0
         ``C`` in the adjustment ``C / sqrt(n_group)`` of each group's loss.
+    standardize : bool, default=True
+        Whether columns are centred and scaled to unit variance inside.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Precision. ``"auto"`` is that of X; ``"float32"`` is faster.
     device : str, default="cpu"
@@ -160,6 +155,10 @@ class LipschitzMLPClassifier(ClassifierOptions, NeuralClassifierMixin, BaseLipsc
     stopped_ : str
         ``"converged"``, ``"max_iter"``, ``"time"``, ``"callback"``, ``"diverged"``,
         ``"interrupted"`` or ``"constant"``.
+    mean_ : ndarray of shape (n_features,)
+        What is subtracted from each column.
+    scale_ : ndarray of shape (n_features,)
+        What each column is divided by.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of str of shape (n_features,)
@@ -226,6 +225,7 @@ class LipschitzMLPClassifier(ClassifierOptions, NeuralClassifierMixin, BaseLipsc
         group_dro=False,
         group_step_size=0.01,
         group_adjustment=0.0,
+        standardize=True,
         dtype="auto",
         device="cpu",
         net_params=None,
@@ -254,6 +254,7 @@ class LipschitzMLPClassifier(ClassifierOptions, NeuralClassifierMixin, BaseLipsc
         self.group_dro = group_dro
         self.group_step_size = group_step_size
         self.group_adjustment = group_adjustment
+        self.standardize = standardize
         self.dtype = dtype
         self.device = device
         self.net_params = net_params
@@ -350,6 +351,8 @@ class LipschitzMLPRegressor(RegressorOptions, NeuralRegressorMixin, BaseLipschit
         Step size of the group weights.
     group_adjustment : float, default=0.0
         ``C`` in the adjustment ``C / sqrt(n_group)`` of each group's loss.
+    standardize : bool, default=True
+        Whether columns are centred and scaled to unit variance inside.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Precision. ``"auto"`` is that of X; ``"float32"`` is faster.
     device : str, default="cpu"
@@ -395,6 +398,10 @@ class LipschitzMLPRegressor(RegressorOptions, NeuralRegressorMixin, BaseLipschit
     stopped_ : str
         ``"converged"``, ``"max_iter"``, ``"time"``, ``"callback"``, ``"diverged"``,
         ``"interrupted"``.
+    mean_ : ndarray of shape (n_features,)
+        What is subtracted from each column.
+    scale_ : ndarray of shape (n_features,)
+        What each column is divided by.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of str of shape (n_features,)
@@ -456,6 +463,7 @@ class LipschitzMLPRegressor(RegressorOptions, NeuralRegressorMixin, BaseLipschit
         group_dro=False,
         group_step_size=0.01,
         group_adjustment=0.0,
+        standardize=True,
         dtype="auto",
         device="cpu",
         net_params=None,
@@ -482,6 +490,7 @@ class LipschitzMLPRegressor(RegressorOptions, NeuralRegressorMixin, BaseLipschit
         self.group_dro = group_dro
         self.group_step_size = group_step_size
         self.group_adjustment = group_adjustment
+        self.standardize = standardize
         self.dtype = dtype
         self.device = device
         self.net_params = net_params

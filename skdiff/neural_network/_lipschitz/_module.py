@@ -59,11 +59,7 @@ class Sandwich(nn.Module):
 
 
 class LipschitzMLP(nn.Module):
-    """A multilayer perceptron with a Lipschitz constant of at most ``bound``.
-
-    Inputs are standardised inside, by buffers that a fit fills: the bound holds in
-    standardised units, and a saved network brings its units along.
-    """
+    """A multilayer perceptron with a Lipschitz constant of at most ``bound``."""
 
     def __init__(
         self,
@@ -80,8 +76,6 @@ class LipschitzMLP(nn.Module):
             Sandwich(n_in, n_out, k == len(pairs) - 1, generator)
             for k, (n_in, n_out) in enumerate(pairs)
         )
-        self.register_buffer("shift", torch.zeros(sizes[0], dtype=torch.float64))
-        self.register_buffer("scale", torch.ones(sizes[0], dtype=torch.float64))
         self._blocks: list[tuple[Tensor, Tensor]] = []
 
     def train(self, mode: bool = True) -> "LipschitzMLP":
@@ -97,37 +91,12 @@ class LipschitzMLP(nn.Module):
         self._blocks = blocks
         return blocks
 
-    def standardised(self, X: Tensor) -> Tensor:
-        """Return X in the units in which the bound holds."""
-        return (X - self.shift) / self.scale
-
     def forward(self, X: Tensor) -> Tensor:
-        """Return one row of outputs a row of X."""
-        return self.bounded(self.standardised(X))
-
-    def bounded(self, h: Tensor) -> Tensor:
-        """Return the outputs of standardised rows, within the bound."""
-        h = self.root * h
+        """Return one row of outputs per row of X."""
+        h = self.root * X
         for layer, (A, B) in zip(self.layers, self.blocks(), strict=True):
             if layer.last:
                 return F.linear(self.root * h, B, layer.b)
             z = math.sqrt(2) * torch.exp(-layer.psi) * F.linear(h, B) + layer.b
             h = math.sqrt(2) * F.linear(torch.exp(layer.psi) * self.activation(z), A.T)
         raise AssertionError("the last layer returns")
-
-
-def fill_standardiser(module: LipschitzMLP, X: Tensor, weight: Tensor | None) -> None:
-    """Set the buffers to the weighted mean and deviation of the training rows."""
-    with torch.no_grad():
-        w = torch.ones(len(X), dtype=X.dtype) if weight is None else weight
-        share = (w / w.sum())[:, None]
-        largest = X.abs().amax(dim=0)
-        unit = torch.where(largest > 0, largest, torch.ones_like(largest))
-        Z = X / unit
-        mean = (share * Z).sum(dim=0)
-        spread = (share * (Z - mean).square()).sum(dim=0).sqrt()
-        # a constant column has rounding for a spread
-        tiny = 100 * torch.finfo(X.dtype).eps
-        spread = torch.where(spread > tiny, spread, torch.ones_like(spread))
-        module.shift.copy_(mean * unit)
-        module.scale.copy_(spread * unit)

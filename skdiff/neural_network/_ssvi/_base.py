@@ -94,7 +94,9 @@ class BaseSparseBayesian(BaseNeural):
 
     def _train(self, net, data, limits, progress, validate):
         self._schedule(net, self._n_rows)
-        net.prepare(limits.max_iter)
+        # partial_fit is one epoch of a schedule of max_iter; every fit runs a schedule
+        length = self.max_iter if limits.one_epoch else limits.max_iter
+        net.prepare(length, begin=not limits.one_epoch)
         run = super()._train(net, data, limits, progress, validate)
         if run.stopped == "max_iter":
             run.stopped = "completed"
@@ -159,27 +161,26 @@ class BaseSparseBayesian(BaseNeural):
     # --- draws ------------------------------------------------------------------------
 
     def _draws(self, X, n_samples, random_state=None):
-        """Raw outputs (n_samples, n, n_outputs) of networks of the posterior."""
+        """Yield raw outputs (n, n_outputs) of networks drawn from the posterior."""
         check_is_fitted(self)
         X = self._checked(X)
         if self._state is None:
-            return np.zeros((n_samples, len(X), 1), dtype=X.dtype)
+            zeros = np.zeros((len(X), self._n_outputs(vars(self))), dtype=X.dtype)
+            yield from (zeros for _ in range(n_samples))
+            return
         from skdiff._nn import _fit
         from skdiff._nn._data import as_tensor
         from skdiff._nn._threads import threads_for
 
         module = self._module_for_prediction()
         seed = self._state["seed"] if random_state is None else random_state
-        X = X.astype(self._state["dtype"], copy=False)
-        rows = min(len(X), _fit.PREDICT_ROWS)
-        with threads_for(_fit.work_per_batch(module, rows)):
-            drawn = module.draws(
-                as_tensor(X, self.device),
-                n_samples,
-                _fit.seeded(seed),
-                _fit.PREDICT_ROWS,
-            )
-        return drawn.cpu().numpy()
+        table = as_tensor(X.astype(self._state["dtype"], copy=False), self.device)
+        drawn = module.draws(table, n_samples, _fit.seeded(seed), _fit.PREDICT_ROWS)
+        work = _fit.work_per_batch(module, min(len(X), _fit.PREDICT_ROWS))
+        for _ in range(n_samples):
+            with threads_for(work):
+                output = next(drawn).cpu().numpy()
+            yield output
 
     def to_sparse(self):
         """Return the layers as sparse matrices.

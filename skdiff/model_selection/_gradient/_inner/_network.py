@@ -170,15 +170,11 @@ class _Derivatives:
                 for k, p in zip(matrix, self.parameters, strict=True)
             ]
         )
-        encoding = {
-            k: v
-            for k, v in vars(model).items()
-            if k in ("classes_", "_y_mean", "_y_scale", "_one_column", "n_outputs_")
-        }
+        encoding = model._encoding()
         labels = y if "classes_" not in encoding else encoding["classes_"][y]
         target = model._encode(np.asarray(labels), sample_weight, encoding)
         weight = model._class_weighted(sample_weight, labels)
-        self.X = torch.as_tensor(np.ascontiguousarray(X), dtype=self.double)
+        self.X = self._rows(X)
         self.target = torch.as_tensor(target)
         if self.target.is_floating_point():
             self.target = self.target.to(self.double)
@@ -187,6 +183,11 @@ class _Derivatives:
             self.weight = torch.as_tensor(weight / weight.mean(), dtype=self.double)
         self.loss, self.twice = model._fitted_loss(self.target, self.weight, n_out)
         self.first = None
+
+    def _rows(self, X: Any) -> Any:
+        """Rows as the network takes them."""
+        X = self.model._inputs(np.asarray(X))
+        return self.torch.as_tensor(np.ascontiguousarray(X), dtype=self.double)
 
     def spread(self, alpha: Any) -> Any:
         """Decay of every entry of the weights."""
@@ -250,9 +251,7 @@ class _Derivatives:
     def pull(self, X_val: Any, gradient: Array) -> Any:
         """Gradient in the weights from one in the raw predictions."""
         torch = self.torch
-        output = self.module(
-            torch.as_tensor(np.ascontiguousarray(X_val), dtype=self.double)
-        )
+        output = self.module(self._rows(X_val))
         gradient = torch.as_tensor(np.asarray(gradient, dtype=float))
         raw = self._raw(output).reshape(gradient.shape)
         grads = torch.autograd.grad((raw * gradient).sum(), self.parameters)

@@ -1,12 +1,16 @@
 """SparseBayesianMLPClassifier: a Bayesian network with an exact budget of weights."""
 
 import numpy as np
-from scipy.special import log_softmax, softmax, xlogy
+from scipy.special import softmax, xlogy
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import StrOptions
 from skdiff._nn._mixins import NeuralClassifierMixin
 from skdiff._nn._options import ClassifierOptions
+from skdiff.neural_network._ssvi._averages import (
+    average_log_probabilities,
+    average_probabilities,
+)
 from skdiff.neural_network._ssvi._base import BaseSparseBayesian, count
 
 
@@ -104,6 +108,8 @@ default="relu"
         Step size of the group weights.
     group_adjustment : float, default=0.0
         ``C`` in the adjustment ``C / sqrt(n_group)`` of each group's loss.
+    standardize : bool, default=True
+        Whether columns are centred and scaled to unit variance inside.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Precision. ``"auto"`` is that of X; ``"float32"`` is faster.
     device : str, default="cpu"
@@ -162,6 +168,10 @@ default="relu"
     stopped_ : str
         ``"completed"`` after all epochs, ``"converged"`` by ``early_stopping``,
         ``"time"``, ``"callback"``, ``"diverged"``, ``"interrupted"`` or ``"constant"``.
+    mean_ : ndarray of shape (n_features,)
+        What is subtracted from each column.
+    scale_ : ndarray of shape (n_features,)
+        What each column is divided by.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of str of shape (n_features,)
@@ -240,6 +250,7 @@ default="relu"
         group_dro=False,
         group_step_size=0.01,
         group_adjustment=0.0,
+        standardize=True,
         dtype="auto",
         device="cpu",
         net_params=None,
@@ -278,6 +289,7 @@ default="relu"
         self.group_dro = group_dro
         self.group_step_size = group_step_size
         self.group_adjustment = group_adjustment
+        self.standardize = standardize
         self.dtype = dtype
         self.device = device
         self.net_params = net_params
@@ -319,7 +331,7 @@ default="relu"
         """
         if use_mean:
             return softmax(self._output(X), axis=1)
-        return softmax(self._draws(X, self.n_predict_samples), axis=2).mean(axis=0)
+        return average_probabilities(self._draws(X, self.n_predict_samples)).mean
 
     def decision_function(self, X):
         """Return log probabilities, or for two classes their difference.
@@ -334,8 +346,7 @@ default="relu"
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Log odds of ``classes_[1]``, or one log probability per class.
         """
-        logs = log_softmax(self._draws(X, self.n_predict_samples), axis=2)
-        logs = np.logaddexp.reduce(logs, axis=0) - np.log(len(logs))
+        logs = average_log_probabilities(self._draws(X, self.n_predict_samples))
         if len(self.classes_) > 2:
             return logs
         return logs[:, 0] if len(self.classes_) == 1 else logs[:, 1] - logs[:, 0]
@@ -357,7 +368,8 @@ default="relu"
         proba : ndarray of shape (n_samples, n_rows, n_classes)
             A network's probabilities for all rows.
         """
-        return softmax(self._draws(X, count(n_samples), random_state), axis=2)
+        drawn = self._draws(X, count(n_samples), random_state)
+        return np.stack([softmax(output, axis=1) for output in drawn])
 
     def predict_distribution(self, X):
         """Return probabilities and where their uncertainty comes from.
@@ -374,13 +386,11 @@ default="relu"
             ``total``, the entropy of the mean, ``aleatoric``, the mean entropy of the
             drawn networks, and ``epistemic``, their difference, the mutual information.
         """
-        p = softmax(self._draws(X, self.n_predict_samples), axis=2)
-        mean = p.mean(axis=0)
+        mean, entropy = average_probabilities(self._draws(X, self.n_predict_samples))
         total = -xlogy(mean, mean).sum(axis=1)
-        aleatoric = -xlogy(p, p).sum(axis=2).mean(axis=0)
         return {
             "mean": mean,
-            "aleatoric": aleatoric,
-            "epistemic": np.maximum(total - aleatoric, 0.0),
+            "aleatoric": entropy,
+            "epistemic": np.maximum(total - entropy, 0.0),
             "total": total,
         }

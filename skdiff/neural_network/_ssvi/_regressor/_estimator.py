@@ -3,13 +3,13 @@
 from numbers import Real
 
 import numpy as np
-from scipy.special import ndtr
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import Interval, StrOptions
 from skdiff._nn._mixins import NeuralRegressorMixin
 from skdiff._nn._options import RegressorOptions
+from skdiff.neural_network._ssvi._averages import average_values, mixture_quantile
 from skdiff.neural_network._ssvi._base import BaseSparseBayesian, count
 
 
@@ -104,6 +104,8 @@ default="relu"
         Step size of the group weights.
     group_adjustment : float, default=0.0
         ``C`` in the adjustment ``C / sqrt(n_group)`` of each group's loss.
+    standardize : bool, default=True
+        Whether columns are centred and scaled to unit variance inside.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Precision. ``"auto"`` is that of X; ``"float32"`` is faster.
     device : str, default="cpu"
@@ -160,6 +162,10 @@ default="relu"
     stopped_ : str
         ``"completed"`` after all epochs, ``"converged"`` by ``early_stopping``,
         ``"time"``, ``"callback"``, ``"diverged"``, ``"interrupted"``.
+    mean_ : ndarray of shape (n_features,)
+        What is subtracted from each column.
+    scale_ : ndarray of shape (n_features,)
+        What each column is divided by.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of str of shape (n_features,)
@@ -247,6 +253,7 @@ default="relu"
         group_dro=False,
         group_step_size=0.01,
         group_adjustment=0.0,
+        standardize=True,
         dtype="auto",
         device="cpu",
         net_params=None,
@@ -284,6 +291,7 @@ default="relu"
         self.group_dro = group_dro
         self.group_step_size = group_step_size
         self.group_adjustment = group_adjustment
+        self.standardize = standardize
         self.dtype = dtype
         self.device = device
         self.net_params = net_params
@@ -307,7 +315,8 @@ default="relu"
         target = super()._encode(y, weight, encoding)
         self._noise = None
         if not isinstance(self.noise, str):
-            self._noise = self.noise / encoding["_y_scale"]
+            scale = encoding["_y_scale"]
+            self._noise = self.noise / np.where(scale > 0, scale, 1.0)
         return target
 
     def _row_loss(self, output, target):
@@ -335,19 +344,27 @@ default="relu"
         else:
             self.noise_ = np.full(self.n_outputs_, float(self.noise))
 
+    def _fit_constant(self, encoding, continued):
+        super()._fit_constant(encoding, continued)
+        noise = 0.0 if isinstance(self.noise, str) else float(self.noise)
+        self.noise_ = np.full(self.n_outputs_, noise)
+        return self
+
     # --- predictions ------------------------------------------------------------------
 
     def _parts(self, X, n_samples, random_state=None):
-        """Means and noise deviations in units of y, (n_samples, n, n_outputs)."""
-        raw = self._draws(X, n_samples, random_state)
-        q, dtype = self.n_outputs_, raw.dtype
-        scale = self._y_scale.astype(dtype, copy=False)
-        means = raw[..., :q] * scale + self._y_mean.astype(dtype, copy=False)
-        if raw.shape[2] > q:
-            stds = np.exp(raw[..., q:]) * scale
-        else:
-            stds = np.broadcast_to(self.noise_.astype(dtype), means.shape)
-        return means, stds
+        """Yield values and deviations of the noise (n, n_outputs), in units of y."""
+        q = self.n_outputs_
+        for raw in self._draws(X, n_samples, random_state):
+            scale = self._y_scale.astype(raw.dtype, copy=False)
+            values = raw[:, :q] * scale + self._y_mean.astype(raw.dtype, copy=False)
+            if raw.shape[1] > q:
+                yield values, np.exp(raw[:, q:]) * scale
+            else:
+                yield values, np.broadcast_to(self.noise_.astype(raw.dtype), raw.shape)
+
+    def _values(self, output):
+        return super()._values(output[:, : self.n_outputs_])
 
     def _shaped(self, values):
         return values[..., 0] if self._one_column else values
@@ -371,19 +388,15 @@ default="relu"
         std : ndarray of the same shape
             Only with ``return_std``.
         """
-        check_is_fitted(self)
         if use_mean and not return_std:
-            raw = self._output(X)[:, : self.n_outputs_]
-            scale = self._y_scale.astype(raw.dtype, copy=False)
-            return self._shaped(raw * scale + self._y_mean.astype(raw.dtype))
-        means, stds = self._parts(X, self.n_predict_samples)
-        mean = means.mean(axis=0)
+            return self._values(self._output(X))
+        average = average_values(self._parts(X, self.n_predict_samples))
+        mean = self._shaped(average.mean)
         if not return_std:
-            return self._shaped(mean)
-        variance = means.var(axis=0) + (stds**2).mean(axis=0)
+            return mean
         if use_mean:
-            mean = self.predict(X, use_mean=True).reshape(mean.shape)
-        return self._shaped(mean), self._shaped(np.sqrt(variance))
+            mean = self._values(self._output(X))
+        return mean, self._shaped(np.sqrt(average.epistemic + average.aleatoric))
 
     def sample_predictions(self, X, n_samples=100, *, random_state=None):
         """Return the values of networks drawn from the posterior, without noise.
@@ -402,7 +415,8 @@ default="relu"
         y : ndarray of shape (n_samples, n_rows) or (n_samples, n_rows, n_outputs)
             A network's values for all rows.
         """
-        return self._shaped(self._parts(X, count(n_samples), random_state)[0])
+        parts = self._parts(X, count(n_samples), random_state)
+        return self._shaped(np.stack([values for values, _ in parts]))
 
     def predict_distribution(self, X):
         """Return means and variances, and where the variance comes from.
@@ -418,14 +432,12 @@ default="relu"
             ``mean``, and the variances ``aleatoric`` (noise), ``epistemic`` (between
             drawn networks) and ``total``, their sum; each of the shape of ``predict``.
         """
-        means, stds = self._parts(X, self.n_predict_samples)
-        aleatoric = (stds**2).mean(axis=0)
-        epistemic = means.var(axis=0)
+        average = average_values(self._parts(X, self.n_predict_samples))
         parts = {
-            "mean": means.mean(axis=0),
-            "aleatoric": aleatoric,
-            "epistemic": epistemic,
-            "total": aleatoric + epistemic,
+            "mean": average.mean,
+            "aleatoric": average.aleatoric,
+            "epistemic": average.epistemic,
+            "total": average.aleatoric + average.epistemic,
         }
         return {name: self._shaped(part) for name, part in parts.items()}
 
@@ -453,20 +465,10 @@ default="relu"
             max_val=1,
             include_boundaries="neither",
         )
-        means, stds = self._parts(X, self.n_predict_samples)
+        parts = list(self._parts(X, self.n_predict_samples))
+        means, stds = (np.stack(part) for part in zip(*parts, strict=True))
         tail = (1 - coverage) / 2
-        ends = [_mixture_quantile(means, stds, level) for level in (tail, 1 - tail)]
-        return self._shaped(np.stack(ends)).transpose(
+        bounds = [mixture_quantile(means, stds, level) for level in (tail, 1 - tail)]
+        return self._shaped(np.stack(bounds)).transpose(
             *range(1, 2 if self._one_column else 3), 0
         )
-
-
-def _mixture_quantile(means, stds, level):
-    """Quantile of equal mixtures of normals along the first axis, by bisection."""
-    reach = 40 * stds.max(axis=0)
-    low, high = means.min(axis=0) - reach, means.max(axis=0) + reach
-    for _ in range(60):
-        middle = (low + high) / 2
-        below = ndtr((middle - means) / stds).mean(axis=0) < level
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return (low + high) / 2
