@@ -339,6 +339,7 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
         keep = one_epoch or self.warm_start
         self._take_over(net, run, encoding, seed, keep, continued)
         self._report(net, table)
+        net.reading = self._reading(vars(self))
         if not one_epoch:
             self._warn_of_limit(run.stopped, limits.max_iter)
 

@@ -12,6 +12,7 @@ import numpy as np
 import skorch
 import torch
 from skorch.callbacks import Callback
+from skorch.dataset import Dataset
 from torch import Tensor, nn
 
 from skdiff._nn._data import (
@@ -94,6 +95,8 @@ class Net(skorch.NeuralNet):
         """Return tensors as they are, and rows of the user as the module takes them."""
         if isinstance(X, TensorData):
             return X
+        if isinstance(X, Dataset):  # that callbacks were shown
+            return TensorData(X.X, X.y)
         if self.reading is not None and not isinstance(X, Tensor):
             X = as_tensor(self.reading.inputs(np.asarray(X)), self.device)
         dtype = next(self.module_.parameters()).dtype
@@ -201,7 +204,7 @@ class Net(skorch.NeuralNet):
         target = y[0] if isinstance(y, tuple) else y
         if self.reading is not None and target is not None:
             target = self.reading.target(target)
-        return TensorData(X, target) if isinstance(data, TensorData) else (X, target)
+        return Dataset(X, target) if isinstance(data, TensorData) else (X, target)
 
     def run_epoch(self, data: TensorData) -> float:
         """Run one epoch of training with its hooks; return the mean loss.

@@ -96,6 +96,8 @@ n_features), default="kmeans"
         Weights of the basis functions, in the units of the target.
     intercept_ : float or ndarray of shape (n_outputs,)
         Value far from all centres.
+    alpha_weights_ : float
+        Penalty on the weights of the basis functions that was used.
     feature_importances_ : ndarray of shape (n_features,)
         Importance of each standardised column, in total one, by the measure
         ``importance`` names.
@@ -166,7 +168,7 @@ n_features), default="kmeans"
         rank=None,
         learn_centers=False,
         alpha_precision=1e-2,
-        alpha_weights="auto",
+        alpha_weights=1e-3,
         alpha_centers=1e-4,
         covariance_type="full",
         centers_init="kmeans",
@@ -338,6 +340,8 @@ n_features), default="kmeans"
         logit per class.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Logits far from all centres.
+    alpha_weights_ : float
+        Penalty on the weights of the basis functions that was used.
     feature_importances_ : ndarray of shape (n_features,)
         Importance of each standardised column, in total one, by the measure
         ``importance`` names.
@@ -405,7 +409,7 @@ n_features), default="kmeans"
         rank=None,
         learn_centers=False,
         alpha_precision=1e-2,
-        alpha_weights="auto",
+        alpha_weights=1e-3,
         alpha_centers=1e-4,
         covariance_type="full",
         centers_init="kmeans",
