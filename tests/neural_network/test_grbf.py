@@ -49,6 +49,9 @@ def one_direction(seed=0, n=400, d=10):
     return X, clean + 0.05 * rng.normal(size=n), clean, a
 
 
+GIVEN = {"alpha_precision": 1e-2, "alpha_weights": 1e-3}
+
+
 @pytest.fixture(scope="module")
 def smooth():
     X, y = make_friedman1(120, 6, noise=0.3, random_state=0)
@@ -89,6 +92,7 @@ def test_rotated_rows_give_rotated_matrices(smooth, learn_centers):
     Q, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))
     C = X[::12]
     settings_ = {
+        **GIVEN,
         "standardize": False,
         "learn_centers": learn_centers,
         "max_iter": 60,
@@ -253,9 +257,9 @@ def test_weights_are_a_ridge_regression_on_the_features(smooth):
     D = Z[:, None] - ((C - model.mean_) / model.scale_)[None]
     direct = np.exp(-0.5 * np.einsum("imj,jk,imk->im", D, P, D))
     np.testing.assert_allclose(features, direct, atol=1e-12)
-    ridge = Ridge(alpha=len(X) * model.alpha_weights).fit(features, np.c_[y, -(y**2)])
-    np.testing.assert_allclose(model.coef_, ridge.coef_, rtol=1e-6)
-    np.testing.assert_allclose(model.predict(X), ridge.predict(features), rtol=1e-8)
+    ridge = Ridge(alpha=len(X) * model.alpha_weights_).fit(features, np.c_[y, -(y**2)])
+    np.testing.assert_allclose(model.center_weights_, ridge.coef_, rtol=1e-6)
+    np.testing.assert_allclose(model.predict(X), ridge.predict(features), rtol=1e-6)
 
 
 @pytest.mark.parametrize("k", [2, 3])
@@ -266,7 +270,7 @@ def test_weights_are_a_logistic_regression_on_the_features(smooth, k):
     features = model.kernel_features(X)
     # scikit-learn penalises half the squares of the weights, against the summed loss
     peer = LogisticRegression(
-        C=1 / (2 * len(X) * model.alpha_weights), tol=1e-10, max_iter=10_000
+        C=1 / (2 * len(X) * model.alpha_weights_), tol=1e-10, max_iter=10_000
     ).fit(features, codes)
     np.testing.assert_allclose(
         model.predict_proba(X), peer.predict_proba(features), atol=1e-5
@@ -287,7 +291,12 @@ def test_stepped_weights_reach_the_solved_ones(monkeypatch):
 
 @pytest.mark.parametrize(
     "options",
-    [{"alpha_precision": 3e-3}, {"alpha_precision": 1e-3, "learn_centers": True}, {}],
+    [
+        {"alpha_precision": 3e-3, "alpha_weights": 1e-3},
+        {"alpha_precision": 1e-3, "alpha_weights": 1e-3, "learn_centers": True},
+        GIVEN,
+        {},
+    ],
 )
 def test_one_direction_is_found(options):
     errors = []
@@ -296,11 +305,11 @@ def test_one_direction_is_found(options):
         T, _, clean, _ = one_direction(seed + 100, n=2000)
         model = GRBFRegressor(random_state=0, **options).fit(X, y)
         assert abs(model.components_[0] @ a) >= 0.999
-        assert model.explained_precision_ratio_[0] >= 0.9
+        assert model.explained_precision_ratio_[0] >= (0.9 if options else 0.8)
         assert set(model.feature_importances_.argsort()[-3:]) == {0, 1, 2}
         errors.append(np.sqrt(np.mean((model.predict(T) - clean) ** 2)))
     # rows in the tails, of which a table of 400 has few, make most of the error
-    assert np.mean(errors) <= (0.06 if options else 0.08), errors
+    assert np.mean(errors) <= (0.08 if options is GIVEN else 0.06), errors
 
 
 def test_diabetes():
@@ -347,7 +356,7 @@ def test_attributes_agree_with_each_other(smooth):
     np.testing.assert_allclose(model.precision_, factor @ factor.T, atol=1e-10)
     assert (np.diff(gamma) <= 0).all()
     assert (V[np.arange(6), np.abs(V).argmax(axis=1)] > 0).all()
-    assert model.centers_.shape == (8, 6) and model.coef_.shape == (8,)
+    assert model.centers_.shape == (8, 6) and model.center_weights_.shape == (8,)
     spectral = GRBFRegressor(8, random_state=0).fit(X, y).feature_importances_
     raw = gamma @ np.abs(V)
     np.testing.assert_allclose(spectral, raw / raw.sum(), atol=1e-10)
@@ -371,7 +380,7 @@ def test_clusters_are_those_of_kmeans():
 
 def test_more_starts_are_no_worse(smooth):
     X, y = smooth
-    one = GRBFRegressor(n_centers=6, random_state=0).fit(X, y)
+    one = GRBFRegressor(n_centers=6, n_init=1, random_state=0).fit(X, y)
     three = GRBFRegressor(n_centers=6, n_init=3, random_state=0).fit(X, y)
     assert three.objective_ <= one.objective_
 
@@ -379,7 +388,7 @@ def test_more_starts_are_no_worse(smooth):
 @pytest.mark.parametrize("shape", ["full", "diag", "spherical"])
 def test_adam_comes_close(shape):
     X, y, _, _ = one_direction(n=1500, d=4)
-    options = {"covariance_type": shape, "centers_init": X[:20]}
+    options = {**GIVEN, "covariance_type": shape, "centers_init": X[:20]}
     exact = GRBFRegressor(**options).fit(X, y)
     steps = GRBFRegressor(solver="adam", max_iter=60, random_state=0, **options)
     steps.fit(X, y)

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skdiff._base.compat import CallbackSupportMixin, Interval
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.progress import watch
-from skdiff._base.rows import column_statistics
+from skdiff._base.rows import Columns, network_columns
 from skdiff._base.validation import check_X, split_validation
 from skdiff.neural_network._gbnn import _solver as solver
 
@@ -33,6 +33,7 @@ class BaseGBNN(SaveMixin, CallbackSupportMixin, BaseEstimator):
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "standardize": ["boolean"],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
@@ -46,7 +47,10 @@ class BaseGBNN(SaveMixin, CallbackSupportMixin, BaseEstimator):
         """
         rng = check_random_state(self.random_state)
         X, Y, s = train
-        columns = column_statistics(X, s)
+        columns = network_columns(X, s)
+        alive = columns.scale > 0
+        if not self.standardize:
+            columns = Columns(np.zeros(X.shape[1]), np.ones(X.shape[1]))
         Z = np.column_stack([columns.standardised(X), np.ones(len(X))])
         train, held = solver.Rows(Z, Y, s), None
         if self.n_iter_no_change is not None and (rows := self._split(Y, rng)):
@@ -65,7 +69,6 @@ class BaseGBNN(SaveMixin, CallbackSupportMixin, BaseEstimator):
         def fitted(growth):
             return {**self._fitted(growth, columns, scale, centre), **more}
 
-        alive = columns.scale > 0
         guard = watch(
             self,
             *given[:2],

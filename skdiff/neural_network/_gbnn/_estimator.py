@@ -55,6 +55,8 @@ class GBNNRegressor(RegressorMixin, BaseGBNN):
     tol : float, default=1e-4
         Tolerance of the stopping rule. Fraction of the validation loss below which a
         gain is no progress.
+    standardize : bool, default=True
+        Whether columns are centred and scaled to unit variance inside.
     time_limit : float, default=None
         Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     verbose : bool, default=False
@@ -138,6 +140,7 @@ class GBNNRegressor(RegressorMixin, BaseGBNN):
         n_iter_no_change=None,
         validation_fraction=0.1,
         tol=1e-4,
+        standardize=True,
         time_limit=None,
         verbose=False,
         random_state=None,
@@ -151,6 +154,7 @@ class GBNNRegressor(RegressorMixin, BaseGBNN):
         self.n_iter_no_change = n_iter_no_change
         self.validation_fraction = validation_fraction
         self.tol = tol
+        self.standardize = standardize
         self.time_limit = time_limit
         self.verbose = verbose
         self.random_state = random_state
@@ -285,6 +289,8 @@ class GBNNClassifier(ClassifierMixin, BaseGBNN):
     tol : float, default=1e-4
         Tolerance of the stopping rule. Fraction of the validation loss below which a
         gain is no progress.
+    standardize : bool, default=True
+        Whether columns are centred and scaled to unit variance inside.
     time_limit : float, default=None
         Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     verbose : bool, default=False
@@ -364,6 +370,7 @@ class GBNNClassifier(ClassifierMixin, BaseGBNN):
         n_iter_no_change=None,
         validation_fraction=0.1,
         tol=1e-4,
+        standardize=True,
         time_limit=None,
         verbose=False,
         random_state=None,
@@ -377,6 +384,7 @@ class GBNNClassifier(ClassifierMixin, BaseGBNN):
         self.n_iter_no_change = n_iter_no_change
         self.validation_fraction = validation_fraction
         self.tol = tol
+        self.standardize = standardize
         self.time_limit = time_limit
         self.verbose = verbose
         self.random_state = random_state

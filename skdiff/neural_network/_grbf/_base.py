@@ -17,10 +17,18 @@ from sklearn.utils.validation import check_is_fitted
 from skdiff._base.compat import CallbackSupportMixin, Interval, StrOptions
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.progress import watch
-from skdiff._base.rows import Columns, column_statistics, merge_rows
+from skdiff._base.rows import Columns, merge_rows, network_columns
 from skdiff._base.validation import check_X
 from skdiff.neural_network._grbf import _solver as solver
 
+PRECISION_PENALTY = 1e-2  # of a classifier, or of a handful of rows
+# what a regressor chooses from, on a validation set of at most so many rows
+PRECISION_PENALTIES = (1.0, 0.1, 0.01, 0.001)
+GOOD_ENOUGH = 1.1  # times the lowest squared error: the larger penalty is readable
+CHOOSING_ROWS, CHOOSING_ITER, FEWEST = 1200, 100, 40
+VALIDATION_FOLDS, FEW_ROWS = 4, 500
+MOST_CENTERS = 128
+CLASSIFIER_STARTS, SMALL_STARTS, SMALL = 4, 3, 1000
 FIRST_PENALTY = 1e-3  # from which the automatic one starts
 ADAM_BEYOND = 20_000  # rows
 BATCH, LEARNING_RATE = 256, 0.01
@@ -41,7 +49,10 @@ class BaseGRBF(
         "n_centers": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "rank": [Interval(Integral, 1, None, closed="left"), None],
         "learn_centers": ["boolean"],
-        "alpha_precision": [Interval(Real, 0, None, closed="left")],
+        "alpha_precision": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+        ],
         "alpha_weights": [
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="left"),
@@ -52,7 +63,7 @@ class BaseGRBF(
         "solver": [StrOptions({"auto", "lbfgs", "adam"})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "importance": [StrOptions({"spectral", "diag", "gradient"})],
         "standardize": ["boolean"],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
@@ -82,7 +93,7 @@ class BaseGRBF(
                 f"{needed / 2**30:.0f} GB. Set rank, or covariance_type='diag'."
             )
         X, Y, s = merge_rows(X, Y, weight)
-        columns, target_columns = column_statistics(X, s), self._target_columns(Y, s)
+        columns, target_columns = network_columns(X, s), self._target_columns(Y, s)
         alive = columns.scale > 0
         if not self.standardize:
             columns = Columns(np.zeros(d), np.ones(d))
@@ -97,7 +108,9 @@ class BaseGRBF(
             rank=rank,
             shape=self.covariance_type,
             learn_centers=self.learn_centers,
-            alpha_precision=float(self.alpha_precision),
+            alpha_precision=PRECISION_PENALTY
+            if self.alpha_precision == "auto"
+            else float(self.alpha_precision),
             alpha_weights=FIRST_PENALTY
             if self.alpha_weights == "auto"
             else float(self.alpha_weights),
@@ -111,7 +124,7 @@ class BaseGRBF(
         guard = watch(
             self,
             *given[:2],
-            max_iter=self.max_iter * self.n_init,
+            max_iter=self.max_iter * self._starts(objective),
             metadata=None if given[2] is None else {"sample_weight": given[2]},
             attributes=lambda point: {**fitted(point), "n_iter_": 1},
         )
@@ -158,16 +171,20 @@ class BaseGRBF(
         """The lowest of ``n_init`` runs; the first starts without noise."""
         rng = check_random_state(self.random_state)
         n = len(objective.X)
+        if self.alpha_precision == "auto" and objective.left_out:
+            objective.alpha_precision = self._choose_precision_penalty(
+                objective, alive, progress, rng
+            )
         n_centers = self.n_centers
         if n_centers == "auto":
-            n_centers = max(1, min(32, n // 4))
+            n_centers = self._automatic_centers(objective)
         by_adam = self.solver == "adam" or (self.solver == "auto" and n > ADAM_BEYOND)
         # of so many rows one more or less changes nothing
         objective.left_out = objective.left_out and not by_adam
         steps = solver.Steps(BATCH, LEARNING_RATE, rng)
         two_stages = centers is None and self.centers_init == "kmeans"
         best = None
-        for attempt in range(self.n_init):
+        for attempt in range(self._starts(objective)):
             if centers is not None:
                 C = columns.standardised(centers)
             else:
@@ -196,6 +213,58 @@ class BaseGRBF(
                 best.stopped = progress.ended
                 break
         return best
+
+    def _starts(self, objective):
+        """How many times to start."""
+        if self.n_init != "auto":
+            return self.n_init
+        if isinstance(objective.loss, solver.CrossEntropy):
+            return CLASSIFIER_STARTS
+        return SMALL_STARTS if len(objective.X) <= SMALL else 1
+
+    def _automatic_centers(self, objective):
+        """More centres cost rows and time; a classifier has no error left out."""
+        most = MOST_CENTERS if objective.left_out else 32
+        return max(1, min(most, len(objective.X) // 4))
+
+    def _choose_precision_penalty(self, objective, alive, progress, rng):
+        """The penalty on the precision with the lowest error on validation sets."""
+        n = len(objective.X)
+        rows = rng.permutation(n)[: min(n, CHOOSING_ROWS)]
+        if len(rows) < FEWEST:
+            return objective.alpha_precision
+        folds = np.arange(len(rows)) % VALIDATION_FOLDS
+        # of many rows one validation set tells enough
+        n_folds = VALIDATION_FOLDS if len(rows) <= FEW_ROWS else 1
+        errors = np.zeros(len(PRECISION_PENALTIES))
+        for k in range(n_folds):
+            train, held = np.sort(rows[folds != k]), rows[folds == k]
+            s = objective.s[train]
+            some = replace(
+                objective,
+                X=objective.X[train],
+                Y=objective.Y[train],
+                s=s / s.sum(),
+                learn_centers=False,
+            )
+            for i, run in enumerate(self._along_penalties(some, alive, progress, rng)):
+                F = solver.output(objective.X[held], run.point)
+                squares = ((F - objective.Y[held]) ** 2).sum(axis=1)
+                errors[i] += float(objective.s[held] @ squares)
+        return PRECISION_PENALTIES[int(np.argmax(errors <= GOOD_ENOUGH * errors.min()))]
+
+    def _along_penalties(self, objective, alive, progress, rng):
+        """A short minimisation for each penalty."""
+        n_centers = self._automatic_centers(objective)
+        C = solver.choose_centers(objective.X, objective.s, n_centers, "kmeans", rng)
+        objective.anchors = C
+        scale = solver.starting_scale(objective.X, objective.s, C)
+        limits = solver.Limits(min(self.max_iter, CHOOSING_ITER), self.tol)
+        U = solver.starting_factor(objective, scale, alive, limits)
+        for penalty in PRECISION_PENALTIES:
+            objective.alpha_precision = penalty
+            start = solver.with_weights(objective, U, C)
+            yield solver.minimise_quietly(objective, start, limits, progress)
 
     def _anchor(self, objective, C):
         """Set the centres, and whether their weights are solved for or stepped."""
@@ -247,6 +316,7 @@ class BaseGRBF(
                 "b": b * scale + target_columns.mean,
             },
             "alpha_weights_": float(penalty),
+            "alpha_precision_": float(objective.alpha_precision),
             "mean_": columns.mean,
             "scale_": columns.divisor,
             "centers_": C * columns.divisor + columns.mean,

@@ -28,20 +28,23 @@ class GRBFRegressor(RegressorMixin, BaseGRBF):
     ----------
     n_centers : int or "auto", default="auto"
         Number of radial basis functions. ``"auto"`` is a quarter of the distinct rows,
-        at most 32. More than a third of the rows overfits; more than there are
-        distinct rows is cut to those.
+        at most 128 (32 with a given ``alpha_weights``). More than there are distinct
+        rows is cut to those.
     rank : int, default=None
         Directions the precision matrix may use with ``covariance_type="full"``; None
         is all of them. Lower is faster on high-dimensional X and forces a projection.
     learn_centers : bool, default=False
         Move the centres too. It takes longer, and pays where the target varies in few
         directions; ``alpha_centers`` holds them near their start.
-    alpha_precision : float, default=1e-2
+    alpha_precision : float or "auto", default="auto"
         Penalty on the trace of the precision matrix, the parameter that matters most:
         it drives the eigenvalues of useless directions to zero. Larger is smoother and
-        of lower rank; at 0.1 and above small effects are lost.
-    alpha_weights : float, default=1e-3
+        of lower rank. ``"auto"`` takes, with ``alpha_weights="auto"``, the largest of
+        1, 0.1, 0.01 and 0.001 whose validation error is near the lowest, and else 0.01.
+    alpha_weights : float or "auto", default="auto"
         Ridge penalty on the weights of the basis functions. Larger is smoother.
+        ``"auto"`` learns it together with the precision matrix by the leave-one-out
+        error in closed form; beyond 20 000 distinct rows it is 0.001.
     alpha_centers : float, default=1e-4
         Penalty on the squared distance of learned centres from their start.
     covariance_type : {"full", "diag", "spherical"}, default="full"
@@ -59,15 +62,16 @@ n_features), default="kmeans"
     tol : float, default=1e-6
         Tolerance of the stopping rule. Training stops when an iteration, or ten epochs
         of Adam, lowers the objective by less than this fraction.
-    n_init : int, default=1
+    n_init : int or "auto", default="auto"
         Starts, with other centres and other scales; the lowest objective is kept.
+        ``"auto"`` is 3 for at most 1000 distinct rows and else 1.
     importance : {"spectral", "diag", "gradient"}, default="spectral"
         What ``feature_importances_`` measures: eigenvalues times absolute entries of
         eigenvectors, the diagonal of the precision matrix, or the mean absolute slope
         over the training rows. The first is ill-defined where eigenvalues tie.
     standardize : bool, default=True
-        Bring columns to mean zero and variance one first. Without it a column in
-        small units counts for little.
+        Whether columns are centred and scaled to unit variance inside. Without it a
+        column in small units counts for little.
     time_limit : float, default=None
         Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     verbose : bool, default=False
@@ -96,6 +100,8 @@ n_features), default="kmeans"
         Weights of the basis functions, in the units of the target.
     intercept_ : float or ndarray of shape (n_outputs,)
         Value far from all centres.
+    alpha_precision_ : float
+        Penalty on the precision matrix that was used.
     alpha_weights_ : float
         Penalty on the weights of the basis functions that was used.
     feature_importances_ : ndarray of shape (n_features,)
@@ -167,15 +173,15 @@ n_features), default="kmeans"
         *,
         rank=None,
         learn_centers=False,
-        alpha_precision=1e-2,
-        alpha_weights=1e-3,
+        alpha_precision="auto",
+        alpha_weights="auto",
         alpha_centers=1e-4,
         covariance_type="full",
         centers_init="kmeans",
         solver="auto",
         max_iter=200,
         tol=1e-6,
-        n_init=1,
+        n_init="auto",
         importance="spectral",
         standardize=True,
         time_limit=None,
@@ -275,12 +281,13 @@ class GRBFClassifier(ClassifierMixin, BaseGRBF):
     learn_centers : bool, default=False
         Move the centres too. It takes longer, and pays where the target varies in few
         directions; ``alpha_centers`` holds them near their start.
-    alpha_precision : float, default=1e-2
+    alpha_precision : float or "auto", default="auto"
         Penalty on the trace of the precision matrix, the parameter that matters most:
         it drives the eigenvalues of useless directions to zero. Larger is smoother and
-        of lower rank; at 0.1 and above small effects are lost.
-    alpha_weights : float, default=1e-3
+        of lower rank; at 0.1 and above small effects are lost. ``"auto"`` is 0.01.
+    alpha_weights : float or "auto", default="auto"
         Ridge penalty on the weights of the basis functions. Larger is smoother.
+        ``"auto"`` is 0.001.
     alpha_centers : float, default=1e-4
         Penalty on the squared distance of learned centres from their start.
     covariance_type : {"full", "diag", "spherical"}, default="full"
@@ -298,15 +305,16 @@ n_features), default="kmeans"
     tol : float, default=1e-6
         Tolerance of the stopping rule. Training stops when an iteration, or ten epochs
         of Adam, lowers the objective by less than this fraction.
-    n_init : int, default=1
-        Starts, with other centres and other scales; the lowest objective is kept.
+    n_init : int or "auto", default="auto"
+        Starts, with other centres and other scales; the lowest objective is kept. One
+        start alone can miss an interaction of two columns among many. ``"auto"`` is 4.
     importance : {"spectral", "diag", "gradient"}, default="spectral"
         What ``feature_importances_`` measures: eigenvalues times absolute entries of
         eigenvectors, the diagonal of the precision matrix, or the mean absolute slope
         over the training rows. The first is ill-defined where eigenvalues tie.
     standardize : bool, default=True
-        Bring columns to mean zero and variance one first. Without it a column in
-        small units counts for little.
+        Whether columns are centred and scaled to unit variance inside. Without it a
+        column in small units counts for little.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, multiplied by ``sample_weight``.
     time_limit : float, default=None
@@ -340,6 +348,8 @@ n_features), default="kmeans"
         logit per class.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Logits far from all centres.
+    alpha_precision_ : float
+        Penalty on the precision matrix that was used.
     alpha_weights_ : float
         Penalty on the weights of the basis functions that was used.
     feature_importances_ : ndarray of shape (n_features,)
@@ -408,15 +418,15 @@ n_features), default="kmeans"
         *,
         rank=None,
         learn_centers=False,
-        alpha_precision=1e-2,
-        alpha_weights=1e-3,
+        alpha_precision="auto",
+        alpha_weights="auto",
         alpha_centers=1e-4,
         covariance_type="full",
         centers_init="kmeans",
         solver="auto",
         max_iter=200,
         tol=1e-6,
-        n_init=1,
+        n_init="auto",
         importance="spectral",
         standardize=True,
         class_weight=None,

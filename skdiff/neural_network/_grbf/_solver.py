@@ -33,7 +33,7 @@ STALE_EPOCHS = 10  # of Adam without progress
 
 
 class Point(NamedTuple):
-    """Factor of the precision, centres, weights (M, K), intercepts (K,), their penalty."""
+    """Factor of the precision, centres, weights (M, K), intercepts and the penalty."""
 
     U: Array
     C: Array
@@ -399,7 +399,7 @@ def starting_factor(
         return scale * np.sqrt(d / objective.rank) * Q[:, : objective.rank]
     wide = replace(objective, rank=d, learn_centers=False)
     few = limits._replace(max_iter=WARM_STEPS)
-    run = minimise(wide, with_weights(wide, U, wide.anchors), few, Progress())
+    run = minimise_quietly(wide, with_weights(wide, U, wide.anchors), few)
     left, size, _ = np.linalg.svd(run.point.U)
     return left[:, : objective.rank] * size[: objective.rank]
 
@@ -477,6 +477,18 @@ def minimise(
             ran_out = found.stats["evaluations"] >= most
             run.stopped = "max_iter" if ran_out else "converged"
     return _finished(run, progress)
+
+
+def minimise_quietly(
+    objective: Objective, start: Point, limits: Limits, progress: Progress | None = None
+) -> Run:
+    """The same before a fit has begun: silent, and an interrupt goes through."""
+    quiet = Progress()
+    quiet.deadline = None if progress is None else progress.deadline
+    run = minimise(objective, start, limits, quiet)
+    if quiet.ended == "interrupted":
+        raise KeyboardInterrupt
+    return run
 
 
 def _finished(run: Run, progress: Progress) -> Run:
@@ -569,6 +581,11 @@ def spectrum(U: Array) -> Spectrum:
     largest = np.abs(vectors).argmax(axis=1)
     sign = np.sign(vectors[np.arange(len(vectors)), largest])
     return Spectrum(size**2, vectors * np.where(sign == 0, 1.0, sign)[:, None])
+
+
+def output(X: Array, point: Point) -> Array:
+    """Outputs (n, K) of the network at a point."""
+    return kernel_features(X, point.U, point.C)[0] @ point.W + point.b
 
 
 def function_gradient(X: Array, point: Point) -> Array:

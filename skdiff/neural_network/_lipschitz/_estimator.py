@@ -1,14 +1,19 @@
 """Networks whose predictions cannot change faster than a bound."""
 
+from dataclasses import replace
 from numbers import Real
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import Interval, StrOptions
-from skdiff._nn._base import BaseNeural
+from skdiff._base.validation import split_validation
+from skdiff._nn._base import SMALLEST_VALIDATION, BaseNeural
 from skdiff._nn._mixins import NeuralClassifierMixin, NeuralRegressorMixin
 from skdiff._nn._options import ClassifierOptions, RegressorOptions
+
+DEFAULT_BOUND = 2.0  # of a classifier on too few rows to choose
+CHOOSING_ITER, CHOOSING_PATIENCE, CHOOSING_FRACTION = 120, 10, 0.2
 
 
 class BaseLipschitz(BaseNeural):
@@ -30,12 +35,15 @@ class BaseLipschitz(BaseNeural):
         from skdiff.neural_network._lipschitz._module import LipschitzMLP
 
         sizes = [n_in, *self._hidden_sizes(), n_out]
-        bound = float(self.lipschitz_bound)
+        bound = (
+            DEFAULT_BOUND if self.lipschitz_bound == "auto" else self.lipschitz_bound
+        )
+        bound = float(bound)
         return LipschitzMLP(sizes, self.activation, bound, generator)
 
     def _take_over(self, net, run, encoding, seed, keep, continued):
         super()._take_over(net, run, encoding, seed, keep, continued)
-        self.lipschitz_bound_ = float(self.lipschitz_bound)
+        self.lipschitz_bound_ = float(self._state["arrays"]["root"]) ** 2
         smallest = float(self.scale_.min())
         self.input_lipschitz_bound_ = self.lipschitz_bound_ * self._unit() / smallest
 
@@ -58,9 +66,11 @@ class LipschitzMLPClassifier(ClassifierOptions, NeuralClassifierMixin, BaseLipsc
 
     Parameters
     ----------
-    lipschitz_bound : float, default=5.0
-        Bound of the change of the logits by the change of the standardised
-        inputs, both in Euclidean length. Smaller is more robust and less accurate.
+    lipschitz_bound : float or "auto", default="auto"
+        Bound of the change of the logits by that of the standardised inputs, both in
+        Euclidean length. Smaller is more robust, larger more accurate on data without
+        noise. ``"auto"`` trains shortly within 1, 2 and 5 and takes the lowest log loss
+        of a fifth of the rows; it is 2 where that would be fewer than ten.
     hidden_layer_sizes : array-like of int, default=(64, 64)
         Number of units in each hidden layer. Empty is a linear map within the bound.
     activation : {"identity", "logistic", "tanh", "relu", "elu"}, default="relu"
@@ -197,12 +207,16 @@ class LipschitzMLPClassifier(ClassifierOptions, NeuralClassifierMixin, BaseLipsc
     _parameter_constraints = {
         **BaseLipschitz._parameter_constraints,
         **ClassifierOptions._option_constraints,
+        "lipschitz_bound": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
     def __init__(
         self,
-        lipschitz_bound=5.0,
+        lipschitz_bound="auto",
         *,
         hidden_layer_sizes=(64, 64),
         activation="relu",
@@ -260,6 +274,33 @@ class LipschitzMLPClassifier(ClassifierOptions, NeuralClassifierMixin, BaseLipsc
         self.net_params = net_params
         self.verbose = verbose
         self.random_state = random_state
+
+    def _train(self, net, data, limits, progress, validate):
+        if self.lipschitz_bound == "auto" and not limits.continued:
+            self._choose_bound(net, data, limits, progress)
+        return super()._train(net, data, limits, progress, validate)
+
+    def _choose_bound(self, net, data, limits, progress):
+        """Set the bound with the lowest log loss of a part of the training rows."""
+        import torch
+
+        from skdiff.neural_network._lipschitz._module import choose_bound
+
+        codes = data.y[0].cpu().numpy()
+        rows = split_validation(
+            len(codes), CHOOSING_FRACTION, 0, strata=codes, fewest=SMALLEST_VALIDATION
+        )
+        if rows is None or limits.one_epoch:
+            return
+        short = replace(
+            limits,
+            max_iter=min(limits.max_iter, CHOOSING_ITER),
+            n_iter_no_change=CHOOSING_PATIENCE,
+        )
+        parts = tuple(torch.from_numpy(part).to(data.X.device) for part in rows)
+        strata, net.strata = net.strata, None
+        choose_bound(net, data, parts, short, progress.deadline)
+        net.strata = strata
 
     def certified_radius(self, X, *, units="standardized"):
         """Return how far each row can move before its predicted class can change.

@@ -8,12 +8,19 @@ training needs no projection.
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skdiff._base.progress import Progress
+from skdiff._nn._data import TensorData
+from skdiff._nn._fit import Limits, run_epochs
 from skdiff._nn._modules import ACTIVATIONS, uniform
+from skdiff._nn._net import Net
+
+BOUNDS = (1.0, 2.0, 5.0)
 
 
 def cayley(W: Tensor) -> Tensor:
@@ -70,7 +77,8 @@ class LipschitzMLP(nn.Module):
     ) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[activation]
-        self.root = math.sqrt(bound)
+        root = torch.tensor(math.sqrt(bound), dtype=torch.float64)
+        self.register_buffer("root", root)
         pairs = list(pairwise(sizes))
         self.layers = nn.ModuleList(
             Sandwich(n_in, n_out, k == len(pairs) - 1, generator)
@@ -100,3 +108,56 @@ class LipschitzMLP(nn.Module):
             z = math.sqrt(2) * torch.exp(-layer.psi) * F.linear(h, B) + layer.b
             h = math.sqrt(2) * F.linear(torch.exp(layer.psi) * self.activation(z), A.T)
         raise AssertionError("the last layer returns")
+
+
+class Chosen(NamedTuple):
+    """A bound and the log loss that each candidate has reached."""
+
+    bound: float
+    losses: dict[float, float]
+
+
+def choose_bound(
+    net: Net,
+    data: TensorData,
+    rows: tuple[Tensor, Tensor],
+    limits: Limits,
+    deadline: float | None,
+) -> Chosen:
+    """Train shortly within each bound; take the lowest log loss of a validation set.
+
+    The net is left as it was found, within the chosen bound.
+    """
+    start = {k: t.detach().clone() for k, t in net.module_.state_dict().items()}
+    memory = net.optimizer_.get_memory()
+    train, held = (TensorData(*data.select(part)) for part in rows)
+    progress = Progress()
+    progress.deadline = deadline
+    losses = {}
+
+    def restore(bound: float) -> None:
+        with torch.no_grad():
+            for name, tensor in net.module_.state_dict().items():
+                tensor.copy_(start[name])
+            net.module_.root.fill_(math.sqrt(bound))
+        net.optimizer_.set_memory(memory)
+
+    def score() -> float:
+        net.module_.eval()
+        target, weight = held.y[:2]
+        with torch.no_grad():
+            values = F.cross_entropy(net.module_(held.X), target, reduction="none")
+        return -float((values if weight is None else values * weight).mean())
+
+    callbacks, net.callbacks_ = net.callbacks_, []
+    for bound in BOUNDS:
+        restore(bound)
+        run = run_epochs(net, train, limits, progress, score)
+        losses[bound] = -max(run.validation_scores, default=-math.inf)
+        if progress.ended == "interrupted":
+            raise KeyboardInterrupt
+    net.callbacks_ = callbacks
+    del net.history[:]
+    best = min(losses, key=lambda bound: losses[bound])
+    restore(best)
+    return Chosen(best, losses)
