@@ -22,29 +22,22 @@ from skdiff._base.compat import (
 from skdiff._base.parameters import NETWORK, constraints
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.progress import watch
-from skdiff._base.rows import Columns, network_columns
+from skdiff._base.rows import network_columns
 from skdiff._base.validation import check_X_y, split_validation
 from skdiff._nn._decay import read_decay
 from skdiff._nn._inference import LARGEST, NeuralInference
+from skdiff._nn._tables import (
+    cast_alike,
+    normalised,
+    refuse_net_params,
+    standardised,
+    take,
+    tensor,
+)
 
 FULL_BATCH_ROWS, FULL_BATCH_CELLS, MINI_BATCH = 4096, 2_000_000, 256
 # A validation set of fewer rows tells little about learning.
 SMALLEST_VALIDATION = 10
-# arguments of skorch that have another home
-REFUSED = {
-    "module": "the estimator",
-    "criterion": "the estimator",
-    "train_split": "early_stopping (with validation_fraction)",
-    "iterator_train": "batch_size",
-    "iterator_valid": "the estimator",
-    "dataset": "the estimator",
-    "lr": "learning_rate_init",
-    "batch_size": "batch_size",
-    "max_epochs": "max_iter",
-    "warm_start": "warm_start",
-    "device": "device",
-    "predict_nonlinearity": "the estimator",
-}
 # what is learned of the units of X and y
 ENCODING = (
     "classes_",
@@ -259,11 +252,11 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
             and not one_epoch
             and (rows := self._split(target, seed)) is not None
         ):
-            (X, target, weight), held = _take(X, target, weight, *rows)
-            held = _cast_alike(*held)
+            (X, target, weight), held = take(X, target, weight, *rows)
+            held = cast_alike(*held)
             if grouping is not None:
                 grouping = grouping[0], grouping[1][rows[0]]
-        table = (*_cast_alike(X, target, _normalised(weight)), grouping)
+        table = (*cast_alike(X, target, normalised(weight)), grouping)
         from skdiff._nn._modes import check_device, gradients
 
         check_device(self.device)
@@ -384,13 +377,13 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
             if self._state["memory"] is not None:
                 net.optimizer_.set_memory(self._state["memory"])
                 net.set_training_state(self._state["training"])
-                generator.set_state(_tensor(self._state["generator"]))
+                generator.set_state(tensor(self._state["generator"]))
         return net
 
     def _build(self, n_in, encoding, generator, dtype, X=None):
         from skdiff._nn import _fit
 
-        _refuse_net_params(self.net_params)
+        refuse_net_params(self.net_params)
         n_out = self._n_outputs(encoding)
         training = self._training()
         module = self._module(n_in, n_out, generator)
@@ -559,49 +552,3 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
             strata=self._strata_of_split(target),
             fewest=SMALLEST_VALIDATION,
         )
-
-
-def standardised(X, encoding):
-    """Rows as the network takes them, in the precision of X."""
-    if encoding["_varies"] is None:
-        return X
-    return Columns(encoding["mean_"], encoding["scale_"]).standardised(X, LARGEST)
-
-
-def _normalised(weight):
-    """Weights of mean one; None when all are alike, so that ones change no bit."""
-    if weight is None or np.all(weight == weight[0]):
-        return None
-    return weight / weight.mean()
-
-
-def _take(X, target, weight, train, held):
-    """Both sides of a split."""
-    sides = [
-        (X[rows], target[rows], None if weight is None else weight[rows])
-        for rows in (train, held)
-    ]
-    return sides[0], sides[1]
-
-
-def _refuse_net_params(net_params):
-    """Refuse arguments of skorch that this net does not use, by name."""
-    for name in net_params or {}:
-        for start, remedy in REFUSED.items():
-            if name == start or name.startswith(f"{start}__"):
-                raise ValueError(
-                    f"net_params cannot set {name!r}: {remedy} decides it."
-                )
-
-
-def _cast_alike(X, target, weight):
-    """Targets that are numbers, and weights, in the precision of X."""
-    if target.dtype.kind == "f":
-        target = target.astype(X.dtype, copy=False)
-    return X, target, None if weight is None else weight.astype(X.dtype, copy=False)
-
-
-def _tensor(array):
-    import torch
-
-    return torch.from_numpy(array.copy())

@@ -33,6 +33,7 @@ from skdiff.neural_network import (
     GRBFClassifier,
     GRBFRegressor,
 )
+from skdiff.neural_network._grbf import _losses as losses
 from skdiff.neural_network._grbf import _solver as solver
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -156,7 +157,7 @@ def objectives(loss, shape, learn_centers, joint=False):
         Y = np.eye(3)[codes] if k == 3 else codes[:, None].astype(float)
     s = rng.uniform(0.5, 2, 40)
     objective = solver.Objective(
-        loss=solver.Squares() if loss == "squares" else solver.CrossEntropy(),
+        loss=losses.Squares() if loss == "squares" else losses.CrossEntropy(),
         X=X,
         Y=Y,
         s=s / s.sum(),

@@ -12,9 +12,10 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skdiff._nn._base import BaseNeural, standardised
+from skdiff._nn._base import BaseNeural
 from skdiff._nn._mixins import NeuralClassifierMixin
 from skdiff._nn._options import ClassifierOptions, TrainingOptions
+from skdiff._nn._tables import standardised
 from skdiff.calibration._cape._maps import (
     MAPS,
     Line,

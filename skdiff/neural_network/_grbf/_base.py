@@ -19,6 +19,7 @@ from skdiff._base.persistence import SaveMixin
 from skdiff._base.progress import watch
 from skdiff._base.rows import Columns, merge_rows, network_columns
 from skdiff._base.validation import check_X
+from skdiff.neural_network._grbf import _losses as losses
 from skdiff.neural_network._grbf import _solver as solver
 
 PRECISION_PENALTY = 1e-2  # of a classifier, or of a handful of rows
@@ -114,7 +115,7 @@ class BaseGRBF(
             alpha_weights=FIRST_PENALTY
             if self.alpha_weights == "auto"
             else float(self.alpha_weights),
-            left_out=self.alpha_weights == "auto" and isinstance(loss, solver.Squares),
+            left_out=self.alpha_weights == "auto" and isinstance(loss, losses.Squares),
             alpha_centers=float(self.alpha_centers),
         )
 
@@ -218,7 +219,7 @@ class BaseGRBF(
         """How many times to start."""
         if self.n_init != "auto":
             return self.n_init
-        if isinstance(objective.loss, solver.CrossEntropy):
+        if isinstance(objective.loss, losses.CrossEntropy):
             return CLASSIFIER_STARTS
         return SMALL_STARTS if len(objective.X) <= SMALL else 1
 
@@ -270,7 +271,7 @@ class BaseGRBF(
         """Set the centres, and whether their weights are solved for or stepped."""
         objective.anchors = C
         size = (len(C) + 1) * objective.Y.shape[1]
-        cross_entropy = isinstance(objective.loss, solver.CrossEntropy)
+        cross_entropy = isinstance(objective.loss, losses.CrossEntropy)
         objective.joint = cross_entropy and size > solver.NEWTON_UP_TO
 
     def _in_two_stages(self, objective, start, n_centers, limits, progress, rng):

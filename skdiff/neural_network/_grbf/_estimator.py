@@ -12,7 +12,7 @@ from skdiff._base.rows import (
     column_statistics,
 )
 from skdiff.neural_network._grbf._base import BaseGRBF
-from skdiff.neural_network._grbf._solver import CrossEntropy, Squares
+from skdiff.neural_network._grbf._losses import CrossEntropy, Squares
 
 
 class GRBFRegressor(RegressorMixin, BaseGRBF):
