@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
-from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
+from sklearn.metrics import get_scorer
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.utils import check_array, get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
@@ -30,12 +30,7 @@ from skdiff._base.compat import BaseSearchCV, check_method_params, routing_enabl
 from skdiff._base.validation import check_X, refuse_dates
 
 # meta-estimators whose fit hands every keyword on to the one estimator inside
-_HAND_ON = (
-    BaseSearchCV,
-    FixedThresholdClassifier,
-    TransformedTargetRegressor,
-    TunedThresholdClassifierCV,
-)
+_HAND_ON = (BaseSearchCV, TransformedTargetRegressor)
 # what scikit-learn hangs on an estimator besides its fit
 _NOT_OF_A_FIT = (
     "_sklearn",
@@ -45,6 +40,8 @@ _NOT_OF_A_FIT = (
     "_parent_callback",
 )
 _WEIGHT = "sample_weight"
+# where an estimator keeps the names that its last fit has set
+_OF_A_FIT = "_of_a_fit"
 
 
 # --- what is inside an estimator ------------------------------------------------------
@@ -136,6 +133,7 @@ def check_table(owner: Any, X: Any, given: Sequence[Any], *, reset: bool) -> Any
         Other arrays are finite numbers in C order.
     """
     free, frame = any(reads_any_table(e) for e in given), _is_frame(X)
+    given_rows = X
     if not (free and frame):
         refuse_dates(X)
     tags = get_tags(owner).input_tags
@@ -151,6 +149,8 @@ def check_table(owner: Any, X: Any, given: Sequence[Any], *, reset: bool) -> Any
         return check_X(owner, X, reset=reset, dtype=dtype, **how)
     if not hasattr(X, "shape"):
         X = np.asarray(X)
+        # numbers beside text stay numbers
+        X = np.asarray(given_rows, dtype=object) if X.dtype.kind in "US" else X
     # the shape alone, in scikit-learn's words; nothing is allocated
     shape_only = np.broadcast_to(np.int8(0), X.shape) if len(X.shape) == 2 else X
     check_array(shape_only, estimator=owner, dtype=None)
@@ -301,6 +301,9 @@ def request_weights(estimator: Any) -> bool:
         _request(estimator, "fit", True)
     if not inside:
         return own
+    if isinstance(getattr(estimator, "scoring", None), str):
+        scorer = get_scorer(estimator.scoring)
+        estimator.scoring = scorer.set_score_request(sample_weight=False)
     taken = [request_weights(e) for e in inside]  # of every one, so no generator
     return all(taken)
 
@@ -437,16 +440,23 @@ def whole_fit(owner: Any) -> Iterator[None]:
     What an earlier fit has set is dropped first; after an error or an interrupt what
     this one has set is dropped too.
     """
-    _forget(owner)
+    of_a_fit = [*vars(owner).get(_OF_A_FIT, ()), _OF_A_FIT]
+    _drop(owner, [name for name in vars(owner) if name.endswith("_")] + of_a_fit)
+    before = set(vars(owner))
     try:
         yield
     except BaseException:
-        _forget(owner)
+        _drop(owner, _set_since(owner, before))
         raise
+    setattr(owner, _OF_A_FIT, _set_since(owner, before))
 
 
-def _forget(owner: Any) -> None:
-    for name in list(vars(owner)):
-        of_a_fit = name.endswith("_") or name.startswith("_")
-        if of_a_fit and not name.startswith(_NOT_OF_A_FIT):
-            del vars(owner)[name]
+def _set_since(owner: Any, before: set[str]) -> list[str]:
+    """Names set since, but for what scikit-learn hangs on estimators meanwhile."""
+    new = sorted(set(vars(owner)) - before)
+    return [name for name in new if not name.startswith(_NOT_OF_A_FIT)]
+
+
+def _drop(owner: Any, names: list[str]) -> None:
+    for name in names:
+        vars(owner).pop(name, None)

@@ -18,7 +18,12 @@ from sklearn.ensemble import (
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GridSearchCV,
+    KFold,
+    TunedThresholdClassifierCV,
+)
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -119,6 +124,8 @@ def test_ensembles_of_pipelines_get_weights_that_scikit_learn_alone_drops(routed
     for estimator in (
         OneVsRestClassifier(pipeline),
         CalibratedClassifierCV(pipeline, cv=2),
+        FixedThresholdClassifier(pipeline),
+        TunedThresholdClassifierCV(pipeline, cv=2),
         VotingClassifier([("a", pipeline), ("b", LogisticRegression())], voting="soft"),
     ):
         with sklearn.config_context(enable_metadata_routing=routed):
@@ -346,6 +353,12 @@ def test_a_failed_or_interrupted_fit_leaves_nothing():
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, y)
     assert set(vars(model)) == {"estimator"}
+    model.set_params(estimator=Ridge())._private = 1  # of a subclass, say
+    assert model.fit(X, y).fit(X, y)._private == 1
+    model.set_params(estimator=Failing())
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    assert set(vars(model)) == {"estimator", "_private"}
 
 
 def test_what_scikit_learn_hangs_on_an_estimator_survives_a_fit():

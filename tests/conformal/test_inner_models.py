@@ -547,3 +547,35 @@ def test_power_may_be_weighted(diabetes):
     selected, positive = selector.select(X[300:]), y[300:] > 150
     power = selector.score(X[300:], y[300:], sample_weight=weight)
     assert power == pytest.approx(np.average(selected, weights=weight * positive))
+
+
+@every_kind
+def test_requests_of_the_selector_survive_a_file(kind, diabetes, tmp_path):
+    X, y = diabetes
+    with sklearn.config_context(enable_metadata_routing=True):
+        selector = around(kind, Ridge()).set_fit_request(thresholds=True)
+        selector.fit(X, y).save(tmp_path / "model.npz")
+        again = kind.load(tmp_path / "model.npz")
+        pipeline = make_pipeline(StandardScaler(), clone(again))
+        pipeline.fit(X, y, thresholds=np.full(len(y), 150.0))
+        assert pipeline[-1]._per_row
+
+
+def test_columns_of_text_beside_numbers_in_a_list(diabetes):
+    X, y = diabetes
+    rows = [["f" if a > 0 else "m", b] for a, b in X[:, 1:3].tolist()]
+    encode = make_column_transformer(
+        (OneHotEncoder(), [0]), (StandardScaler(), [1]), remainder="drop"
+    )
+    selector = around(ConformalSelector, make_pipeline(encode, LogisticRegression()))
+    assert finds(selector, rows, y)
+
+
+def test_private_state_of_a_subclass_survives_a_fit(diabetes):
+    class Own(ConformalSelector):
+        def __init__(self, estimator=None, threshold=0.0):
+            super().__init__(estimator, threshold=threshold)
+            self._helper = 3
+
+    selector = Own(Ridge(), 150).fit(*diabetes)
+    assert selector.fit(*diabetes)._helper == 3

@@ -77,6 +77,8 @@ def requests_of(thing: Any) -> dict[str, dict[str, bool | str]]:
     if not vars(thing).get("_metadata_request"):
         return {}
     routing = thing.get_metadata_routing()
+    # what an estimator around others requests itself, beside what it hands on
+    routing = getattr(routing, "_self_request", None) or routing
     methods = [m[4:-8] for m in dir(thing) if m.startswith("set_")]
     return {
         m: {k: v for k, v in getattr(routing, m).requests.items() if v is not None}

@@ -30,17 +30,18 @@ def _of_same_categories(X: Any, Y: Any) -> tuple[Any, Any]:
     import pandas as pd
 
     X, Y = X.copy(deep=False), Y.copy(deep=False)
-    for name in X.columns:
-        one, two = X[name].dtype, Y[name].dtype
-        both = isinstance(one, pd.CategoricalDtype) and isinstance(
-            two, pd.CategoricalDtype
+    for i in range(X.shape[1]):  # by place: names may be given twice
+        old, new = X.iloc[:, i], Y.iloc[:, i]
+        kinds = (
+            isinstance(old.dtype, pd.CategoricalDtype),
+            isinstance(new.dtype, pd.CategoricalDtype),
         )
-        if both and one != two:
-            extra = [c for c in two.categories if c not in set(one.categories)]
-            X[name] = X[name].cat.add_categories(extra)
-            Y[name] = Y[name].cat.set_categories(
-                X[name].cat.categories, ordered=one.ordered
-            )
+        if all(kinds) and old.dtype != new.dtype:
+            extra = [c for c in new.cat.categories if c not in set(old.cat.categories)]
+            old = old.cat.add_categories(extra)
+            dtype = pd.CategoricalDtype(old.cat.categories, old.cat.ordered)
+            X.isetitem(i, old)
+            Y.isetitem(i, new.astype(dtype))
     return X, Y
 
 
