@@ -13,6 +13,8 @@ _WIDE = 0.25  # first radius, as a share of the box
 _SHRINK, _GROW = 1.5, 2.0
 _SLOPES = 0.4  # weight of slopes beside values: kinks spoil them more
 _GAIN = 0.1  # of tol: share of the criterion that is not worth a point
+_PATIENCE, _STALL = 6, 2e-3  # points that must gain that share of the criterion
+_ARM, _CROSSES = 0.1, 2  # of the box: steps across a valley, and how often
 _FAR, _NEAR = 0.2, 0.1  # of the box: where another valley begins, and where it is none
 
 
@@ -54,8 +56,10 @@ def quadratics(
 
     A descent stops at the first kink, of which a criterion with support vectors has
     hundreds. Least squares over the points around the best see the valley instead. The
-    region in which a quadratic is trusted shrinks when its minimiser is no better. From
-    the best point far from the one that was found it starts once more.
+    region in which a quadratic is trusted shrinks when its minimiser is no better, and
+    a valley is left when a few points gain next to nothing, for roughness then hides
+    the slope. A step to either side of the minimum along each axis, and then the best
+    point far from it, may lead to a lower valley.
     """
     points = _Points(objective, lower, upper)
     for theta in scan[:max_iter]:
@@ -64,6 +68,11 @@ def quadratics(
         return Outcome(scan[0], points.used, False)
     first = int(np.argmin(points.values))
     found, converged = _valley(points, first, None, tol, max_iter)
+    for _ in range(_CROSSES if converged else 0):
+        if not _cross(points, found, max_iter):
+            break
+        start = int(np.argmin(points.values))
+        found, converged = _valley(points, start, None, tol, max_iter)
     away = np.where(points.far(points.x[found]) > _FAR, points.values, np.inf)
     if converged and np.isfinite(away).any():
         second = int(np.argmin(away))
@@ -73,11 +82,25 @@ def quadratics(
     return Outcome(theta, points.used, converged)
 
 
+def _cross(points: _Points, centre: int, max_iter: int) -> bool:
+    """Step to either side along each axis; return whether that is worth a descent."""
+    x, lowest = points.x[centre], points.values[centre]
+    found = np.inf
+    for j in range(len(x)):
+        for side in (-_ARM, _ARM):
+            if points.used < max_iter:
+                moved = x.copy()
+                moved[j] = np.clip(x[j] + side, 0.0, 1.0)
+                found = min(found, points.visit(moved))
+    return found < lowest - _STALL * abs(lowest)
+
+
 def _valley(
     points: _Points, start: int, known: Array | None, tol: float, max_iter: int
 ) -> tuple[int, bool]:
     """Go down from a point, unless to a minimum that is known."""
     best, radius, quiet = start, _WIDE, 0
+    bests = [points.values[start]]
     while points.used < max_iter:
         centre, lowest = points.x[best], points.values[best]
         if known is not None and np.abs(centre - known).max() < _NEAR:
@@ -95,6 +118,11 @@ def _valley(
         value = points.visit(np.clip(centre + step, 0.0, 1.0))
         if value < lowest:
             best = len(points.values) - 1
+        bests.append(points.values[best])
+        if len(bests) > _PATIENCE:
+            gained = bests[-_PATIENCE - 1] - bests[-1]
+            if gained <= _STALL * abs(bests[-1]):
+                return best, True
         if value < lowest - gain / 10:
             quiet = 0
             if np.abs(step).max() > 0.9 * radius:
