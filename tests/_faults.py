@@ -22,10 +22,8 @@ PENDING = dict.fromkeys(
         "CalibratedProbabilityClassifier",
         "LipschitzMLPClassifier",
         "LipschitzMLPRegressor",
-        "NeuralInteractionScreening",
         "SparseBayesianMLPClassifier",
         "SparseBayesianMLPRegressor",
-        "TELLClustering",
     ),
     ("inside ", "device=", "constant y"),
 )

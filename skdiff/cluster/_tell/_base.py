@@ -12,6 +12,7 @@ from sklearn.base import (
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
+from skdiff._base.progress import Progress
 from skdiff._base.validation import check_X
 from skdiff.cluster._tell import _lloyd as numbers
 
@@ -281,6 +282,59 @@ class ClusterLayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             generator,
         )
         return module, generator
+
+    def _fit_network(self, X, solver, rng, seed, guard):
+        """Clusters, the state of the network, losses."""
+        from skdiff._nn._modes import check_device, gradients
+
+        check_device(self.device)
+        with gradients():
+            return self._train_network(X, solver, rng, seed, guard)
+
+    def _train_network(self, X, solver, rng, seed, guard):
+        from skdiff._nn import _fit
+        from skdiff._nn._threads import threads_for
+        from skdiff.cluster._tell import _module as network
+
+        if self.reconstruction == "bce" and (X.min() < 0 or X.max() > 1):
+            raise ValueError(
+                "reconstruction='bce' needs columns between 0 and 1; X ranges from "
+                f"{X.min():.6g} to {X.max():.6g}."
+            )
+        given = self._start(X)
+        module, generator = self._build(X.shape[1], seed)
+
+        def start(codes):
+            begin = None
+            if given is not None:
+                begin = network.encode(module, given, self.device)
+            # placing the centres is short, and nothing is worth much without it
+            return self._cluster(codes, begin, solver, rng, Progress())[0]
+
+        rows = min(self.batch_size, len(X))
+        plan = network.Plan(
+            clustering_weight=self.clustering_weight,
+            temperature=self.temperature,
+            closed_form=solver == "lloyd",
+            pretrain_iter=self.pretrain_iter,
+            max_iter=self.max_iter,
+            tol=self.tol,
+        )
+        settings = _fit.Settings(
+            learning_rate_init=self.learning_rate_init,
+            batch_size=rows,
+            dtype=X.dtype.name,
+            device=self.device,
+        )
+        objective = network.Objective(self.reconstruction, self.loss)
+        centers = network.Centers(module, X, objective, plan, self.device)
+        with threads_for(_fit.work_per_batch(module, rows)):
+            run = network.train(centers, start, settings, generator, guard)
+            Z = network.encode(module, X, self.device)
+        # the last epoch moved the codes: a few steps bring the centres after them
+        found = self._settle(Z, centers.values)._replace(stopped=run.stopped)
+        state = {"arrays": _fit.state_arrays(module), "dtype": X.dtype.name}
+        return found, state, run.loss_curve
 
     def _network(self):
         """The network, rebuilt from arrays at the first call after a load."""

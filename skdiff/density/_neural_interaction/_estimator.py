@@ -420,11 +420,11 @@ default="silu"
 
     def _train(self, data, network, flat, rng, guard, memory=None, epochs=None):
         """Minimise the loss; return parameters, history, memory, distinct rows."""
-        import torch
-
+        from skdiff._nn._modes import check_device, gradients
         from skdiff._nn._threads import threads_for
         from skdiff.density._neural_interaction import _module as module
 
+        check_device(self.device)
         codes, weight = data
         held = np.zeros(len(codes), dtype=bool)
         if self.early_stopping and epochs is None and len(codes) >= 20:
@@ -448,8 +448,7 @@ default="silu"
             patience=Patience(self.n_iter_no_change, self.tol),
         )
         last = flat
-        # whatever switches the caller has set, training needs gradients
-        with threads_for(work), torch.inference_mode(False), torch.enable_grad():
+        with threads_for(work), gradients():
             table = module.make_table(rows, counts, network.where, self.device)
             screening = module.Screening(
                 network, alpha=self.alpha, l1_input=self.l1_input, device=self.device

@@ -110,6 +110,14 @@ class NetworkProblem(InnerProblem):
         Away from a minimum the Hessian may have negative curvature, at which conjugate
         gradients stop short; the damped series is used then.
         """
+        from skdiff._nn._modes import gradients
+
+        with gradients():
+            return self._hypergradient(theta, point, gradient, tol)
+
+    def _hypergradient(
+        self, theta: Values, point: Any, gradient: Array, tol: float
+    ) -> Values:
         model, alpha = point.w, theta["alpha"]
         if model._state is None:  # a constant: nothing depends on the decay
             return {"alpha": np.zeros_like(np.asarray(alpha, dtype=float))}
