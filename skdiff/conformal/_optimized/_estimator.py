@@ -46,8 +46,9 @@ class OptimizedConformalSelector(SplitSelector):
         frequent each row is among the new rows, up to a factor.
     n_repeats : int, default=1
         Number of random splits. With several, a row is selected by e-values averaged
-        over the splits, at the same guaranteed rate: another seed changes the selection
-        less, and fewer rows are selected, about half as many where the signal is weak.
+        over the splits, at the same guaranteed rate. Another seed then changes the
+        selection less, but fewer rows are selected, and often none where the signal is
+        weak; :class:`CrossFitConformalSelector` averages scores at no such loss.
     random_state : int, RandomState instance or None, default=None
         Seed or generator of random numbers; an int makes results repeatable. It draws
         the split, breaks ties and prunes.

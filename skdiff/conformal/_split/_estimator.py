@@ -57,8 +57,9 @@ class ConformalSelector(SplitSelector):
         With ``density_ratio`` only: factor in (0, 1] of the first step's bound.
     n_repeats : int, default=1
         Number of random splits. With several, a row is selected by e-values averaged
-        over the splits, at the same guaranteed rate: another seed changes the selection
-        less, and fewer rows are selected, about half as many where the signal is weak.
+        over the splits, at the same guaranteed rate. Another seed then changes the
+        selection less, but fewer rows are selected, and often none where the signal is
+        weak; :class:`CrossFitConformalSelector` averages scores at no such loss.
     random_state : int, RandomState instance or None, default=None
         Seed or generator of random numbers; an int makes results repeatable. It draws
         the split and breaks ties. Without a seed a second ``fit`` gives another result;
