@@ -10,7 +10,7 @@ from scipy import sparse
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.datasets import load_diabetes, make_regression
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, MultiTaskLasso, Ridge
+from sklearn.linear_model import Lasso, LogisticRegression, MultiTaskLasso, Ridge
 from sklearn.model_selection import (
     GridSearchCV,
     KFold,
@@ -325,3 +325,15 @@ def test_a_callers_sparse_rows_are_left_alone(read_only):
     np.testing.assert_allclose(found.coef_, WeightedRidge().fit(C, y).coef_)
     search = GradientSearchCV(Ridge(), ALPHA, cv=3).fit(twice, y)
     assert twice.nnz == 2 * C.nnz and search.n_iter_ > 3
+
+
+def test_a_scan_ends_before_the_expensive_end():
+    # half of the rows support the model at the low end, where a solve costs most
+    X, y = make_regression(120, 240, n_informative=10, noise=40.0, random_state=0)
+    search = GradientSearchCV(Lasso(), {"alpha": Continuous(1e-4, 100)}, cv=3)
+    search.fit(X, y / y.std())
+    visited = search.cv_results_["param_alpha"].astype(float)
+    assert visited.min() > 2e-4 and search.n_iter_ <= 25
+    lower = np.array([visited[visited < search.best_params_["alpha"]].min()])
+    scores = search.cv_results_["mean_test_score"]
+    assert scores[visited == lower][0] < search.best_score_
