@@ -74,6 +74,8 @@ def speed():
 
 LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
 SCENARIOS = {
+    "rare, 1 %": lambda u: expit(norm.ppf(np.clip(u, 1e-9, 1 - 1e-9)) * 1.3 - 5.4),
+    "rare, 5 %": lambda u: expit(norm.ppf(np.clip(u, 1e-9, 1 - 1e-9)) * 1.3 - 3.6),
     "uniform": lambda u: u,
     "skewed": lambda u: expit(25 * (0.4 * u - 0.29)),
     "discrete": lambda u: LEVELS[np.minimum((5 * u).astype(int), 4)],
@@ -91,7 +93,11 @@ def table(scenario, n, seed):
 
 def ways(X, y, seed):
     """Fitted models by name."""
-    shared = {"hidden_layer_sizes": (128, 128), "random_state": seed}
+    shared = {
+        "hidden_layer_sizes": (128, 128),
+        "random_state": seed,
+        "final_platt": False,
+    }
     early = CalibratedProbabilityClassifier(**shared, finetune_iter=0).fit(X, y)
     held = np.setdiff1d(np.arange(len(X)), early.train_indices_)
     yield "early stopping", early
@@ -101,11 +107,11 @@ def ways(X, y, seed):
     for name, settings in {
         "CaPE": {},
         "CaPE, cross-fit": {"target_source": "cross_fit"},
-        "CaPE + Platt": {"final_platt": True},
+        "CaPE + Platt (default)": {"final_platt": True},
         "CaPE, train bins": {"target_source": "train"},
         "CaPE, train kernel": {"target_source": "train", "method": "kernel"},
     }.items():
-        yield name, CalibratedProbabilityClassifier(**shared, **settings).fit(X, y)
+        yield name, CalibratedProbabilityClassifier(**shared | settings).fit(X, y)
     yield "logistic regression", LogisticRegression().fit(X, y)
 
 

@@ -300,3 +300,16 @@ def test_not_converged_warns_of_calibration(tables):
         model = CalibratedProbabilityClassifier(max_iter=2, random_state=0)
         with pytest.raises(UserWarning, match="may not be calibrated"):
             model.fit(*tables[True])
+
+
+def test_a_class_of_three_rows_is_not_predicted_everywhere():
+    predicted = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(3000, 8))
+        y = (X[:, :3] + rng.normal(size=(3000, 3))).argmax(axis=1)
+        others, few = np.flatnonzero(y < 2), np.flatnonzero(y == 2)[:3]
+        kept = np.r_[others[:800], few]
+        model = AnyLossClassifier(random_state=0).fit(X[kept], y[kept])
+        predicted.append(np.mean(model.predict(X[others[800:]]) == 2))
+    assert np.mean(predicted) < 0.02

@@ -13,6 +13,7 @@ from skdiff._nn._modules import MLP, uniform
 from skdiff._nn._net import Net
 from skdiff.neural_network._anyloss._metrics import EPS, NAMES, binary_metric
 
+TINY = 0.1  # of the mean class, added to the masses by which classes are balanced
 CHUNK = 16_384  # rows whose graph is held at once by a full-batch step
 
 
@@ -376,10 +377,15 @@ class Objective:
 
     @property
     def balance(self) -> Tensor:
-        """Factors that give every class the same weight."""
+        """Factors that give every class the same weight.
+
+        Of three and more classes one of a handful of rows gets less: at its full
+        weight it is predicted dozens of times for each time that it occurs.
+        """
         occurs = self.masses > 0
-        factors = torch.where(occurs, 1 / self.masses.clamp(min=1e-300), 0.0)
-        return factors * self.masses.sum() / occurs.sum()
+        spare = TINY * self.masses.sum() / occurs.sum() if len(self.masses) > 2 else 0.0
+        factors = torch.where(occurs, 1 / (self.masses + spare).clamp(min=1e-300), 0.0)
+        return factors * self.masses.sum() / (factors * self.masses).sum()
 
     def batch_loss(self, logits: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
         """Return the loss of a batch, exact in value and slope for a full one."""
