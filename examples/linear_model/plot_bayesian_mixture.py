@@ -21,11 +21,11 @@ X, y = load_diabetes(return_X_y=True)
 X = X / X.std(axis=0)
 sizes, rng = [8, 12, 20, 50, 200], np.random.default_rng(0)
 coverage, density = np.zeros((2, len(sizes))), np.zeros((2, len(sizes)))
-repeats = 20
+repeats = 10
 for s, size in enumerate(sizes):
     for _ in range(repeats):
         rows = rng.permutation(len(y))
-        train, test = rows[:size], rows[-100:]
+        train, test = rows[:size], rows[-60:]
         mixture = BayesianLinearMixture().fit(X[train], y[train])
         low, high = mixture.predict_quantiles(X[test], [0.05, 0.95]).T
         mean, std = BayesianRidge().fit(X[train], y[train]).predict(X[test], True)
