@@ -1,0 +1,1 @@
+"""Rows by their loss before and after a target sample is seen."""

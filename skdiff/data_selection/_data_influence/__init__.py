@@ -1,0 +1,1 @@
+"""Influence probed on a few rows and predicted for all."""

@@ -1,0 +1,1 @@
+"""Linear models of predictions as functions of the training rows."""

@@ -1,0 +1,1 @@
+"""Rows by the size of their error or of their gradient."""

@@ -1,0 +1,1 @@
+"""Derivatives of the target loss in the weights of the rows."""

@@ -1,0 +1,1 @@
+"""Many cheap labels or a few expensive ones."""

@@ -1,0 +1,1 @@
+"""Models inside selectors: fit them, read their predictions."""

@@ -1,0 +1,1 @@
+"""Sampling rows by a surrogate's uncertainty."""
