@@ -151,13 +151,17 @@ class BaseSampleSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
             )
         return X, target
 
-    def _select(self, scores, values, target, weight, rng):
-        """Set what a selector has: scores, support, indices and their number."""
+    def _select(self, scores, values, target, weight, rng, n=None):
+        """Set what a selector has: scores, support, indices and their number.
+
+        ``n`` is the number of rows where ``n_select`` is no fraction of the allowed.
+        """
         values = np.asarray(values, dtype=np.float64)
         if weight is not None:  # a row of weight zero is absent
             values = np.where(weight > 0, values, -np.inf)
         allowed = values > -np.inf
-        n = number_to_keep(self.n_select, int(allowed.sum()))
+        if n is None:
+            n = number_to_keep(self.n_select, int(allowed.sum()))
         groups = None
         if self.balance == "class":
             if target is None or target.classes is None:

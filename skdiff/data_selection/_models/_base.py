@@ -2,7 +2,10 @@
 
 import warnings
 
+import inspect
+
 import numpy as np
+from scipy import sparse
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -69,7 +72,7 @@ def partial_fit(model, X, target, weight=None):
 
 def has_fit_parameter_of(method):
     """Tell whether a method takes ``sample_weight``."""
-    import inspect
+
 
     return "sample_weight" in inspect.signature(method).parameters
 
@@ -157,3 +160,16 @@ def is_predictor(estimator):
 def rows_of(X, rows):
     """Rows of X, or X itself where ``rows`` is None."""
     return X if rows is None else take(X, rows)
+
+
+def stack(first, second):
+    """Put the rows of two tables of the same columns under each other."""
+    if sparse.issparse(first) or sparse.issparse(second):
+        return sparse.vstack([first, second], format="csr")
+    if hasattr(first, "iloc"):
+        import pandas as pd
+
+        return pd.concat([first, second], ignore_index=True)
+    if hasattr(first, "columns"):
+        return first.vstack(second)
+    return np.vstack([first, second])

@@ -1,0 +1,1 @@
+"""Continue a fitted model on other rows."""
