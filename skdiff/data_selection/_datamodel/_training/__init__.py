@@ -1,0 +1,1 @@
+"""Outputs of models trained on subsets."""
