@@ -132,7 +132,9 @@ class BaseSampleSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         target = read_target(y, getattr(self, "estimator", None))
         check_consistent_length(X, target.y)
         if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, np.empty((X.shape[0], 1)))
+            sample_weight = check_sample_weight(
+                sample_weight, np.empty((X.shape[0], 1))
+            )
         return X, target, sample_weight
 
     def _check_sample(self, X, y, estimator, classes, suffix="target"):
@@ -193,6 +195,10 @@ class BaseSampleSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         self.support_ = np.zeros(len(scores), dtype=bool)
         self.support_[rows] = True
         self.n_selected_ = len(rows)
+
+    def _worst_are_large(self):
+        """Whether the hardest, or most harmful, rows have the largest scores."""
+        return False
 
     def get_support(self, indices=False):
         """Return which rows of ``fit`` are selected.

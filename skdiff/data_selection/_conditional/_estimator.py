@@ -214,6 +214,9 @@ class ConditionalLossSelector(BaseSampleSelector):
             self.criterion_, self.criterion_scores_ = criterion, compared
         return self
 
+    def _worst_are_large(self):
+        return not _LARGE[self.criterion_]
+
     def _candidates(self, n_samples, n, weight, rng):
         rows = np.arange(n_samples) if weight is None else np.flatnonzero(weight > 0)
         if self.tau is None:
@@ -283,9 +286,7 @@ class _Pool:
     def _under_target_model(self, X_target, goal):
         if goal.classes is not None and len(np.unique(goal.values)) < 2:
             # no classifier can be fitted to one class; its frequency is known
-            return np.where(
-                self.target.values == goal.values[0], 0.0, -np.log(1e-15)
-            )
+            return np.where(self.target.values == goal.values[0], 0.0, -np.log(1e-15))
         model = fit_model(self.estimator, X_target, goal, rng=self.rng)
         return row_losses(model, self.X, self.target)
 

@@ -250,8 +250,13 @@ class DataInfluenceSelector(BaseSampleSelector):
             total += predicted
             correlations.append(correlation)
             new = self._draw(
-                predicted, task.target, usable & ~chosen, quotas, (k + 1) / rounds,
-                chosen, rng,
+                predicted,
+                task.target,
+                usable & ~chosen,
+                quotas,
+                (k + 1) / rounds,
+                chosen,
+                rng,
             )
             chosen[new] = True
             added.append(new)
@@ -281,7 +286,9 @@ class DataInfluenceSelector(BaseSampleSelector):
         rest = np.flatnonzero(trainable & ~chosen)
         if len(rest) < 10:
             rest = np.flatnonzero(trainable)
-        return np.sort(rng.choice(rest, size=min(self.n_probe, len(rest)), replace=False))
+        return np.sort(
+            rng.choice(rest, size=min(self.n_probe, len(rest)), replace=False)
+        )
 
     def _predict(self, task, model, probe, rng):
         """Predicted influence of all rows, standardised, and its rank correlation."""

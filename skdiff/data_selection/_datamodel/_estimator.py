@@ -242,6 +242,9 @@ class Datamodel(BaseSampleSelector):
             self._set(found, masks, outputs, target, rng)
         return self
 
+    def _worst_are_large(self):
+        return self.output == "loss"
+
     def _draw(self, target, q, rng):
         n = len(target.values)
         need = 8 * (n * n + 2 * q * n + q * self.n_subsets) + 9 * n * self.n_subsets
@@ -343,7 +346,9 @@ class Datamodel(BaseSampleSelector):
         check_is_fitted(self)
         n = self.coef_.shape[1]
         rows = np.atleast_1d(np.asarray(remove_idx))
-        if rows.size and (rows.dtype.kind not in "iu" or np.any((rows < -n) | (rows >= n))):
+        if rows.size and (
+            rows.dtype.kind not in "iu" or np.any((rows < -n) | (rows >= n))
+        ):
             raise ValueError(f"remove_idx must hold row numbers below {n}.")
         mask = np.ones((1, n))
         mask[0, rows.astype(np.int64)] = 0.0

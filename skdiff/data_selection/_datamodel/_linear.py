@@ -40,11 +40,13 @@ class Fit(NamedTuple):
 def moments(masks: BoolArray, outputs: Array) -> Moments:
     """Gather the moments in one pass."""
     m = len(masks)
-    Z = masks.astype(np.float64)
-    mean, centre = Z.mean(axis=0), outputs.mean(axis=0)
-    Z -= mean
+    mean, centre = masks.mean(axis=0), outputs.mean(axis=0)
     F = outputs - centre
-    gram = Z.T @ Z
+    # counts of up to 2 ** 24 are exact in single precision, at half the price
+    M = masks.astype(np.float32 if m < 2**24 else np.float64)
+    gram = (M.T @ M).astype(np.float64) - m * np.outer(mean, mean)
+    Z = masks.astype(np.float64)
+    Z -= mean
     top = _largest_eigenvalue(gram)
     return Moments(gram, Z.T @ F, np.sum(F**2, axis=0), mean, centre, m, top)
 
@@ -136,7 +138,9 @@ def ridge_path(masks: BoolArray, outputs: Array, penalties: Array) -> list[Array
     if len(Z) >= Z.shape[1]:
         values, V = eigh(Z.T @ Z)
         rotated = V.T @ (Z.T @ F)
-        return [V @ (rotated / (np.maximum(values, 0) + lam)[:, None]) for lam in penalties]
+        return [
+            V @ (rotated / (np.maximum(values, 0) + lam)[:, None]) for lam in penalties
+        ]
     values, V = eigh(Z @ Z.T)
     rotated = V.T @ F
     return [

@@ -106,6 +106,9 @@ class DifficultySelector(BaseSampleSelector):
             self._select(scores, values, target, weight, rng)
         return self
 
+    def _worst_are_large(self):
+        return True
+
     def _scores(self, X, target, weight, rng):
         """Mean score of each row over models."""
         estimator = self.estimator

@@ -85,14 +85,10 @@ def _move_coefficients(model, X, target):
         alpha = float(np.mean(last.alpha)) if isinstance(last, Ridge) else 1.0
         strength = alpha if alpha > 0 else 1e-6
         y = np.asarray(target.values, dtype=np.float64)[:, None]
-        theta = ridge_towards(
-            Z, y, centre, Penalty(strength, strength), has_intercept
-        )
+        theta = ridge_towards(Z, y, centre, Penalty(strength, strength), has_intercept)
     d = coef.shape[1]
     last.coef_ = theta[:, :d].reshape(last.coef_.shape)
     if has_intercept:
         last.intercept_ = (
             theta[:, d] if np.ndim(last.intercept_) else float(theta[0, d])
         )
-
-

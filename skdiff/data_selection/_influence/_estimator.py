@@ -24,9 +24,7 @@ from skdiff.data_selection._models._glm import (
 _FAR = 1e-3  # of the objective
 
 
-def influence_scores(
-    estimator, X, y, X_target, y_target, *, sample_weight=None
-):
+def influence_scores(estimator, X, y, X_target, y_target, *, sample_weight=None):
     """Return the derivative of the target loss in the weight of each training row.
 
     Negative helps: more weight on the row lowers the mean loss of the target sample.

@@ -1,8 +1,7 @@
 """Fitting the models inside selectors, and reading predictions from them."""
 
-import warnings
-
 import inspect
+import warnings
 
 import numpy as np
 from scipy import sparse
@@ -72,8 +71,6 @@ def partial_fit(model, X, target, weight=None):
 
 def has_fit_parameter_of(method):
     """Tell whether a method takes ``sample_weight``."""
-
-
     return "sample_weight" in inspect.signature(method).parameters
 
 
@@ -135,8 +132,10 @@ def split_pipeline(model, X):
     while isinstance(model, Pipeline):
         if len(model.steps) > 1:
             for _, step in model.steps[:-1]:
-                if step is None or step == "passthrough" or hasattr(
-                    step, "fit_resample"
+                if (
+                    step is None
+                    or step == "passthrough"
+                    or hasattr(step, "fit_resample")
                 ):
                     continue
                 X = step.transform(X)

@@ -1,7 +1,9 @@
 """A selector and an estimator as one estimator."""
 
+import inspect
+
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import (
     UNUSED,
@@ -14,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import (
     HasMethods,
+    check_method_params,
     check_sample_weight,
     fit_context,
     routing_enabled,
@@ -161,8 +164,6 @@ class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         self : object
             Fitted estimator.
         """
-        from skdiff._base.compat import check_method_params
-
         with whole_fit(self):
             require_y(self, y)
             X = check_table(self, X, [self.selector, self.estimator], reset=True)
@@ -200,7 +201,10 @@ class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
                 params = dict(process_routing(self, "fit", **params).estimator.fit)
             params = check_method_params(X, params=params, indices=rows)
             model = fit_inner(
-                self.estimator, take(X, rows), take(y, rows), params=params,
+                self.estimator,
+                take(X, rows),
+                take(y, rows),
+                params=params,
                 weight=weight,
             )
             self.selector_ = selector
@@ -322,10 +326,6 @@ class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
 
 def _fitted_selector(selector, X, y, sample_weight, samples):
     """Fit a clone of a selector with the arguments that its ``fit`` takes."""
-    import inspect
-
-    from sklearn.base import clone
-
     selector = clone(selector)
     known = inspect.signature(selector.fit).parameters
     unknown = sorted(set(samples) - set(known))

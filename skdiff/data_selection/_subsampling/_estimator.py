@@ -172,6 +172,9 @@ class SurrogateSubsampler(BaseSampleSelector):
         tags.target_tags.required = not is_frozen(self.surrogate)
         return tags
 
+    def _worst_are_large(self):
+        return True
+
     def _given(self):
         return [] if self.surrogate is None else [self.surrogate]
 
