@@ -51,11 +51,9 @@ def fit_power(
     """
     scale = float(sizes.max())
     logs = np.log(sizes / scale)
-    W = (
-        np.ones_like(scores)
-        if weight is None
-        else np.broadcast_to(weight, scores.shape)
-    )
+    W = np.ones_like(scores)
+    if weight is not None:
+        W = W * weight
     errors = np.stack(
         [_profile(np.full(len(scores), b), logs, scores, W, upper)[2] for b in _RATES]
     )
@@ -79,15 +77,12 @@ def _golden(
     def error(log_rate: Array) -> Array:
         return _profile(np.exp(log_rate), logs, scores, W, upper)[2]
 
-    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    left, right = _inside(low, high)
     f_left, f_right = error(left), error(right)
     for _ in range(_STEPS):
         smaller = f_left <= f_right
         low, high = np.where(smaller, low, left), np.where(smaller, right, high)
-        new_left, new_right = (
-            high - _GOLDEN * (high - low),
-            low + _GOLDEN * (high - low),
-        )
+        new_left, new_right = _inside(low, high)
         f_new = error(np.where(smaller, new_left, new_right))
         left, right, f_left, f_right = (
             np.where(smaller, new_left, right),
@@ -96,6 +91,12 @@ def _golden(
             np.where(smaller, f_left, f_new),
         )
     return np.exp((low + high) / 2)
+
+
+def _inside(low: Array, high: Array) -> tuple[Array, Array]:
+    """The two points that divide intervals in the golden ratio."""
+    width = _GOLDEN * (high - low)
+    return high - width, low + width
 
 
 def _profile(

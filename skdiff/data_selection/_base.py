@@ -84,6 +84,8 @@ def take(X, rows):
     """Rows of whatever holds them, as what came."""
     if sparse.issparse(X) and X.format not in ("csr", "csc", "lil"):
         X = X.tocsr()
+    elif not hasattr(X, "shape") and not isinstance(X, list):
+        X = np.asarray(X)
     return safe_indexing(X, rows)
 
 

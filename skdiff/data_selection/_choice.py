@@ -59,7 +59,7 @@ def gumbel_largest(log_weights: Array, n: int, rng: Any) -> IntArray:
 
 
 def inclusion_probabilities(weights: Array, n: int) -> Array:
-    """Return probabilities proportional to weights that sum to ``n``, none above one."""
+    """Return probabilities that sum to ``n``, proportional to weights up to one."""
     q = np.zeros(len(weights))
     certain = np.zeros(len(weights), dtype=bool)
     while True:
@@ -162,7 +162,7 @@ def middle_values(scores: Array) -> Array:
 
 def without_hardest(values: Array, scores: Array, share: float) -> Array:
     """Exclude the rows of the highest scores, a fraction ``share`` of all."""
-    n = int(round(share * np.isfinite(scores).sum()))
+    n = round(share * np.isfinite(scores).sum())
     if not n:
         return values
     finite: BoolArray = np.isfinite(scores)

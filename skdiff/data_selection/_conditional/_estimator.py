@@ -57,9 +57,10 @@ class ConditionalLossSelector(BaseSampleSelector):
     tau : float, default=None
         Score only ``tau * n_select`` random rows of the pool; all of them if None. Rows
         without a score have NaN.
-    cv : int or splitter, default=5
+    cv : int, splitter, iterable or None, default=5
         Folds: rows of the pool are scored by priors that have not seen them, and
-        ``"auto"`` cross-validates on the target sample.
+        ``"auto"`` cross-validates on the target sample (in 5 folds where ``cv`` is an
+        iterable of splits of the pool). None is 5.
     n_select : int or float, default=0.5
         Number of rows to select, or their fraction.
     balance : {"class"} or None, default=None
@@ -131,7 +132,7 @@ class ConditionalLossSelector(BaseSampleSelector):
         "criterion": [StrOptions({"auto", *CRITERIA})],
         "fine_tune": [StrOptions({"auto", *WAYS})],
         "tau": [Interval(Real, 1, None, closed="left"), None],
-        "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split")],
+        "cv": ["cv_object"],
     }
 
     def __init__(
@@ -198,7 +199,7 @@ class ConditionalLossSelector(BaseSampleSelector):
                 take(X, rows),
                 target.take(rows),
                 None if weight is None else weight[rows],
-                self.cv,
+                5 if self.cv is None else self.cv,
                 way_to_fine_tune(estimator, self.fine_tune),
                 rng,
             )
@@ -232,7 +233,8 @@ class ConditionalLossSelector(BaseSampleSelector):
                 f"{len(goal.values)} rows. Name a criterion."
             )
         total = dict.fromkeys(CRITERIA, 0.0)
-        for train, test in splits_of(self.cv, X_target, goal, rng):
+        own = isinstance(self.cv, Integral) or hasattr(self.cv, "split")
+        for train, test in splits_of(self.cv if own else 5, X_target, goal, rng):
             found = pool.scores(take(X_target, train), goal.take(train), CRITERIA)
             for name, scores in found.items():
                 values = scores if _LARGE[name] else -scores

@@ -212,7 +212,7 @@ class DataInfluenceSelector(BaseSampleSelector):
 
     def _own_target(self, X, target, usable, rng):
         rows = np.flatnonzero(usable)
-        if len(rows) < 10:
+        if len(rows) < 5:
             raise ValueError(
                 f"Without X_target a fifth of the rows serves as one, and n_samples="
                 f"{len(rows)} is too few. Pass X_target and y_target."

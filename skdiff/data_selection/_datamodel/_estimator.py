@@ -300,8 +300,8 @@ class Datamodel(BaseSampleSelector):
         masks = check_array(masks, dtype=np.float64, input_name="masks")
         if masks.shape[1] != self.coef_.shape[1]:
             raise ValueError(
-                f"masks has {masks.shape[1]} columns for {self.coef_.shape[1]} training "
-                "rows."
+                f"masks has {masks.shape[1]} columns for {self.coef_.shape[1]} "
+                "training rows."
             )
         if not np.all((masks == 0) | (masks == 1)):
             raise ValueError("masks must hold booleans, or zeros and ones.")

@@ -30,7 +30,7 @@ class Moments(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """Coefficients (rows, targets), their duality gap relative to the data, and steps."""
+    """Coefficients (rows, targets), their relative duality gaps, and steps."""
 
     coef: Array
     gap: Array
@@ -135,18 +135,12 @@ def ridge_path(masks: BoolArray, outputs: Array, penalties: Array) -> list[Array
     Z = masks.astype(np.float64)
     Z -= Z.mean(axis=0)
     F = outputs - outputs.mean(axis=0)
-    if len(Z) >= Z.shape[1]:
-        values, V = eigh(Z.T @ Z)
-        rotated = V.T @ (Z.T @ F)
-        return [
-            V @ (rotated / (np.maximum(values, 0) + lam)[:, None]) for lam in penalties
-        ]
-    values, V = eigh(Z @ Z.T)
-    rotated = V.T @ F
-    return [
-        Z.T @ (V @ (rotated / (np.maximum(values, 0) + lam)[:, None]))
-        for lam in penalties
-    ]
+    few = len(Z) < Z.shape[1]
+    values, V = eigh(Z @ Z.T if few else Z.T @ Z)
+    rotated = V.T @ (F if few else Z.T @ F)
+    shifted = [np.maximum(values, 0)[:, None] + lam for lam in penalties]
+    found = [V @ (rotated / s) for s in shifted]
+    return [Z.T @ B for B in found] if few else found
 
 
 def correlations(predicted: Array, actual: Array) -> Array:

@@ -153,7 +153,7 @@ def gaussian_nb_outputs(
     priors: Array | None,
 ) -> Array:
     """Probabilities of Gaussian naive Bayes: (subsets, targets, classes)."""
-    K, d = int(codes.max()) + 1, X.shape[1]
+    K = int(codes.max()) + 1
     centre = X.mean(axis=0)
     X, X_target = X - centre, X_target - centre
     S = masks.astype(np.float64)

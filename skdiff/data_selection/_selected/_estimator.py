@@ -132,7 +132,6 @@ class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         self,
         X,
         y,
-        sample_weight=None,
         *,
         X_target=None,
         y_target=None,
@@ -148,16 +147,14 @@ class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
             The rows to choose from.
         y : array-like of shape (n_samples,)
             Their outcomes.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, for the estimator and for a selector that takes them.
         X_target, y_target : array-like, default=None
             A target sample, for a selector that needs one.
         X_val, y_val : array-like, default=None
             A validation sample, for a selector that needs one.
         **fit_params : dict
-            Further arguments of the estimator's ``fit``, such as ``groups``; with
-            metadata routing enabled they are routed as requested. What has one entry
-            per row is cut to the selected rows.
+            Arguments of the estimator's ``fit``; what has one entry per row is cut to
+            the selected rows. ``sample_weight`` is given to a selector that takes it
+            too. With metadata routing enabled both get what they request.
 
         Returns
         -------
@@ -167,15 +164,7 @@ class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         with whole_fit(self):
             require_y(self, y)
             X = check_table(self, X, [self.selector, self.estimator], reset=True)
-            if sample_weight is not None:
-                sample_weight = check_sample_weight(
-                    sample_weight, np.empty((X.shape[0], 1))
-                )
-                if not takes_weights(self.estimator):
-                    raise ValueError(
-                        f"{type(self.estimator).__name__} takes no sample_weight, or a "
-                        "model inside it takes none."
-                    )
+            chosen_by, params = self._route(X, fit_params)
             samples = {
                 "X_target": X_target,
                 "y_target": y_target,
@@ -183,7 +172,7 @@ class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
                 "y_val": y_val,
             }
             samples = {k: v for k, v in samples.items() if v is not None}
-            selector = _fitted_selector(self.selector, X, y, sample_weight, samples)
+            selector = _fitted_selector(self.selector, X, y, {**chosen_by, **samples})
             rows = selector.sample_indices_
             weight = getattr(selector, "sample_weight_", None)
             if weight is not None and np.all(weight == weight[0]):
@@ -193,18 +182,11 @@ class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
                     f"{type(self.selector).__name__} weights the rows, and "
                     f"{type(self.estimator).__name__} takes no sample_weight."
                 )
-            if sample_weight is not None:
-                given = sample_weight[rows]
-                weight = given if weight is None else given * weight
-            params = dict(fit_params)
-            if routing_enabled() and params:
-                params = dict(process_routing(self, "fit", **params).estimator.fit)
-            params = check_method_params(X, params=params, indices=rows)
             model = fit_inner(
                 self.estimator,
                 take(X, rows),
                 take(y, rows),
-                params=params,
+                params=check_method_params(X, params=params, indices=rows),
                 weight=weight,
             )
             self.selector_ = selector
@@ -212,6 +194,25 @@ class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
             if hasattr(model, "classes_"):
                 self.classes_ = model.classes_
         return self
+
+    def _route(self, X, fit_params):
+        """Arguments of the selector's and of the estimator's fit."""
+        params = dict(fit_params)
+        if params.get("sample_weight") is not None:
+            one_column = np.empty((X.shape[0], 1))
+            params["sample_weight"] = check_sample_weight(
+                params["sample_weight"], one_column
+            )
+        else:
+            params.pop("sample_weight", None)
+        if routing_enabled():
+            if not params:
+                return {}, {}
+            routed = process_routing(self, "fit", **params)
+            return dict(routed.selector.fit), dict(routed.estimator.fit)
+        known = inspect.signature(self.selector.fit).parameters
+        both = {k: v for k, v in params.items() if k == "sample_weight" and k in known}
+        return both, params
 
     def _read(self, X):
         check_is_fitted(self, "estimator_")
@@ -286,7 +287,7 @@ class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         return self.estimator_.transform(X)
 
     @available_if(_estimator_has("score"))
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y, **score_params):
         """Score the fitted estimator on all rows of X.
 
         Parameters
@@ -295,8 +296,9 @@ class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
             Rows.
         y : array-like of shape (n_samples,)
             Their outcomes.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+        **score_params : dict
+            Passed to the estimator's ``score``, such as ``sample_weight``; with
+            metadata routing enabled they are routed as requested.
 
         Returns
         -------
@@ -304,8 +306,11 @@ class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
             As the estimator scores: accuracy, or R squared.
         """
         X = self._read(X)
-        extra = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return self.estimator_.score(X, y, **extra)
+        if routing_enabled() and score_params:
+            score_params = process_routing(
+                self, "score", **score_params
+            ).estimator.score
+        return self.estimator_.score(X, y, **score_params)
 
     def get_metadata_routing(self):
         """Return how metadata reaches the estimator.
@@ -316,6 +321,8 @@ class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
             As described in scikit-learn's user guide.
         """
         router = MetadataRouter(owner=self).add_self_request(self)
+        fit = MethodMapping().add(caller="fit", callee="fit")
+        router.add(selector=self.selector, method_mapping=fit)
         return router.add(
             estimator=self.estimator,
             method_mapping=MethodMapping()
@@ -324,19 +331,17 @@ class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         )
 
 
-def _fitted_selector(selector, X, y, sample_weight, samples):
+def _fitted_selector(selector, X, y, params):
     """Fit a clone of a selector with the arguments that its ``fit`` takes."""
     selector = clone(selector)
     known = inspect.signature(selector.fit).parameters
-    unknown = sorted(set(samples) - set(known))
+    unknown = sorted(set(params) - set(known))
     if unknown:
         raise ValueError(
             f"fit got {unknown[0]}, which {type(selector).__name__} does not take."
         )
-    if sample_weight is not None and "sample_weight" in known:
-        samples = {**samples, "sample_weight": sample_weight}
     if hasattr(selector, "get_support"):
-        return selector.fit(X, y, **samples)
+        return selector.fit(X, y, **params)
     selector.fit_resample(X, y)  # a sampler of another package knows rows only then
     if not hasattr(selector, "sample_indices_"):
         raise ValueError(

@@ -108,10 +108,10 @@ class SurrogateSubsampler(BaseSampleSelector):
     Notes
     -----
     Rows are drawn by systematic sampling in random order: each is included with
-    probability ``n_select * probabilities_``, at most one, so the weights are exact. The
-    paper draws with replacement. For ``alpha="cv"`` each fold of the validation sample
-    is predicted by clones of the surrogate that were fitted to subsamples of the other
-    folds, drawn as the pool will be; the least log loss wins.
+    probability ``n_select * probabilities_``, at most one, so the weights are exact.
+    For ``alpha="cv"`` each fold of the validation sample is predicted by clones of the
+    surrogate that were fitted to subsamples of the other folds, drawn as the pool will
+    be; the least log loss wins.
 
     References
     ----------
