@@ -137,6 +137,12 @@ class BaseSampleSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
             sample_weight = check_sample_weight(
                 sample_weight, np.empty((X.shape[0], 1))
             )
+            kept = target.values[sample_weight > 0]
+            if target.n_classes > 1 and len(np.unique(kept)) < 2:
+                raise ValueError(
+                    "The rows of positive sample_weight have one class only; two are "
+                    "needed."
+                )
         return X, target, sample_weight
 
     def _check_sample(self, X, y, estimator, classes, suffix="target"):

@@ -1,8 +1,8 @@
 """Quick configurations, and subclasses that let the checks call ``fit(X, y)``.
 
-scikit-learn's checks pass a target of numbers to whatever is no classifier. Subclasses of the
-public names cut it into two classes, and supply the samples that some selectors need.
-They save and load as the class they stand for.
+scikit-learn's checks pass a target of numbers to whatever is no classifier. Subclasses
+of the public names cut it into two classes, and supply the samples that some selectors
+need. They save and load as the class they stand for.
 """
 
 import numpy as np

@@ -3,6 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
 
@@ -219,7 +220,9 @@ class ConditionalLossSelector(BaseSampleSelector):
         return not _LARGE[self.criterion_]
 
     def _candidates(self, n_samples, n, weight, rng):
-        rows = np.arange(n_samples) if weight is None else np.flatnonzero(weight > 0)
+        rows = np.arange(n_samples)
+        if weight is not None and isinstance(self.cv, Integral):  # no given splits
+            rows = np.flatnonzero(weight > 0)
         if self.tau is None:
             return rows
         m = min(len(rows), int(np.ceil(self.tau * n)))
@@ -296,7 +299,7 @@ class _Pool:
         """Probability of belonging to the target sample, out of fold."""
         estimator = self.estimator
         if not is_classifier(estimator):
-            estimator = default_linear([0, 1])
+            estimator = default_linear([0, 1], centre=not issparse(self.X))
         p = np.empty(len(self.before))
         m = X_target.shape[0]
         for train, test, _ in self.folds:

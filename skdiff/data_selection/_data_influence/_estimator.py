@@ -373,6 +373,8 @@ class _Task:
         goal = np.arange(len(self.goal.y))
         if self.target.classes is not None:
             goal = np.flatnonzero(np.isin(self.goal.y, seen))
+        if not len(goal) or not len(known):  # nothing the model could be judged by
+            return np.zeros(len(probe))
         found = derivatives(
             model,
             take(self.X, rows),

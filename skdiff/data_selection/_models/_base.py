@@ -17,10 +17,10 @@ from skdiff._base.inner import fit_inner, is_frozen, seeded, unfrozen
 from skdiff.data_selection._base import take
 
 
-def default_linear(classes):
+def default_linear(classes, *, centre=True):
     """A scaled logistic regression, or a scaled ridge regression for numbers."""
     last = Ridge() if classes is None else LogisticRegression(max_iter=1000)
-    return make_pipeline(StandardScaler(), last)
+    return make_pipeline(StandardScaler(with_mean=centre), last)
 
 
 def default_network(classes, n_passes):

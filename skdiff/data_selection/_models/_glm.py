@@ -199,7 +199,7 @@ def ridge_towards(
     ``centre`` and the result are of shape (outputs, parameters); ``y`` is (n, outputs).
     A small penalty on the intercept keeps it determined.
     """
-    ones = np.ones(len(X))
+    ones = np.ones(X.shape[0])
     H = weighted_gram(X, ones, has_intercept)
     H[np.diag_indices_from(H)] += penalty.diagonal(X.shape[1], has_intercept)
     residual = projections(X, centre, has_intercept) - y
@@ -221,9 +221,9 @@ def logistic_towards(
     odds of class 1.
     """
     K, D = centre.shape
-    w = np.ones(len(X)) if weight is None else weight
+    w = np.ones(X.shape[0]) if weight is None else weight
     diagonal = np.tile(penalty.diagonal(X.shape[1], has_intercept), K)
-    here = np.arange(len(X))
+    here = np.arange(X.shape[0])
 
     def oracle(shift: Array) -> tuple[float, Array, Array]:
         Z = projections(X, centre + shift.reshape(K, D), has_intercept)
