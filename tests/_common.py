@@ -11,6 +11,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from skdiff.data_selection import SelectedFit
 from tests._discovery import quick_labels
 
 METHODS = (
@@ -60,16 +61,24 @@ def seeded(estimator):
 
 def answers(model, X):
     """What the model says by every inference method it has."""
-    return {m: getattr(model, m)(X) for m in METHODS if hasattr(model, m)}
+    found = {m: getattr(model, m)(X) for m in METHODS if hasattr(model, m)}
+    if not found:  # a selector of rows speaks of those it was fitted to
+        return {"scores_": model.scores_, "support_": model.get_support()}
+    return found
 
 
 def said(model, X):
     """Predictions, or what a transformer makes of the rows."""
+    if hasattr(model, "fit_resample"):
+        return model.scores_
     return (model.predict if hasattr(model, "predict") else model.transform)(X)
 
 
 def as_predictor(steps):
     """A pipeline that predicts: transformers get a linear model behind them."""
+    if hasattr(steps[-1][1], "fit_resample"):
+        name, selector = steps[-1]
+        steps = [*steps[:-1], (name, SelectedFit(selector, Ridge()))]
     if not hasattr(steps[-1][1], "predict"):
         steps = [*steps, ("linear", Ridge())]
     return Pipeline(steps)

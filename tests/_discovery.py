@@ -8,7 +8,7 @@ from pkgutil import iter_modules
 from sklearn.base import BaseEstimator
 
 import skdiff
-from tests._instances import QUICK
+from tests._instances import ADAPTED, QUICK
 
 #: what the command line asks for: one class only, and every configuration or the first
 SELECTED = {"estimator": None, "every": True}
@@ -65,7 +65,8 @@ def quick_labels():
 def instance(label):
     """A new estimator for a label of :func:`quick_labels`."""
     name, _, k = label.partition("-")
-    return classes()[name](**QUICK.get(name, [{}])[int(k or 0)])
+    cls = ADAPTED.get(name, classes()[name])
+    return cls(**QUICK.get(name, [{}])[int(k or 0)])
 
 
 def quick_instances():
@@ -81,4 +82,5 @@ def default_instance(cls):
         for name, parameter in inspect.signature(cls).parameters.items()
         if parameter.default is parameter.empty
     }
+    cls = ADAPTED.get(cls.__name__, cls)
     return cls(**{name: value for name, value in quick.items() if name in required})

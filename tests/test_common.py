@@ -199,10 +199,11 @@ def test_unfitted_models_survive_a_file(estimator, tmp_path):
 @every_instance
 def test_grid_search_inside_a_pipeline_in_another_process(estimator, child):
     X, y = table_for(estimator)
-    grid = {"method": [seeded(estimator)], "scale__with_mean": [True, False]}
     pipeline = as_predictor(
         [("scale", StandardScaler()), ("method", seeded(estimator))]
     )
+    method = clone(pipeline.named_steps["method"])
+    grid = {"method": [method], "scale__with_mean": [True, False]}
 
     def searched(n_jobs):
         search = GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs, error_score="raise")
@@ -249,6 +250,8 @@ def test_sample_weight_is_routed_through_a_pipeline(estimator):
         request = getattr(estimator, "set_fit_request", None)
         assert "sample_weight" not in inspect.signature(request or len).parameters
         return
+    if hasattr(estimator, "fit_resample"):
+        return  # its rows reach a model through SelectedFit, which has tests of its own
     X, y = table_for(estimator)
     weight = np.random.default_rng(0).uniform(0.5, 2, len(X))
     with sklearn.config_context(enable_metadata_routing=True):
@@ -302,6 +305,8 @@ def test_a_frame_and_its_array_are_one_table(estimator):
     plain = quietly(seeded(estimator).fit, X.to_numpy(), y.to_numpy())
     assert list(framed.feature_names_in_) == list(X.columns)
     assert_same(answers(framed, X), answers(plain, X.to_numpy()))
+    if hasattr(framed, "fit_resample"):
+        return
     with pytest.raises(ValueError, match="feature names"):
         said(framed, X[X.columns[::-1]])
 

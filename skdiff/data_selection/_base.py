@@ -145,6 +145,38 @@ class BaseSampleSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
                 )
         return X, target, sample_weight
 
+    def _present(self, X, target, weight):
+        """Rows of positive weight, and which they are: the others are absent."""
+        if weight is None or np.all(weight > 0):
+            return X, target, weight, None
+        kept = np.flatnonzero(weight > 0)
+        return take(X, kept), target.take(kept), weight[kept], kept
+
+    def _folds(self, kept):
+        """``cv`` for the rows that are present."""
+        given = self.cv is None or isinstance(self.cv, Integral)
+        if kept is None or given or hasattr(self.cv, "split"):
+            return self.cv
+        place = {row: k for k, row in enumerate(kept.tolist())}
+
+        def part(rows):
+            rows = np.asarray(rows)
+            rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+            return np.array([place[i] for i in rows.tolist() if i in place], dtype=int)
+
+        return [(part(train), part(test)) for train, test in self.cv]
+
+    def _restore(self, kept, n_samples):
+        """Number the rows as the caller does; absent rows have the score NaN."""
+        if kept is None:
+            return
+        scores = np.full(n_samples, np.nan)
+        scores[kept] = self.scores_
+        self.scores_ = scores
+        self.sample_indices_ = kept[self.sample_indices_]
+        self.support_ = np.zeros(n_samples, dtype=bool)
+        self.support_[self.sample_indices_] = True
+
     def _check_sample(self, X, y, estimator, classes, suffix="target"):
         """Return the rows and the target of another sample of the same columns."""
         if X is None or y is None:
@@ -161,14 +193,12 @@ class BaseSampleSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
             )
         return X, target
 
-    def _select(self, scores, values, target, weight, rng, n=None):
+    def _select(self, scores, values, target, rng, n=None):
         """Set what a selector has: scores, support, indices and their number.
 
         ``n`` is the number of rows where ``n_select`` is no fraction of the allowed.
         """
         values = np.asarray(values, dtype=np.float64)
-        if weight is not None:  # a row of weight zero is absent
-            values = np.where(weight > 0, values, -np.inf)
         allowed = values > -np.inf
         if n is None:
             n = number_to_keep(self.n_select, int(allowed.sum()))

@@ -61,7 +61,7 @@ class OnClasses(Adapted):
     """Two classes where the model learns classes."""
 
     def fit(self, X, y, sample_weight=None):
-        if not is_regressor(self.estimator):
+        if self.estimator is None or not is_regressor(self.estimator):
             y = two_classes(y)
         return super().fit(X, y, sample_weight)
 
@@ -100,7 +100,14 @@ class Datamodel(Adapted, data_selection.Datamodel):
 
 ADAPTED = {
     cls.__name__: cls
-    for cls in (SurrogateSubsampler, ConditionalLossSelector, Datamodel)
+    for cls in (
+        ConditionalLossSelector,
+        DataInfluenceSelector,
+        Datamodel,
+        EL2NSelector,
+        GraNdSelector,
+        SurrogateSubsampler,
+    )
 }
 
 QUICK = {

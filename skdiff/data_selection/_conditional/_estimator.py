@@ -170,7 +170,8 @@ class ConditionalLossSelector(BaseSampleSelector):
         y : array-like of shape (n_samples,)
             Its outcomes.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows of the pool in training.
+            Weights of the rows of the pool in training. A row of weight zero is absent:
+            its score is NaN, and it is never selected.
         X_target, y_target : array-like of shape (n_target, n_features), (n_target,)
             A small sample of what the model is for, and its outcomes. Required.
 
@@ -187,6 +188,9 @@ class ConditionalLossSelector(BaseSampleSelector):
             if goal.classes is not None and goal.n_classes > target.n_classes:
                 target = read_target(y, self.estimator, classes=goal.classes)
             require_classes(target)
+            n_samples = len(target.values)
+            X, target, weight, kept = self._present(X, target, weight)
+            cv = self._folds(kept)
             rng = check_random_state(self.random_state)
             estimator = self.estimator
             if estimator is None:
@@ -194,13 +198,13 @@ class ConditionalLossSelector(BaseSampleSelector):
             for e in self._given():
                 refuse_samplers(e, "the losses belong to the rows of the pool")
             n = number_to_keep(self.n_select, len(target.values))
-            rows = self._candidates(len(target.values), n, weight, rng)
+            rows = self._candidates(len(target.values), n, rng)
             pool = _Pool(
                 estimator,
                 take(X, rows),
                 target.take(rows),
                 None if weight is None else weight[rows],
-                5 if self.cv is None else self.cv,
+                5 if cv is None else cv,
                 way_to_fine_tune(estimator, self.fine_tune),
                 rng,
             )
@@ -212,17 +216,16 @@ class ConditionalLossSelector(BaseSampleSelector):
             scores[rows] = pool.scores(X_target, goal, [criterion])[criterion]
             values = scores if _LARGE[criterion] else -scores
             values = np.where(np.isnan(values), -np.inf, values)
-            self._select(scores, values, target, weight, rng, n)
+            self._select(scores, values, target, rng, n)
+            self._restore(kept, n_samples)
             self.criterion_, self.criterion_scores_ = criterion, compared
         return self
 
     def _worst_are_large(self):
         return not _LARGE[self.criterion_]
 
-    def _candidates(self, n_samples, n, weight, rng):
+    def _candidates(self, n_samples, n, rng):
         rows = np.arange(n_samples)
-        if weight is not None and isinstance(self.cv, Integral):  # no given splits
-            rows = np.flatnonzero(weight > 0)
         if self.tau is None:
             return rows
         m = min(len(rows), int(np.ceil(self.tau * n)))

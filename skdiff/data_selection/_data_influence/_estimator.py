@@ -172,7 +172,8 @@ class DataInfluenceSelector(BaseSampleSelector):
         y : array-like of shape (n_samples,)
             Their outcomes.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows in training. A row of weight zero is never selected.
+            Weights of the rows in training. A row of weight zero is absent: its score
+            is NaN, and it is never selected.
         X_target, y_target : array-like, default=None
             Rows like those the model is for, and their outcomes. A random fifth of the
             rows if None.
@@ -185,19 +186,20 @@ class DataInfluenceSelector(BaseSampleSelector):
         with whole_fit(self):
             X, target, weight = self._check(X, y, sample_weight)
             rng = check_random_state(self.random_state)
-            usable = np.ones(len(target.values), dtype=bool)
-            if weight is not None:
-                usable = weight > 0
-            trainable = usable
-            if X_target is None and y_target is None:
-                X_goal, goal, trainable = self._own_target(X, target, usable, rng)
-            else:
+            n, own = len(target.values), X_target is None and y_target is None
+            if not own:
                 X_goal, goal = self._check_sample(
                     X_target, y_target, self.estimator, target.classes
                 )
                 if goal.n_classes > target.n_classes:
                     target = read_target(y, self.estimator, classes=goal.classes)
             require_classes(target)
+            X, target, weight, kept = self._present(X, target, weight)
+            trainable = np.ones(len(target.values), dtype=bool)
+            if own:
+                held = self._own_target(len(trainable), rng)
+                X_goal, goal = take(X, held), target.take(held)
+                trainable[held] = False
             estimator = self._checked_estimator(target)
             if self.temperature == 0:
                 warnings.warn(
@@ -207,20 +209,24 @@ class DataInfluenceSelector(BaseSampleSelector):
                     stacklevel=3,
                 )
             task = _Task(estimator, X, target, weight, X_goal, goal)
-            self._run(task, usable, trainable, rng)
+            self._run(task, trainable, rng)
+            self._restore(kept, n)
         return self
 
-    def _own_target(self, X, target, usable, rng):
-        rows = np.flatnonzero(usable)
-        if len(rows) < 5:
+    def _own_target(self, n, rng):
+        """A random fifth of the rows, which serves as target sample."""
+        if n < 5:
             raise ValueError(
-                f"Without X_target a fifth of the rows serves as one, and n_samples="
-                f"{len(rows)} is too few. Pass X_target and y_target."
+                "Without X_target a fifth of the rows serves as one, and "
+                f"n_samples={n} is too few. Pass X_target and y_target."
             )
-        held = np.sort(rng.choice(rows, size=len(rows) // 5, replace=False))
-        trainable = usable.copy()
-        trainable[held] = False
-        return take(X, held), target.take(held), trainable
+        return np.sort(rng.choice(n, size=n // 5, replace=False))
+
+    def _restore(self, kept, n_samples):
+        super()._restore(kept, n_samples)
+        self.predicted_influence_ = self.scores_
+        if kept is not None:
+            self.selected_per_round_ = [kept[r] for r in self.selected_per_round_]
 
     def _checked_estimator(self, target):
         estimator = self.estimator
@@ -237,12 +243,12 @@ class DataInfluenceSelector(BaseSampleSelector):
             )
         return estimator
 
-    def _run(self, task, usable, trainable, rng):
-        n = number_to_keep(self.n_select, int(usable.sum()))
-        chosen = np.zeros(len(usable), dtype=bool)
-        quotas = self._quotas(task.target, usable, n)
+    def _run(self, task, trainable, rng):
+        n = number_to_keep(self.n_select, len(trainable))
+        chosen = np.zeros(len(trainable), dtype=bool)
+        quotas = self._quotas(task.target, n)
         rounds = min(self.rounds, n)
-        total, correlations, added = np.zeros(len(usable)), [], []
+        total, correlations, added = np.zeros(len(trainable)), [], []
         for k in range(rounds):
             model = task.fit(self._training_rows(chosen, trainable, n, rng), rng)
             probe = self._probe(chosen, trainable, rng)
@@ -252,7 +258,7 @@ class DataInfluenceSelector(BaseSampleSelector):
             new = self._draw(
                 predicted,
                 task.target,
-                usable & ~chosen,
+                ~chosen,
                 quotas,
                 (k + 1) / rounds,
                 chosen,
@@ -261,17 +267,16 @@ class DataInfluenceSelector(BaseSampleSelector):
             chosen[new] = True
             added.append(new)
         scores = standardised(total)
-        self._keep(scores, np.flatnonzero(chosen), task.target, usable)
-        self.predicted_influence_ = scores
+        self._keep(scores, np.flatnonzero(chosen), task.target)
         self.probe_correlation_ = float(np.mean(correlations))
         self.selected_per_round_ = added
 
-    def _quotas(self, target, usable, n):
+    def _quotas(self, target, n):
         """Rows to select in the end: per class, or one number for all."""
         if self.balance == "class":
             if target.classes is None:
                 raise ValueError("balance='class' needs a target of classes.")
-            return class_quotas(target.values[usable], n, target.n_classes)
+            return class_quotas(target.values, n, target.n_classes)
         return np.array([n])
 
     def _training_rows(self, chosen, trainable, n, rng):

@@ -275,7 +275,7 @@ class Datamodel(BaseSampleSelector):
             how = {"mean": np.mean, "median": np.median}[self.aggregate]
             scores = how(coef, axis=0)
         values = -scores if self.output == "loss" else scores
-        self._select(scores, values, target, None, rng)
+        self._select(scores, values, target, rng)
         self.coef_ = coef
         self.intercept_ = outputs.mean(axis=0) - coef @ masks.mean(axis=0)
         self.correlation_ = found.correlation

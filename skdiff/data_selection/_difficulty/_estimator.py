@@ -79,8 +79,8 @@ class DifficultySelector(BaseSampleSelector):
         y : array-like of shape (n_samples,)
             Their classes, or numbers for a regressor.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows in training. A row of weight zero is scored and never
-            selected.
+            Weights of the rows in training. A row of weight zero is absent: its score
+            is NaN, and it is never selected.
 
         Returns
         -------
@@ -90,8 +90,10 @@ class DifficultySelector(BaseSampleSelector):
         with whole_fit(self):
             X, target, weight = self._check(X, y, sample_weight)
             require_classes(target)
+            n = len(target.values)
+            X, target, weight, kept = self._present(X, target, weight)
             rng = check_random_state(self.random_state)
-            scores = self._scores(X, target, weight, rng)
+            scores = self._scores(X, target, weight, self._folds(kept), rng)
             if not np.all(np.isfinite(scores)):
                 raise ValueError(
                     "The scores are not finite: the model overflows on X. Rescale the "
@@ -103,20 +105,23 @@ class DifficultySelector(BaseSampleSelector):
                 values = middle_values(left)
             else:
                 values = without_hardest(values, scores, self.offset)
-            self._select(scores, values, target, weight, rng)
+            self._select(scores, values, target, rng)
+            self._restore(kept, n)
         return self
 
     def _worst_are_large(self):
         return True
 
-    def _scores(self, X, target, weight, rng):
+    def _scores(self, X, target, weight, cv, rng):
         """Mean score of each row over models."""
         estimator = self.estimator
         if estimator is None:
-            estimator = default_network(target.classes, self.max_iter)
+            estimator = default_network(
+                target.classes, self.max_iter, len(target.values)
+            )
         if is_frozen(estimator):
             return self._row_scores(fit_model(estimator, X, target), X, target)
-        if self.cv is None:
+        if cv is None:
             warnings.warn(
                 "With cv=None rows are scored by models that were fitted to them, "
                 "which hides wrong labels once they are memorised. Pass cv=5 for "
@@ -129,8 +134,8 @@ class DifficultySelector(BaseSampleSelector):
             everything = np.arange(len(total))
             pairs = (
                 [(everything, everything)]
-                if self.cv is None
-                else splits_of(self.cv, X, target, rng)
+                if cv is None
+                else splits_of(cv, X, target, rng)
             )
             for train, test in pairs:
                 w = None if weight is None else weight[train]
@@ -141,9 +146,6 @@ class DifficultySelector(BaseSampleSelector):
         return total / self.n_models
 
     def _trained(self, estimator, X, target, weight, rng):
-        if weight is not None and np.any(weight == 0):
-            kept = np.flatnonzero(weight > 0)
-            X, target, weight = take(X, kept), target.take(kept), weight[kept]
         if target.classes is not None and len(np.unique(target.values)) < 2:
             raise ValueError(
                 "A training fold has one class only. Lower cv, or give every class as "
@@ -344,6 +346,8 @@ def model_gradient_norms(model, X, target):
     ) == 1
     if target.classes is not None and one_output:
         delta = delta[:, -1:]  # two classes have one log odds
+    elif target.classes is not None:  # a class the model has not seen has no output
+        delta = delta[:, np.isin(target.classes, last.classes_)]
     if not network:
         return linear_gradient_norms(Z, delta)
     weights = [np.asarray(W, dtype=np.float64) for W in last.coefs_]

@@ -23,12 +23,12 @@ def default_linear(classes, *, centre=True):
     return make_pipeline(StandardScaler(with_mean=centre), last)
 
 
-def default_network(classes, n_passes):
+def default_network(classes, n_passes, n_samples):
     """A scaled network with one small hidden layer, trained for some passes."""
     cls = MLPRegressor if classes is None else MLPClassifier
     network = cls(
         hidden_layer_sizes=(64,),
-        batch_size=32,
+        batch_size=max(1, min(32, n_samples // 2)),
         max_iter=n_passes,
         tol=0.0,
         n_iter_no_change=n_passes,
