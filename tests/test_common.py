@@ -331,7 +331,7 @@ def test_every_public_method_asks_for_a_fit_first(estimator):
         inference = [p.name for p in required] in (["X"], ["V"], [])
         ours = method.__func__.__module__.startswith("skdiff.")
         private = name.startswith("_")
-        fits = name in ("fit", "partial_fit", "get_params")
+        fits = name in ("fit", "fit_resample", "partial_fit", "get_params")
         if ours and inference and not private and not fits:
             if name in (
                 "get_metadata_routing",

@@ -6,7 +6,7 @@ need. They save and load as the class they stand for.
 """
 
 import numpy as np
-from sklearn.base import clone, is_regressor
+from sklearn.base import RegressorMixin, clone
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from skdiff import data_selection
@@ -41,13 +41,10 @@ class Adapted:
 
 def two_classes(y):
     """Numbers above their median are one class; what is not finite stays."""
-    try:
-        values = np.asarray(y, dtype=float)
-    except (TypeError, ValueError):
+    values = np.asarray(y)
+    if values.dtype.kind not in "biuf" or values.ndim != 1:
         return y
-    if values.ndim != 1 or not np.all(np.isfinite(values)) or np.iscomplexobj(y):
-        return y
-    if len(np.unique(values)) <= 2:
+    if not np.all(np.isfinite(values)) or len(np.unique(values)) <= 2:
         return y
     return (values > np.median(values)).astype(int)
 
@@ -61,7 +58,7 @@ class OnClasses(Adapted):
     """Two classes where the model learns classes."""
 
     def fit(self, X, y, sample_weight=None):
-        if self.estimator is None or not is_regressor(self.estimator):
+        if not isinstance(self.estimator, RegressorMixin):
             y = two_classes(y)
         return super().fit(X, y, sample_weight)
 

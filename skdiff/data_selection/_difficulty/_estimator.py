@@ -4,6 +4,7 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.utils import check_array, check_random_state
 
@@ -340,7 +341,8 @@ def model_gradient_norms(model, X, target):
             "MLPClassifier or MLPRegressor, or EL2NSelector, which needs none; for a "
             "torch module call skdiff.data_selection.gradient_norms."
         )
-    Z = Z if hasattr(Z, "multiply") else np.asarray(Z, dtype=np.float64)
+    if not issparse(Z):  # the last bit depends on the order in memory
+        Z = np.ascontiguousarray(Z, dtype=np.float64)
     one_output = (
         last.n_outputs_ if network else np.atleast_2d(last.coef_).shape[0]
     ) == 1

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from skdiff._base.typing import Array
 
@@ -29,7 +30,7 @@ VALUES: dict[str, Callable[[Array], Array]] = {
 
 def row_squares(X: Any) -> Array:
     """Return the squared norm of each row, dense or sparse."""
-    if hasattr(X, "multiply"):
+    if issparse(X):
         return np.asarray(X.multiply(X).sum(axis=1), dtype=np.float64).ravel()
     return np.einsum("ij,ij->i", X, X)
 

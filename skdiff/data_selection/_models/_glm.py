@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh
+from scipy.sparse import issparse
 from scipy.special import expit, log_softmax, softmax
 
 from skdiff._base.typing import Array, IntArray
@@ -42,7 +43,7 @@ class Derivatives(NamedTuple):
 
 def weighted_gram(X: Any, weight: Array, has_intercept: bool) -> Array:
     """Return the sum of ``weight x x'`` over extended rows."""
-    if hasattr(X, "multiply"):
+    if issparse(X):
         WX = X.multiply(weight[:, None]).tocsr()
         G = np.asarray((X.T @ WX).todense(), dtype=np.float64)
     else:
