@@ -161,6 +161,13 @@ class DataInfluenceSelector(BaseSampleSelector):
         self.balance = balance
         self.random_state = random_state
 
+    def _check_rows(self, X, *, reset=True):
+        """Double precision throughout: trees on influences magnify rounding."""
+        X = super()._check_rows(X, reset=reset)
+        if isinstance(X, np.ndarray) and X.dtype.kind == "f":
+            return X.astype(np.float64, copy=False)
+        return X
+
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None, *, X_target=None, y_target=None):
         """Select rows in rounds.
