@@ -163,16 +163,7 @@ def study(name, X, y, seeds, quick):
             )
             for selector, rows, weight in chosen:
                 for kind, model in (("linear", linear()), ("trees", trees())):
-                    lost = loss(
-                        model,
-                        X[pool],
-                        y[pool],
-                        rows,
-                        weight,
-                        X[test],
-                        y[test],
-                        n_classes,
-                    )
+                    lost = loss(model, table, rows, weight)
                     found.setdefault((kind, selector, share), []).append(lost)
         for kind, model in (("linear", linear()), ("trees", trees())):
             everything = np.arange(len(pool))

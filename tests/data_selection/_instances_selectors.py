@@ -46,7 +46,8 @@ def two_classes(y):
         return y
     if not np.all(np.isfinite(values)) or len(np.unique(values)) <= 2:
         return y
-    return (values > np.median(values)).astype(int)
+    threshold = min(np.median(values), np.unique(values)[-2])
+    return (values > threshold).astype(int)
 
 
 def some(X, y, sample_weight=None):
@@ -111,6 +112,9 @@ ADAPTED = {
     )
 }
 
+for _cls in ADAPTED.values():
+    _cls.__doc__ = public_class(_cls).__doc__
+
 QUICK = {
     "EL2NSelector": [
         {"n_models": 1, "cv": 2, "estimator": Ridge()},
@@ -163,8 +167,18 @@ QUICK = {
         {"estimator": Ridge(), "cv": 2},
     ],
     "DataInfluenceSelector": [
-        {"estimator": Ridge(), "n_probe": 20, "rounds": 2},
-        {"n_probe": 10, "rounds": 1, "balance": "class"},
+        {
+            "estimator": Ridge(),
+            "influence_model": Ridge(),
+            "n_probe": 20,
+            "rounds": 2,
+        },
+        {
+            "influence_model": Ridge(),
+            "n_probe": 10,
+            "rounds": 1,
+            "balance": "class",
+        },
     ],
     "Datamodel": [
         {"estimator": Ridge(), "n_subsets": 20, "penalty": "l2"},
