@@ -2,9 +2,11 @@
 
 Gradient norms against one backward pass per row; the linear datamodels of 100 targets
 against one lasso path per target; 1 500 ridge regressions on subsets against refitting;
-influence of all rows of a logistic regression against leave-one-out refits. The label
-budget study prints its frontier. Selections on real tables are compared with random
-rows by ``bench_data_selection_tables.py``.
+influence of all rows of a logistic regression against leave-one-out refits. A study of
+label budgets (``label_budget_frontier``) against its fits alone, and ``SelectedFit``
+against its parts. Selections on real tables are compared with random rows, as
+``SelectionCurveDisplay`` does, by ``bench_data_selection_tables.py``; the rows that
+``RowScoresDisplay`` lists are those of ``EL2NSelector``.
 """
 
 import sys
@@ -17,7 +19,13 @@ from benchmarks._harness import Row, best_of, print_table, seconds  # isort: ski
 import numpy as np
 from sklearn.linear_model import LogisticRegression, RidgeClassifier, lasso_path
 
-from skdiff.data_selection import gradient_norms, influence_scores
+from skdiff.data_selection import (
+    EL2NSelector,
+    SelectedFit,
+    gradient_norms,
+    influence_scores,
+    label_budget_frontier,
+)
 from skdiff.data_selection._base import read_target
 from skdiff.data_selection._datamodel._linear import fit_datamodels
 from skdiff.data_selection._datamodel._subsets import draw_masks
@@ -152,9 +160,52 @@ def influence():
     )
 
 
+def budgets():
+    """A study of label budgets, and its fits alone."""
+    n, repeats = 600, 2 if QUICK else 5
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 10))
+    y = (X[:, 0] > 0).astype(int)
+    weak = np.where(rng.uniform(size=n) < 0.8, y, 1 - y)
+    model = LogisticRegression()
+
+    def study():
+        return label_budget_frontier(
+            model, X, weak, y, budgets=[200, 400], n_repeats=repeats, random_state=0
+        )
+
+    fits = 2 * 6 * repeats * 5
+    return Row(
+        f"label budgets, {fits} fits",
+        best_of(study, REPEATS),
+        fits * best_of(lambda: model.fit(X[:200], weak[:200]), REPEATS),
+        "as many fits of 200 rows",
+    )
+
+
+def selected():
+    """A selector and an estimator as one, and one after the other."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 20))
+    y = (X[:, 0] + rng.normal(size=2000) > 0).astype(int)
+    model = LogisticRegression()
+    selector = EL2NSelector(LogisticRegression(), n_models=1, random_state=0)
+
+    def parts():
+        model.fit(*selector.fit_resample(X, y))
+
+    both = SelectedFit(selector, model)
+    return Row(
+        "SelectedFit, 2000 rows",
+        best_of(lambda: both.fit(X, y), REPEATS),
+        best_of(parts, REPEATS),
+        "fit_resample, then fit",
+    )
+
+
 def main():
     """Print the table."""
-    rows = [gradients(), datamodels(), subsets(), influence()]
+    rows = [gradients(), datamodels(), subsets(), influence(), budgets(), selected()]
     print_table("Which rows to train on", rows, "torch")
 
 

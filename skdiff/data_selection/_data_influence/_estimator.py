@@ -38,8 +38,8 @@ from skdiff.data_selection._models._base import (
 class DataInfluenceSelector(BaseSampleSelector):
     """Select the rows that lower the loss of a target sample, in rounds.
 
-    In each round a model is trained on what is chosen so far, filled up with random
-    rows; the influence of a few hundred probed rows on the target loss is computed; a
+    Each round trains a model on what is chosen so far, filled up with random rows;
+    the influence of a few hundred probed rows on the target loss is computed; a
     second model predicts it for all rows; and the next part of the selection is drawn.
     Use it where a small clean or representative sample exists beside a large mixed
     pool. Where the target differs by its columns alone, a domain classifier

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 from scipy import sparse
+from scipy.special import expit, softmax
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.utils import check_array, check_consistent_length
@@ -157,8 +158,8 @@ def _squared(last, X, y, X_target, y_target, weight):
     y, y_target = _numbers(y, "y"), _numbers(y_target, "y_target")
     coef = np.atleast_2d(np.asarray(last.coef_, dtype=np.float64))
     has_intercept = bool(last.fit_intercept)
-    residual = np.asarray(last.predict(X), dtype=np.float64).reshape(y.shape) - y
-    miss = np.asarray(last.predict(X_target)).reshape(y_target.shape) - y_target
+    residual = _decision(last, X) - y
+    miss = _decision(last, X_target) - y_target
     if has_intercept and not sparse.issparse(X):  # the same model, better conditioned
         centre = weight @ X / weight.sum()
         X, X_target = X - centre, X_target - centre
@@ -230,11 +231,19 @@ def _codes(y, classes, name):
     return np.searchsorted(classes, y)
 
 
+def _decision(last, X):
+    """Linear predictions, (n, outputs), whatever the names of the columns."""
+    coef = np.atleast_2d(np.asarray(last.coef_, dtype=np.float64))
+    return np.asarray(X @ coef.T) + np.ravel(last.intercept_)
+
+
 def _probabilities(last, X, codes):
     """Probabilities and their distance to the class, one column for one output."""
-    P = last.predict_proba(X).astype(np.float64)
+    f = _decision(last, X)
+    if f.shape[1] == 1:
+        P = expit(f)
+        return P, P - codes[:, None]
+    P = softmax(f, axis=1)
     R = P.copy()
     R[np.arange(len(R)), codes] -= 1.0
-    if len(last.coef_) == 1:
-        return P[:, 1:], R[:, 1:]
     return P, R
