@@ -7,7 +7,6 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier, is_regressor
 from sklearn.utils import check_array, check_consistent_length, column_or_1d, get_tags
-from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
 
@@ -100,13 +99,6 @@ class BaseSampleSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         "balance": [StrOptions({"class"}), None],
         "strategy": [StrOptions({"top", "sample"})],
         "random_state": ["random_state"],
-    }
-    # samples of other rows: a search must not cut them by its folds
-    __metadata_request__fit = {
-        "X_target": UNUSED,
-        "y_target": UNUSED,
-        "X_val": UNUSED,
-        "y_val": UNUSED,
     }
 
     def __sklearn_tags__(self):
@@ -225,7 +217,7 @@ class BaseSampleSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
             if len(lost):
                 raise ValueError(
                     f"The selection of {len(rows)} rows loses the class "
-                    f"{target.classes[lost[0]].item()!r}. Pass balance='class' to keep "
+                    f"{target.classes.tolist()[lost[0]]!r}. Pass balance='class' to keep "
                     "the proportions of the classes, or a larger n_select."
                 )
         self.scores_ = scores

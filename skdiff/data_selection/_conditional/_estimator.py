@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
+from sklearn.utils.metadata_routing import UNUSED
 
 from skdiff._base.compat import HasMethods, Interval, StrOptions, fit_context
 from skdiff._base.inner import refuse_samplers, whole_fit
@@ -135,6 +136,9 @@ class ConditionalLossSelector(BaseSampleSelector):
         "tau": [Interval(Real, 1, None, closed="left"), None],
         "cv": ["cv_object"],
     }
+
+    # samples of other rows: a search must not cut them by its folds
+    __metadata_request__fit = {"X_target": UNUSED, "y_target": UNUSED}
 
     def __init__(
         self,

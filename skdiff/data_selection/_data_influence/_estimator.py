@@ -9,6 +9,7 @@ from scipy.stats import rankdata
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import KFold
 from sklearn.utils import check_array, check_random_state
+from sklearn.utils.metadata_routing import UNUSED
 
 from skdiff._base.compat import HasMethods, Interval, fit_context
 from skdiff._base.inner import fit_inner, refuse_samplers, seeded, unfrozen, whole_fit
@@ -137,6 +138,9 @@ class DataInfluenceSelector(BaseSampleSelector):
         "explore": [Interval(Real, 0, 1, closed="both")],
     }
     del _parameter_constraints["strategy"]  # the temperature says it
+
+    # samples of other rows: a search must not cut them by its folds
+    __metadata_request__fit = {"X_target": UNUSED, "y_target": UNUSED}
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import HasMethods, Interval, StrOptions, fit_context
@@ -143,6 +144,9 @@ class Datamodel(BaseSampleSelector):
         "aggregate": [StrOptions({"mean", "median"}), callable],
         "n_jobs": EVERYWHERE["n_jobs"].constraint,
     }
+
+    # samples of other rows: a search must not cut them by its folds
+    __metadata_request__fit = {"X_target": UNUSED, "y_target": UNUSED}
 
     def __init__(
         self,

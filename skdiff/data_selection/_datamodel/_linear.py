@@ -43,7 +43,7 @@ def moments(masks: BoolArray, outputs: Array) -> Moments:
     mean, centre = masks.mean(axis=0), outputs.mean(axis=0)
     F = outputs - centre
     # counts of up to 2 ** 24 are exact in single precision, at half the price
-    M = masks.astype(np.float32 if m < 2**24 else np.float64)
+    M: FloatArray = masks.astype(np.float32) if m < 2**24 else masks.astype(np.float64)
     gram = (M.T @ M).astype(np.float64) - m * np.outer(mean, mean)
     Z = masks.astype(np.float64)
     Z -= mean

@@ -93,7 +93,7 @@ def _primal_outputs(
 def _solved(H: Array, b: Array, alpha: float) -> Array:
     """Solve many systems; the shortest solutions without a penalty."""
     if alpha > 0:
-        return np.linalg.solve(H, b[:, :, None])[:, :, 0]
+        return np.asarray(np.linalg.solve(H, b[:, :, None])[:, :, 0], dtype=np.float64)
     inverse = np.linalg.pinv(H, hermitian=True)
     return np.asarray(np.einsum("ijk,ik->ij", inverse, b))
 

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import HasMethods, Interval, StrOptions, fit_context
@@ -140,6 +141,9 @@ class SurrogateSubsampler(BaseSampleSelector):
         "alphas": ["array-like"],
         "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split")],
     }
+
+    # samples of other rows: a search must not cut them by its folds
+    __metadata_request__fit = {"X_val": UNUSED, "y_val": UNUSED}
 
     def __init__(
         self,
