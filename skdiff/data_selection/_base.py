@@ -215,10 +215,10 @@ class BaseSampleSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
             present = target.values if allowed is None else target.values[allowed]
             lost = np.setdiff1d(np.unique(present), target.values[rows])
             if len(lost):
+                name = target.classes.tolist()[lost[0]]
                 raise ValueError(
-                    f"The selection of {len(rows)} rows loses the class "
-                    f"{target.classes.tolist()[lost[0]]!r}. Pass balance='class' to keep "
-                    "the proportions of the classes, or a larger n_select."
+                    f"The selection of {len(rows)} rows loses the class {name!r}. Pass "
+                    "balance='class' to keep the proportions of the classes, or a larger n_select."
                 )
         self.scores_ = scores
         self.sample_indices_ = rows
