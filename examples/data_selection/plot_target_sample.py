@@ -3,7 +3,7 @@ A training set for a small target sample
 ========================================
 
 A large pool mixes two laws, and eighty rows of the one that matters are at hand. Which
-rows of the pool should train the model? The answer depends on how the laws differ.
+rows of the pool should train the model? It depends on how the laws differ.
 """
 
 # %%

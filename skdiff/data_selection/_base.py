@@ -218,7 +218,8 @@ class BaseSampleSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
                 name = target.classes.tolist()[lost[0]]
                 raise ValueError(
                     f"The selection of {len(rows)} rows loses the class {name!r}. Pass "
-                    "balance='class' to keep the proportions of the classes, or a larger n_select."
+                    "balance='class' to keep the proportions of the classes, or a "
+                    "larger n_select."
                 )
         self.scores_ = scores
         self.sample_indices_ = rows

@@ -27,7 +27,7 @@ _MOST_BYTES = 4 * 2**30
 class Datamodel(BaseSampleSelector):
     """Learn how each training row moves the predictions of each target row.
 
-    The estimator is trained on many random subsets, and what it says of a target row is
+    The estimator is trained on many random subsets, and its output for a target row is
     regressed on which rows were in the subset. The coefficients tell which training
     rows a prediction rests on, what would be predicted without some rows, and which
     rows to keep for the target. Use it for tables of some hundred to a few thousand
@@ -77,7 +77,7 @@ class Datamodel(BaseSampleSelector):
     masks_ : ndarray of bool of shape (n_subsets, n_samples)
         Which rows each subset held.
     outputs_ : ndarray of shape (n_subsets, n_targets)
-        What the model trained on it said of each target row.
+        Output of the model trained on it for each target row.
     coef_ : ndarray of shape (n_targets, n_samples)
         Effect of each training row on each target row.
     intercept_ : ndarray of shape (n_targets,)
