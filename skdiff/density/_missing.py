@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skdiff._base.typing import Array, IntArray
+from skdiff._base.typing import Array, BoolArray, IntArray
 from skdiff.density._coding import MISSING
 from skdiff.density._features import features, log_softmax, softmax
 from skdiff.density._model import Model
@@ -20,7 +20,7 @@ STATES = 2**12
 # which takes an evaluation for each missing cell
 STATES_OF_CONDITIONALS = 2**6
 CHUNK = 2**15  # states at a time
-CHAINS, BURN_IN, SWEEPS = 16, 20, 60
+CHAINS, BURN_IN, SWEEPS = 8, 10, 40
 STATIONARY, MOST_SWEEPS = 1e-12, 500
 
 
@@ -90,7 +90,48 @@ def log_conditionals_of(
     broken = np.flatnonzero(gaps)
     if not len(broken):
         return out
-    rows, place = np.unique(codes[broken], axis=0, return_inverse=True)
+    rows, ties = codes[broken], graph_of(model)
+    many = count_states(rows, model.sizes) > STATES
+    if ties is None or not many.any():
+        found = _incomplete(model, rows, nodes)
+    else:  # cells that no path through missing cells leads to do not matter
+        found = [np.empty((len(rows), model.sizes[u])) for u in nodes]
+        for k, answer in enumerate(_incomplete(model, rows[~many], nodes)):
+            found[k][~many] = answer
+        for k, u in enumerate(nodes):
+            part = rows[many]
+            start = np.zeros_like(part, dtype=bool)
+            start[:, u] = True
+            part[(part == MISSING) & ~reached(part == MISSING, start, ties)] = 0
+            found[k][many] = _incomplete(model, part, [u])[0]
+    for k, answer in enumerate(found):
+        out[k][broken] = answer
+    return out
+
+
+def graph_of(model: Model) -> BoolArray | None:
+    """Which columns share a table of the joint model; None where it has no tables."""
+    if model.factors is None:
+        return None
+    ties = np.eye(len(model.sizes), dtype=bool)
+    for T, _ in model.factors:
+        ties[np.ix_(T, T)] = True
+    return ties
+
+
+def reached(gaps: BoolArray, start: BoolArray, ties: BoolArray) -> BoolArray:
+    """The gaps of each row that paths through gaps lead to, and the start."""
+    found = start
+    while True:
+        more = start | (found @ ties & gaps) | (found & gaps)
+        if np.array_equal(more, found):
+            return more
+        found = more
+
+
+def _incomplete(model: Model, codes: IntArray, nodes: Sequence[int]) -> list[Array]:
+    """Log-probabilities where cells are missing; equal rows are served together."""
+    rows, place = np.unique(codes, axis=0, return_inverse=True)
     found = [np.empty((len(rows), model.sizes[u])) for u in nodes]
     exact = _summed if model.joint is not None else _stationary
     most = STATES if model.joint is not None else STATES_OF_CONDITIONALS
@@ -104,9 +145,7 @@ def log_conditionals_of(
         part = many[first : first + size]
         for k, u in enumerate(nodes):
             found[k][part] = _sampled(model, rows[part], u)
-    for k, answer in enumerate(found):
-        out[k][broken] = answer[place.ravel()]
-    return out
+    return [answer[place.ravel()] for answer in found]
 
 
 def _chunks(codes: IntArray, rows: IntArray, sizes: Sequence[int]) -> list[IntArray]:
@@ -171,31 +210,48 @@ def _settle(model: Model, gaps: Any, states: States) -> Array:
     return np.asarray(p)
 
 
+class Chains:
+    """Gibbs chains over the missing cells of rows, with fixed random numbers."""
+
+    def __init__(self, model: Model, codes: IntArray) -> None:
+        self.model, self.n = model, len(codes)
+        state = np.repeat(codes, CHAINS, axis=0)
+        self.gaps = state == MISSING
+        columns = np.flatnonzero(self.gaps.any(axis=0)).tolist()
+        # a column's random numbers are its own, whatever else the batch has to draw
+        size = (1 + BURN_IN + SWEEPS, CHAINS)
+        self.noise = {j: np.random.RandomState(j).uniform(size=size) for j in columns}
+        self.hits = {j: np.flatnonzero(self.gaps[:, j]) for j in columns}
+        for j in columns:
+            first = (self.noise[j][-1] * model.sizes[j]).astype(np.int64)
+            state[:, j] = np.where(self.gaps[:, j], np.tile(first, self.n), state[:, j])
+        self.F = features(state, model.where)
+
+    def sweep(self, t: int, watched: int | None = None) -> Array | None:
+        """Draw each missing cell; return the probabilities that one was drawn by."""
+        seen = None
+        for j, hit in self.hits.items():
+            p = softmax(self.model.energies(self.F[hit], j))
+            seen = p if j == watched else seen
+            uniform = np.tile(self.noise[j][t], self.n)[hit]
+            drawn = (np.cumsum(p[:, :-1], axis=1) < uniform[:, None]).sum(axis=1)
+            self.F[hit, self.model.where.spans[j]] = self.model.where.bases[j][drawn]
+        return seen
+
+    def mean(self, values: Array) -> Array:
+        """Mean over the chains of each row."""
+        return np.asarray(values.reshape(self.n, CHAINS, -1).mean(axis=1))
+
+
 def _sampled(model: Model, codes: IntArray, node: int) -> Array:
     """Means of the conditional probabilities along Gibbs chains."""
     asked = codes.copy()
     asked[:, node] = MISSING
-    n, sizes = len(codes), model.sizes
-    state = np.repeat(asked, CHAINS, axis=0)
-    gaps = state == MISSING
-    columns = np.flatnonzero(gaps.any(axis=0)).tolist()
-    # a column's random numbers are its own, whatever else the batch has to draw
-    size = (1 + BURN_IN + SWEEPS, CHAINS)
-    noise = {j: np.random.RandomState(j).uniform(size=size) for j in columns}
-    for j in columns:
-        start = np.tile((noise[j][-1] * sizes[j]).astype(np.int64), n)
-        state[:, j] = np.where(gaps[:, j], start, state[:, j])
-    F = features(state, model.where)
-    total = np.zeros((n, sizes[node]))
-    hits = [np.flatnonzero(gaps[:, j]) for j in columns]
+    chains, total = Chains(model, asked), np.zeros((len(codes), model.sizes[node]))
     for t in range(BURN_IN + SWEEPS):
-        for j, hit in zip(columns, hits, strict=True):
-            p = softmax(model.energies(F[hit], j))
-            if j == node and t >= BURN_IN:
-                total += p.reshape(n, CHAINS, -1).mean(axis=1)
-            uniform = np.tile(noise[j][t], n)[hit]
-            drawn = (np.cumsum(p[:, :-1], axis=1) < uniform[:, None]).sum(axis=1)
-            F[hit, model.where.spans[j]] = model.where.bases[j][drawn]
+        p = chains.sweep(t, node)
+        if t >= BURN_IN and p is not None:
+            total += chains.mean(p)
     return np.asarray(np.log(np.maximum(total / SWEEPS, np.finfo(float).tiny)))
 
 
@@ -230,9 +286,30 @@ def cell_log_likelihood(model: Model, codes: IntArray) -> Array:
 def log_marginals(model: Model, codes: IntArray) -> Array:
     """Log-probability of the known cells of each row, up to the constant of ``joint``.
 
-    Beyond ``STATES`` states of the missing cells, some are fixed one after the other at
-    their likeliest category, whose sampled probability is divided out.
+    Missing cells that no path through missing cells joins are summed over apart. Beyond
+    ``STATES`` states, some cells are fixed one after the other at their likeliest
+    category, whose sampled probability is divided out.
     """
+    assert model.joint is not None
+    gaps, ties = codes == MISSING, graph_of(model)
+    if ties is None:
+        return _log_sum(model, codes)
+    total = base = model.joint(features(np.where(gaps, 0, codes), model.where))
+    left = gaps.copy()
+    while left.any():
+        rows = np.flatnonzero(left.any(axis=1))
+        start = np.zeros((len(rows), codes.shape[1]), dtype=bool)
+        start[np.arange(len(rows)), left[rows].argmax(axis=1)] = True
+        part = reached(gaps[rows], start, ties)
+        some = np.where(gaps[rows] & ~part, 0, codes[rows])
+        total = total.copy()
+        total[rows] += _log_sum(model, some) - base[rows]
+        left[rows] &= ~part
+    return total
+
+
+def _log_sum(model: Model, codes: IntArray) -> Array:
+    """Logarithm of the sum of joint probabilities over the states of missing cells."""
     assert model.joint is not None
     codes, fixed = codes.copy(), np.zeros(len(codes))
     for _ in range(codes.shape[1]):

@@ -555,3 +555,19 @@ def test_callbacks_see_centres_that_predict(table):
     assert len(watch.inertias) == model.n_iter_ > 1
     assert watch.inertias[-1] == pytest.approx(model.inertia_)
     assert (np.diff(watch.inertias) <= 1e-9).all()
+
+
+@pytest.mark.parametrize("device", ["cuda", "nonsense"])
+def test_a_device_that_is_not_there_is_named(table, device):
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ValueError, match="device"):
+        network(device=device).fit(table)
+
+
+def test_global_switches_of_torch_do_not_matter(table):
+    plain = network().fit(table)
+    for switch in (torch.no_grad, torch.inference_mode):
+        with switch():
+            model = network().fit(table)
+        np.testing.assert_array_equal(model.labels_, plain.labels_)

@@ -121,7 +121,7 @@ def test_sampling_takes_over_beyond_the_sums_and_depends_on_the_row_alone(monkey
     exact = [missing.log_conditionals(model, codes, u) for u in range(4)]
     whole = missing.log_marginals(model, codes)
     monkeypatch.setattr(missing, "STATES", 1)
-    monkeypatch.setattr(missing, "SWEEPS", 400)
+    monkeypatch.setattr(missing, "SWEEPS", 800)
     order = np.random.default_rng(0).permutation(len(codes))
     for u in range(4):
         got = missing.log_conditionals(model, codes, u)
@@ -517,3 +517,43 @@ def test_global_switches_of_torch_do_not_matter():
         with switch():
             model = NeuralInteractionScreening((4,), max_iter=10, random_state=0).fit(X)
         np.testing.assert_array_equal(model.score(X), plain.score(X))
+
+
+def test_cells_that_no_path_leads_to_are_not_summed_over():
+    """Forty missing columns of which a chain of five matters: exact, and fast."""
+    rng = np.random.default_rng(0)
+    J = np.zeros((42, 42))
+    J[range(5), range(1, 6)] = rng.uniform(0.5, 1, 5)
+    J[30, 31] = 0.7
+    where = layout([2] * 42)
+    model = linear_model(Energy(rng.normal(size=42), J + J.T, {}), where)
+    row = np.full((1, 42), -1)
+    row[0, 5], row[0, 20] = 1, 0
+    assert missing.count_states(row, model.sizes)[0] == 2.0**40
+    small = layout([2] * 6)
+    part = linear_model(
+        Energy(
+            np.array([model.factors[u][1][1] for u in range(6)]), (J + J.T)[:6, :6], {}
+        ),
+        small,
+    )
+    np.testing.assert_allclose(
+        missing.log_conditionals(model, row, 0),
+        missing.log_conditionals(part, row[:, :6], 0),
+        atol=1e-10,
+    )
+    known = row.copy()
+    known[0, 0] = 1
+    ratio = missing.log_marginals(model, known) - missing.log_marginals(model, row)
+    want = missing.log_conditionals(model, row, 0)[0, 1]
+    np.testing.assert_allclose(ratio, want, atol=1e-10)
+
+
+@pytest.mark.parametrize("device", ["cuda", "nonsense"])
+def test_a_device_that_is_not_there_is_named(device):
+    import torch
+
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ValueError, match="device"):
+        NeuralInteractionScreening((3,), device=device).fit(tied(100))
