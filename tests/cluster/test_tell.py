@@ -561,7 +561,7 @@ def test_callbacks_see_centres_that_predict(table):
 def test_a_device_that_is_not_there_is_named(table, device):
     if device == "cuda" and torch.cuda.is_available():
         pytest.skip("there is one")
-    with pytest.raises(ValueError, match="device"):
+    with pytest.raises(ValueError, match=f"device='{device}' cannot be used"):
         network(device=device).fit(table)
 
 

@@ -555,5 +555,5 @@ def test_a_device_that_is_not_there_is_named(device):
 
     if device == "cuda" and torch.cuda.is_available():
         pytest.skip("there is one")
-    with pytest.raises(ValueError, match="device"):
+    with pytest.raises(ValueError, match=f"device='{device}' cannot be used"):
         NeuralInteractionScreening((3,), device=device).fit(tied(100))
