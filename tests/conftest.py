@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 
+import hypothesis
 import joblib
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from tests._child import Child, ChildBackend
 from tests._discovery import SELECTED, instance
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# a busy machine is slow now and then; no test is timed
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_addoption(parser):
