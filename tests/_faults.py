@@ -15,18 +15,6 @@ from sklearn.base import clone, is_regressor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import get_tags
 
-#: what a class does not stand yet, by the first words of a case
-PENDING = dict.fromkeys(
-    (
-        "AnyLossClassifier",
-        "CalibratedProbabilityClassifier",
-        "LipschitzMLPClassifier",
-        "LipschitzMLPRegressor",
-        "SparseBayesianMLPClassifier",
-        "SparseBayesianMLPRegressor",
-    ),
-    ("inside ", "device=", "constant y"),
-)
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
 
 

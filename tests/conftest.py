@@ -14,7 +14,7 @@ from tests._discovery import SELECTED, instance
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 # a busy machine is slow now and then; no test is timed
-hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.register_profile("untimed", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("untimed")
 
 

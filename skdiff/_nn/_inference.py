@@ -1,5 +1,6 @@
 """What a fitted network answers, and how it travels: arrays, the module on demand."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from skdiff._base.validation import check_X
 
 # Sums of squares of anything larger overflow somewhere between X and the loss.
 LARGEST = 1e30
+MOST_ENTRIES = 1000  # of a layer, for each one that a file holds
 
 
 class NeuralInference:
@@ -117,3 +119,18 @@ class NeuralInference:
         super().__setstate__(state)  # type: ignore[misc]
         if "_state" in state:
             self._live: dict[str, Any] = {}
+
+    def _check_loaded(self: Any) -> None:
+        """Refuse layers far larger than the arrays of the file, before one is built."""
+        state = vars(self).get("_state")
+        if state is None:
+            return
+        held = sum(int(np.size(array)) for array in state["arrays"].values())
+        outputs = self._n_outputs(vars(self))
+        widths = [self.n_features_in_, *self._hidden_sizes(), outputs]
+        # a sparse layer keeps a small fraction of its entries
+        if sum(a * b for a, b in pairwise(widths)) > MOST_ENTRIES * held:
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r} does not belong to "
+                "the weights of the file."
+            )

@@ -12,9 +12,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import check_sample_weight
+from skdiff._base.validation import check_X
 from skdiff._nn._base import BaseNeural
 from skdiff.multiplicity._rashomon._estimator import RashomonClassifier
 from skdiff.multiplicity._rashomon._regressor._estimator import RashomonRegressor
@@ -66,7 +67,7 @@ def last_layer_features(estimator: Any, X: Any) -> Any:
         X = steps.transform(X)
     if isinstance(network, BaseNeural):
         return _torch_layers(network, X)[0]
-    X = validate_data(network, X, dtype=np.float64, reset=False)
+    X = check_X(network, X, dtype=np.float64, reset=False)
     activation = _ACTIVATIONS[network.activation]
     layers = zip(network.coefs_[:-1], network.intercepts_[:-1], strict=True)
     for weight, bias in layers:
@@ -276,7 +277,7 @@ def _torch_layers(network: Any, X: Any) -> Any:
             f"{type(network).__name__} in this configuration has no last layer that is "
             "linear in hidden features."
         )
-    X = validate_data(network, X, dtype=[np.float64, np.float32], reset=False)
+    X = check_X(network, X, dtype=[np.float64, np.float32], reset=False)
     X = network._inputs(X)
     weight, bias = module.layers()[-1]
     table = torch.as_tensor(np.ascontiguousarray(X), dtype=weight.dtype)

@@ -25,6 +25,7 @@ from skdiff._base.persistence import _objects
 from skdiff.conformal import CrossFitConformalSelector
 from skdiff.metrics import ks_error
 from skdiff.model_selection import Continuous, HyperbandSearchCV
+from skdiff.neural_network import AnyLossClassifier
 from tests._base.test_persistence import edit, through_file
 
 ROWS = np.arange(24.0).reshape(12, 2)
@@ -369,3 +370,25 @@ def test_an_impossible_parameter_is_not_saved_either(tmp_path):
     with pytest.raises(ValueError, match="'alpha' parameter"):
         skdiff.save(Ridge(alpha=-1), tmp_path / "m.npz")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("sizes", [[10**9], [10**5, 10**5]])
+def test_layers_that_the_file_does_not_hold_are_refused_before_they_are_built(
+    sizes, tmp_path
+):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3))
+    path = tmp_path / "m.npz"
+    network = AnyLossClassifier(hidden_layer_sizes=(4,), max_iter=2, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network.fit(X, X[:, 0] > 0).save(path)
+    assert (AnyLossClassifier.load(path).predict(X) == network.predict(X)).all()
+    edit(
+        path,
+        lambda header: header["root"]["state"].update(
+            hidden_layer_sizes={"t": "list", "v": sizes}
+        ),
+    )
+    with pytest.raises(ValueError, match="does not belong to the weights"):
+        AnyLossClassifier.load(path)
