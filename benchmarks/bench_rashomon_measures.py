@@ -10,6 +10,7 @@
 - 2000 rows asked of 20 000 generated ones, and 500 of a census table of 48 000 rows
   with categorical columns, where ``SKDIFF_DATA`` names a folder that holds
   ``adult.csv.gz``, with the memory that takes. ``--large`` runs these alone.
+- ``leaf_features`` and ``leaf_multiplicity`` of a forest, and ``fairness_range``;
 - ``last_layer_features`` and ``last_layer_multiplicity`` of a network, and
   ``ModelListMultiplicity`` of refits, beside what they cover.
 """
@@ -37,6 +38,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.datasets import load_breast_cancer, make_classification
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -49,6 +51,8 @@ from skdiff.multiplicity import (
     ToleranceProfileDisplay,
     last_layer_features,
     last_layer_multiplicity,
+    leaf_features,
+    leaf_multiplicity,
 )
 from skdiff.multiplicity._sets import _sampling as sampling
 from skdiff.multiplicity._sets._statement import state_problem
@@ -387,6 +391,28 @@ def beyond(X, y, model):
             note=f"mean width {width:.3f}; ten seeds of the network {listed:.3f}",
         ),
         Row("50 bootstrap refits: ranges of the list", list_time),
+        *leaves(X, y),
+        Row(
+            "fairness_range of selection rates, 569 rows",
+            best_of(lambda: model.fairness_range(X, groups=X[:, 1] > 0), repeats=2),
+        ),
+    ]
+
+
+def leaves(X, y):
+    """Leaves of a forest."""
+    forest = RandomForestClassifier(100, max_depth=4, random_state=0).fit(X, y)
+    shape = leaf_features(forest, X).shape
+    audit = leaf_multiplicity(forest, X, y, epsilon=0.05)
+    return [
+        Row(
+            f"leaves of a forest, {shape[0]} x {shape[1]}",
+            best_of(lambda: leaf_features(forest, X)),
+        ),
+        Row(
+            f"leaves of a forest, {shape[0]} x {shape[1]}: ranges of 50 rows",
+            best_of(lambda: audit.decision_range(X[:50]), repeats=2),
+        ),
     ]
 
 

@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from sklearn.compose import make_column_transformer
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
@@ -32,6 +33,8 @@ from skdiff.multiplicity import (
     ToleranceProfileDisplay,
     last_layer_features,
     last_layer_multiplicity,
+    leaf_features,
+    leaf_multiplicity,
 )
 
 rng = np.random.default_rng(0)
@@ -169,4 +172,18 @@ network.fit(X, y)
 layer = last_layer_multiplicity(network, X, y, epsilon=0.05, epsilon_type="lr")
 print(f"{last_layer_features(network, X_new).shape[1]} hidden units;")
 print(f"{layer.ambiguity(X_new):.1%} of the labels depend on the last layer alone")
+
+# %%
+# A forest instead
+# ----------------
+# A forest is a linear model on its leaves. All nearly optimal values of the leaves,
+# given the trees, are audited in the same way. Groups are compared over all of them.
+forest = RandomForestClassifier(10, max_depth=2, random_state=0)
+forest.fit(columns.fit_transform(X), y)
+leaves = leaf_multiplicity(forest, columns.transform(X), y, epsilon=0.02)
+X_forest = columns.transform(X_new)
+print(f"{leaf_features(forest, X_forest).shape[1]} leaves;")
+print(f"{leaves.ambiguity(X_forest):.1%} of the labels depend on their values alone")
+found = leaves.fairness_range(X_forest, groups=X_new["age"] > 40)
+print(f"selection rates differ by {found.low:.3f} to {found.high:.3f}")
 plt.show()

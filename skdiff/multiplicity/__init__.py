@@ -4,6 +4,7 @@ from skdiff.multiplicity._last_layer import (
     last_layer_features,
     last_layer_multiplicity,
 )
+from skdiff.multiplicity._leaves import leaf_features, leaf_multiplicity
 from skdiff.multiplicity._model_list import ModelListMultiplicity
 from skdiff.multiplicity._rashomon._display import (
     CoefficientRangeDisplay,
@@ -22,6 +23,8 @@ __all__ = [
     "ToleranceProfileDisplay",
     "CoefficientRangeDisplay",
     "ModelListMultiplicity",
+    "leaf_features",
+    "leaf_multiplicity",
     "last_layer_features",
     "last_layer_multiplicity",
 ]

@@ -9,6 +9,12 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import check_array
 
 from skdiff._base.plotting import require_pandas
+from skdiff.multiplicity._rashomon._tables import (
+    as_report,
+    group_parts,
+    mean_with_interval,
+    summary,
+)
 
 
 class ModelListMultiplicity:
@@ -229,6 +235,51 @@ n_classes)
         """
         shares = self._changes(delta).mean(axis=1)
         return float(shares.max()), int(self.kept_[shares.argmax()])
+
+    def report(
+        self, y: Any = None, *, groups: Any = None, deltas: Any = (0.05, 0.1, 0.2)
+    ) -> Any:
+        """Tabulate how far the models disagree, overall and by group.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_samples,), default=None
+            True targets of the rows; adds the loss of the baseline: log loss, or half
+            the squared error.
+        groups : array-like of shape (n_samples,), default=None
+            Group of each row; one line per group follows the line of all rows.
+        deltas : tuple of float, default=(0.05, 0.1, 0.2)
+            Changes of the prediction that count as ambiguous.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            The columns of :meth:`RashomonClassifier.report`, without ``epsilon``.
+        """
+        require_pandas("report")
+        P, bounds = self.predictions_[self.baseline_], self.range()
+        for name, given in (("groups", groups), ("y", y)):
+            if given is not None and len(given) != len(P):
+                raise ValueError(f"{name} has {len(given)} entries for {len(P)} rows.")
+        hits = {} if self.classes_ is None else {"conflict_ratio": self.conflicts()}
+        loss = None if y is None else self._loss(P, np.asarray(y))
+        lines = []
+        for group, rows in group_parts(len(P), groups):
+            line = {"group": group, "n": rows.sum()}
+            chosen = {name: hit[rows] for name, hit in hits.items()}
+            line |= summary(P[rows], bounds[rows], chosen, deltas)
+            if loss is not None:
+                line |= mean_with_interval(loss[rows])
+            lines.append(line)
+        return as_report(lines, {"Models": len(self.predictions_)})
+
+    def _loss(self, P: Any, y: Any) -> Any:
+        if self.classes_ is None:
+            return (P - y) ** 2 / 2
+        codes = np.searchsorted(self.classes_, y)
+        if P.ndim == 1:
+            P = np.column_stack([1 - P, P])
+        return -np.log(np.maximum(P[np.arange(len(y)), codes], 1e-300))
 
     def frame(self) -> Any:
         """Return the ranges as a table.

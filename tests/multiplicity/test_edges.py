@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sklearn
+from scipy.sparse import csr_array
 from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -19,8 +20,10 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, PowerTransformer, StandardScaler
 
+from skdiff._convex import _batched
 from skdiff._convex._solve import SolverFailedError
 from skdiff.multiplicity import RashomonClassifier, RashomonRegressor
+from skdiff.multiplicity._rashomon import _base
 from skdiff.multiplicity._sets._maximiser import Extremes, Maximiser
 from skdiff.multiplicity._sets._statement import ReferenceProgram
 from tests._versions import logistic_regression
@@ -292,3 +295,53 @@ def test_sampler_steps_run_as_their_pipeline_runs_them():
     assert list(audit.estimator_.named_steps) == list(inner.named_steps)
     with pytest.raises(ValueError, match="resamples rows"):
         audit.fit(X, y, sample_weight=np.ones(len(X)))
+
+
+def test_hostile_tables_are_refused_or_answered_soon():
+    X, f, rng = table(60)
+    with pytest.raises(ValueError, match="Rescale y"):
+        RashomonRegressor().fit(X, 1e200 * f)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of so many classes
+        many = RashomonClassifier().fit(X, np.arange(60))
+    with pytest.raises(ValueError, match="60 classes"):
+        many.decision_range(X)
+    huge = rng.integers(2**53, 2**60, size=(60, 3))
+    bounds = RashomonClassifier().fit(huge, f > 0).decision_range(huge)
+    assert np.isfinite(bounds).all() and (bounds[:, 0] <= bounds[:, 1]).all()
+
+
+def test_long_sparse_tables_stay_sparse(monkeypatch):
+    X, f, _ = table(300, 6)
+    X[np.abs(X) < 1] = 0
+    dense = RashomonClassifier(epsilon=0.05).fit(X, f > 0)
+    monkeypatch.setattr(_base, "LARGEST_CELLS", 100)
+    kept = RashomonClassifier(epsilon=0.05).fit(csr_array(X), f > 0)
+    assert kept._set.scaling.sparse and kept.hessian_ is None
+    want = dense.decision_range(X)
+    np.testing.assert_allclose(kept.decision_range(csr_array(X)), want, atol=1e-5)
+    # what the sparse solver does not know is solved on a dense copy
+    lasso = logistic_regression(C=0.3, l1_ratio=1.0, solver="liblinear", tol=1e-8)
+    both = [
+        RashomonClassifier(lasso, epsilon=0.05).fit(Z, f > 0).decision_range(X[:5])
+        for Z in (X, csr_array(X))
+    ]
+    np.testing.assert_allclose(*both, rtol=1e-6)
+
+
+def test_blocks_of_rows_give_the_same_gram_matrices(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, s, D = rng.normal(size=(700, 5)), rng.uniform(size=700), rng.random((9, 700))
+    kept = _batched.Hessians(X, s)(D)
+    monkeypatch.setattr(_batched, "KEPT_CELLS", 0)
+    monkeypatch.setattr(_batched, "BLOCK_CELLS", 1000)
+    np.testing.assert_allclose(_batched.Hessians(X, s)(D), kept, rtol=1e-10)
+    np.testing.assert_allclose(_batched.Hessians(X, s)(D[:2]), kept[:2], rtol=1e-10)
+    np.testing.assert_allclose(_batched.gram(X, s), X.T @ (s[:, None] * X), rtol=1e-10)
+    y = rng.integers(0, 2, 700)
+    model = RashomonClassifier(epsilon=0.1).fit(X, y)
+    small = model.decision_range(X[:30])
+    monkeypatch.undo()
+    np.testing.assert_allclose(
+        RashomonClassifier(epsilon=0.1).fit(X, y).decision_range(X[:30]), small
+    )

@@ -5,7 +5,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy.sparse import issparse
-from scipy.stats import binomtest
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -30,13 +29,21 @@ from skdiff._base.plotting import require_pandas
 from skdiff._base.validation import check_X, check_X_y, require_y
 from skdiff.multiplicity._rashomon import _linear_models as linear
 from skdiff.multiplicity._rashomon._axes import named_bounds
+from skdiff.multiplicity._rashomon._fairness import FairnessMixin
 from skdiff.multiplicity._rashomon._measures import MeasuresMixin
+from skdiff.multiplicity._rashomon._tables import (
+    as_report,
+    group_parts,
+    mean_with_interval,
+    summary,
+)
 from skdiff.multiplicity._sets._fit import FittedSet, Settings, fit_level_set
-from skdiff.multiplicity._sets._scaling import LARGEST_DENSE
+from skdiff.multiplicity._sets._scaling import LARGEST_CELLS, LARGEST_DENSE
 from skdiff.multiplicity._sets._tolerance import Tolerance
 
 
 class BaseRashomon(
+    FairnessMixin,
     MeasuresMixin,
     SaveMixin,
     MetaEstimatorMixin,
@@ -185,8 +192,10 @@ class BaseRashomon(
     def _dense(self, X):
         """Columns as the linear model sees them: dense, except very wide sparse X."""
         X = check_array(X, accept_sparse="csr", dtype=np.float64, order="C")
-        narrow = X.shape[1] <= LARGEST_DENSE
-        return X.toarray() if issparse(X) and narrow else X
+        if not issparse(X) or X.shape[1] > LARGEST_DENSE:
+            return X
+        # dense arrays can do more; long sparse tables stay as they are
+        return X.toarray() if np.prod(X.shape) <= LARGEST_CELLS else X
 
     def _query(self, X):
         """Rows as functionals of the solver's coefficients."""
@@ -423,65 +432,98 @@ n_features + 1)
         -------
         table : pandas.DataFrame
             Columns ``epsilon``, ``group``, ``n``, ``mean_width``, ``median_width``,
-            for classifiers ``conflict_ratio``, then ``ambiguity_<delta>``, each share
-            with ``_low`` and ``_high``, its 95 % Wilson interval, and ``loss`` with the
-            95 % normal interval of a mean.
+            for classifiers ``conflict_ratio``, then ``ambiguity_<delta>``, each
+            proportion with ``_low`` and ``_high``, its 95 % Wilson interval, and
+            ``loss`` with the 95 % normal interval of a mean. For three classes and
+            more a row has the width and the change of the class that moves most. The
+            frame's ``to_html`` and ``to_markdown`` give a page that can be filed, with
+            the model, the tolerance and what the columns mean.
         """
-        pd = require_pandas("report")
-        V = self._query(X)
-        n = V.shape[0]
+        require_pandas("report")
+        parts, deltas = self._report_parts(X, y, groups, deltas)
+        epsilons = np.atleast_1d(self.epsilon if epsilons is None else epsilons)
+        middle, loss, found = self._report_columns(X, y, epsilons)
+        lines = []
+        for epsilon, (bounds, hits) in zip(epsilons, found, strict=True):
+            for group, rows in parts:
+                line = {"epsilon": float(epsilon), "group": group, "n": rows.sum()}
+                chosen = {name: hit[rows] for name, hit in hits.items()}
+                line |= summary(middle[rows], bounds[rows], chosen, deltas)
+                if loss is not None:
+                    line |= mean_with_interval(loss[rows])
+                lines.append(line)
+        return as_report(lines, self._facts())
+
+    def _report_parts(self, X, y, groups, deltas):
+        n = X.shape[0] if hasattr(X, "shape") else len(X)
         for name, given in (("groups", groups), ("y", y)):
             if given is not None and len(given) != n:
                 raise ValueError(f"{name} has {len(given)} entries for {n} rows of X.")
         if not all(isinstance(delta, Real) and delta > 0 for delta in deltas):
             raise ValueError(f"deltas must be > 0, got {deltas!r}.")
-        parts = [("all", np.ones(n, dtype=bool))]
-        if groups is not None:  # a missing group is a group
-            codes, names = pd.factorize(
-                pd.Series(groups), sort=True, use_na_sentinel=False
-            )
-            parts += [(name, codes == k) for k, name in enumerate(names)]
-        middle = self._response(V @ self._set.baseline)
-        loss = None if y is None else self._row_loss_of(V @ self._set.baseline, y)
-        lines = []
-        epsilons = np.atleast_1d(self.epsilon if epsilons is None else epsilons)
-        paths = self._range_path(V, epsilons)
-        for epsilon, linear_bounds in zip(epsilons, paths, strict=True):
-            for group, rows in parts:
-                lines.append(
-                    {"epsilon": float(epsilon), "group": group, "n": rows.sum()}
-                )
-                lines[-1] |= self._line(linear_bounds[rows], middle[rows], deltas)
-                if loss is not None:
-                    lines[-1] |= _mean_with_interval(loss[rows])
-        return pd.DataFrame(lines)
+        return group_parts(n, groups), deltas
 
-    def _line(self, linear_bounds, middle, deltas):
-        bounds = self._response(linear_bounds)
-        width = bounds[:, 1] - bounds[:, 0]
-        line = {"mean_width": width.mean(), "median_width": np.median(width)}
-        shares = self._shares(linear_bounds)
-        reach = np.maximum(bounds[:, 1] - middle, middle - bounds[:, 0])
-        shares |= {f"ambiguity_{delta:g}": reach >= delta for delta in deltas}
-        for name, hits in shares.items():
-            interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(
-                method="wilson"
-            )
-            line |= {
-                name: hits.mean(),
-                f"{name}_low": interval.low,
-                f"{name}_high": interval.high,
-            }
-        return line
+    def _report_columns(self, X, y, epsilons):
+        """Predictions, losses, and for each tolerance ranges and flags of the rows."""
+        V = self._query(X)
+        f = V @ self._set.baseline
+        loss = None if y is None else self._row_loss_of(f, y)
+        found = [
+            (self._response(bounds), self._flags(bounds))
+            for bounds in self._range_path(V, epsilons)
+        ]
+        return self._response(f), loss, found
+
+    def _facts(self):
+        """What a filed report states about the audit."""
+        return {
+            "Audited model": repr(self.estimator_).replace("\n", " "),
+            "Best objective": np.round(self.objective_, 6).tolist(),
+            "Tolerance": f"{self.epsilon} ({self.epsilon_type}, {self.level})",
+            "Tolerance as an amount": np.round(self.epsilon_, 8).tolist(),
+        }
+
+    def suggest_epsilon(self):
+        """Compare the tolerance with those that the data themselves suggest.
+
+        A model within the sampling error of the best objective is as good as far as
+        these data show. A much smaller tolerance excludes models that the data do not
+        speak against; a much larger one admits some that are measurably worse.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            One row per rule: the fitted tolerance (``"fitted"``), one standard error
+            of the cross-validated loss (``"cv"``), and the joint and
+            single-coefficient likelihood-ratio regions of level 0.95 (``"lr"``,
+            ``"profile"``) where the loss has a likelihood. Columns ``epsilon_type``,
+            ``epsilon``, ``absolute`` (amount of the objective) and ``relative``
+            (fraction of the best objective).
+        """
+        pd = require_pandas("suggest_epsilon")
+        check_is_fitted(self)
+        fitted = self._set
+        lines = [("fitted", self.epsilon_type, self.epsilon, fitted.budget)]
+        for kind, epsilon in (("cv", 1.0), ("lr", 0.05), ("profile", 0.05)):
+            budget = fitted.suggested(kind, epsilon, self.random_state)
+            if budget is not None:
+                lines.append((kind, kind, epsilon, budget))
+        best = fitted.level_set.objective
+        return pd.DataFrame(
+            [
+                {
+                    "rule": rule,
+                    "epsilon_type": kind,
+                    "epsilon": epsilon,
+                    "absolute": budget * fitted.loss_unit,
+                    "relative": budget / best if best > 0 else np.nan,
+                }
+                for rule, kind, epsilon, budget in lines
+            ]
+        )
 
     def __sklearn_tags__(self):
         """Tell scikit-learn what the estimator takes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _mean_with_interval(loss):
-    mean = loss.mean()
-    half = 1.96 * loss.std(ddof=1) / np.sqrt(len(loss)) if len(loss) > 1 else np.nan
-    return {"loss": mean, "loss_low": mean - half, "loss_high": mean + half}

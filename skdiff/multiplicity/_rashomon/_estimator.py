@@ -287,14 +287,35 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
     def _response(self, f):
         return expit(f) if self._probable else f
 
-    def _shares(self, bounds):
+    def _flags(self, bounds):
         return {"conflict_ratio": self._on_both_sides(bounds, self.threshold)}
 
-    def _row_loss_of(self, f, y):
+    def _report_columns(self, X, y, epsilons):
+        many = self._many()
+        if many is None:
+            return super()._report_columns(X, y, epsilons)
+        features = self._query_features(X)
+        middle, _ = many.columns(features, ranges=False)
+        loss = None
+        if y is not None:
+            codes = self._codes_of(y)
+            p = many.probabilities(features)[np.arange(len(codes)), codes]
+            loss = -np.log(np.maximum(p, 1e-300))
+        found = []
+        for epsilon in epsilons:
+            other = many.at(epsilon)
+            conflicts = {"conflict_ratio": other.conflicts(features)}
+            found.append((other.columns(features)[1], conflicts))
+        return middle, loss, found
+
+    def _codes_of(self, y):
         y = column_or_1d(y)
         if unknown := set(np.unique(y).tolist()) - set(self.classes_.tolist()):
             raise ValueError(f"y has labels {sorted(unknown)} not seen in fit.")
-        codes = (y == self.classes_[1]).astype(np.float64)
+        return np.searchsorted(self.classes_, y)
+
+    def _row_loss_of(self, f, y):
+        codes = self._codes_of(y).astype(np.float64)
         if self._set.goal.signs:
             codes = 2.0 * codes - 1.0
         return self._set.level_set.problem.loss.evaluate(f, codes)[0]

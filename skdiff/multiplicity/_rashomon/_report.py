@@ -12,7 +12,10 @@ def multiplicity_report(
     X: Any,
     y: Any,
     *,
-    epsilon: Any = 0.01,
+    epsilon: float = 0.01,
+    epsilon_type: str = "relative",
+    level: str = "objective",
+    threshold: Any = None,
     groups: Any = None,
     sample_weight: Any = None,
     **report_params: Any,
@@ -28,7 +31,14 @@ def multiplicity_report(
     y : array-like of shape (n_samples,)
         Their targets.
     epsilon : float, default=0.01
-        Relative tolerance.
+        Size of the set.
+    epsilon_type : {"relative", "absolute", "lr", "profile", "cv"}, default="relative"
+        What ``epsilon`` means, as in :class:`RashomonClassifier`.
+    level : {"objective", "loss"}, default="objective"
+        Whether the set is one of the penalised objective or of the loss alone.
+    threshold : float, default=None
+        Probability of the second class above which it is predicted, 0.5 if None; for
+        classifiers of two classes only.
     groups : array-like of shape (n_samples,), default=None
         Group of each row.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -56,6 +66,15 @@ def multiplicity_report(
     while hasattr(last, "steps") or hasattr(last, "estimator"):
         last = last.steps[-1][1] if hasattr(last, "steps") else last.estimator
     regression = isinstance(last, linear.REGRESSORS)
-    cls = RashomonRegressor if regression else RashomonClassifier
-    model = cls(estimator, epsilon=epsilon).fit(X, y, sample_weight=sample_weight)
+    cls: Any = RashomonRegressor if regression else RashomonClassifier
+    given: dict[str, Any] = {
+        "epsilon": epsilon,
+        "epsilon_type": epsilon_type,
+        "level": level,
+    }
+    if threshold is not None:
+        if regression:
+            raise ValueError("threshold is for classifiers.")
+        given["threshold"] = threshold
+    model = cls(estimator, **given).fit(X, y, sample_weight=sample_weight)
     return model.report(X, y, groups=groups, **report_params)

@@ -1,7 +1,7 @@
 """Ranges for three classes or more: a multinomial set, or one binary set per class."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from skdiff.multiplicity._sets._multinomial import (
     largest_probabilities,
     small_probabilities,
 )
+
+LARGEST_WORK = 1e12  # operations of one query, roughly: some minutes
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,31 @@ class MultinomialRanges(MulticlassRanges):
             bounds[:, k, j], bounds[:, j, k] = found, -found[:, ::-1]
         return bounds
 
+    def conflicts(self, X: Any) -> BoolArray:
+        """Rows for which another class than the baseline's wins in some model."""
+        V, winner = self.fitted.scaling.directions(X), self.scores(X).argmax(axis=1)
+        self._refuse_work(len(V) * (self.K - 1))
+        found = np.zeros(len(V), dtype=bool)
+        for j in range(self.K):
+            rows = np.flatnonzero((winner != j) & ~found)
+            if len(rows):
+                D = np.zeros((len(rows), self.K, V.shape[1]))
+                D[:, j] = V[rows]
+                D[np.arange(len(rows)), winner[rows]] = -V[rows]
+                bounds = self.fitted.range(D.reshape(len(rows), -1), self.settings)
+                found[rows] = bounds[:, 1] >= 0
+        return found
+
+    def _refuse_work(self, n_extremes: int) -> None:
+        """Raise before work that grows with a high power of the number of classes."""
+        n, size = len(self.fitted.level_set.problem.y), len(self.fitted.baseline)
+        if float(n_extremes) * size**2 * (n + size) > LARGEST_WORK:
+            raise ValueError(
+                f"{n_extremes} margins of {self.K} classes and {size} coefficients "
+                "would take very long. Pass fewer rows at a time, or use one-vs-rest "
+                "(OneVsRestClassifier)."
+            )
+
     def _margins_with_models(self, V: Array) -> tuple[Array, Array]:
         """The same, and the whitened models (m, K, K, r) that attain ``f_k - f_j``."""
         bounds = np.zeros((len(V), self.K, self.K, 2))
@@ -79,6 +106,7 @@ class MultinomialRanges(MulticlassRanges):
 
     def _pairs(self, V: Array) -> Any:
         """Yield classes k > j and the functionals of their margins."""
+        self._refuse_work(len(V) * self.K * (self.K - 1) // 2)
         for k in range(self.K):
             for j in range(k):
                 D = np.zeros((len(V), self.K, V.shape[1]))
@@ -123,9 +151,15 @@ class MultinomialRanges(MulticlassRanges):
             )
         return np.stack([low, high], axis=-1)
 
-    def columns(self, X: Any) -> tuple[Array, Array]:
+    def at(self, epsilon: float) -> "MultinomialRanges":
+        """The same at another tolerance of the same kind."""
+        fitted = replace(self.fitted, budget=self.fitted.budget_of(epsilon))
+        return replace(self, fitted=fitted)
+
+    def columns(self, X: Any, ranges: bool = True) -> tuple[Array, Array]:
         """Prediction and range of every class: (m, K) and (m, K, 2)."""
-        return self.probabilities(X), self.probability_ranges(X)
+        p = self.probabilities(X)
+        return p, self.probability_ranges(X) if ranges else p
 
     def coefficients(self) -> Array:
         """Ranges (K, p, 2) of the coefficients around their mean over the classes."""
@@ -191,11 +225,18 @@ class OneVsRestRanges(MulticlassRanges):
         bounds = self.probability_ranges(X)
         return bounds, bounds[..., 0].copy()
 
-    def columns(self, X: Any) -> tuple[Array, Array]:
+    def at(self, epsilon: float) -> "OneVsRestRanges":
+        """The same at another tolerance of the same kind."""
+        parts = [replace(p, budget=p.budget_of(epsilon)) for p in self.parts]
+        return replace(self, parts=parts)
+
+    def columns(self, X: Any, ranges: bool = True) -> tuple[Array, Array]:
         """Prediction and range of every class: (m, K) and (m, K, 2)."""
         if self.probable:
-            return self.probabilities(X), self.probability_ranges(X)
-        return self.scores(X), self.score_ranges(X)
+            p = self.probabilities(X)
+            return p, self.probability_ranges(X) if ranges else p
+        f = self.scores(X)
+        return f, self.score_ranges(X) if ranges else f
 
     def coefficients(self) -> Array:
         """Ranges (K, p, 2) of the coefficients."""

@@ -1,6 +1,6 @@
 """From an objective and a start to the set of nearly optimal models."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from skdiff._base.rows import distinct_rows
 from skdiff._base.typing import Array
 from skdiff.multiplicity._sets._kinds import level_set_class, make_problem, minimiser
 from skdiff.multiplicity._sets._level_set import LevelSet
-from skdiff.multiplicity._sets._objective import Objective
+from skdiff.multiplicity._sets._objective import LIKELIHOODS, Objective
 from skdiff.multiplicity._sets._profile import path
 from skdiff.multiplicity._sets._scaling import Scaling, scaled
 from skdiff.multiplicity._sets._separable import refuse_separable
@@ -109,6 +109,25 @@ class FittedSet:
         return self.excess + likelihood_budget(
             kind, epsilon, self.facts, self.goal.loss
         )
+
+    def suggested(self, kind: str, epsilon: float, seed: Any) -> float | None:
+        """Budget of another kind of tolerance; None where it is not defined."""
+        if kind in ("lr", "profile") and self.goal.loss not in LIKELIHOODS:
+            return None
+        if kind == "cv" and self.scaling.sparse:
+            return None
+        tolerance = replace(self.tolerance, kind=kind, epsilon=epsilon, seed=seed)
+        try:
+            return budget_of(
+                tolerance,
+                self.facts,
+                self.level_set.problem,
+                self.baseline,
+                self.scaling.unit,
+                self.goal,
+            )
+        except ValueError:  # too few rows, or a perfect fit
+            return None
 
     def coefficients(self) -> tuple[Array, Array]:
         """Coefficients (K, d) and intercepts (K,) of the baseline."""

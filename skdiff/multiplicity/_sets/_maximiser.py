@@ -309,6 +309,6 @@ class Maximiser:
 
 
 def blocks_of(m: int, n: int) -> Iterator[Any]:
-    step = max(16, CHUNK_CELLS // max(n, 1) // 2)
+    step = max(8, CHUNK_CELLS // max(n, 1) // 2)
     for start in range(0, m, step):
         yield np.arange(start, min(m, start + step))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skdiff._base.typing import Array
-from skdiff._convex._batched import Hessians
+from skdiff._convex._batched import Hessians, gram, row_blocks
 from skdiff._convex._losses import Logistic, Loss, Softplus
 
 # With a best loss above this, rounding of single saturated rows is out of sight.
@@ -33,7 +33,7 @@ class Problem:
         value, first, second = self.loss.evaluate(f, self.y, 2)
         total = float(self.s @ value) + float(self.penalty @ w**2) / 2
         gradient = self.X.T @ (self.s * first) + self.penalty * w
-        hessian = (self.X.T * (self.s * second)) @ self.X + np.diag(self.penalty)
+        hessian = gram(self.X, self.s * second) + np.diag(self.penalty)
         return total, gradient, hessian
 
     def value(self, w: Array) -> float:
@@ -56,7 +56,7 @@ class Problem:
 
     def largest_hessian(self) -> Array:
         """Return the Hessian if every row were on the curved piece of its loss."""
-        return (self.X.T * self.s) @ self.X + np.diag(self.penalty)
+        return gram(self.X, self.s) + np.diag(self.penalty)
 
 
 class Whitened:
@@ -67,11 +67,11 @@ class Whitened:
         X, self.f0 = problem.X @ whiten, problem.X @ center
         if isinstance(self.loss, Logistic):  # the label turns into the row's sign
             sign = 1.0 - 2.0 * self.y
-            X, self.f0 = sign[:, None] * X, sign * self.f0
+            X *= sign[:, None]
+            self.f0 = sign * self.f0
             self.loss = Softplus(precise=problem.value(center) < COARSE)
             self.y = np.zeros(1)
         self.X = np.ascontiguousarray(X)
-        self.weighted_X = self.s[:, None] * self.X
         self.n, self.r = self.X.shape
         self.P = (whiten.T * problem.penalty) @ whiten
         self.g0 = whiten.T @ (problem.penalty * center)
@@ -90,13 +90,23 @@ class Whitened:
 
     def evaluate(self, U: Array) -> tuple[Array, Array, Array]:
         """Gaps ``L - L*``, gradients, and second derivatives of the rows."""
-        F = U @ self.X.T
-        F += self.f0
-        value, first, second = self.loss.evaluate(F, self.y, 2)
         UP = U @ self.P
-        gap = value @ self.s - self.base
-        gap += U @ self.g0 + np.einsum("ij,ij->i", UP, U) / 2
-        gradient = first @ self.weighted_X + UP + self.g0
+        gradient = UP + self.g0
+        gap = U @ self.g0 + np.einsum("ij,ij->i", UP, U) / 2 - self.base
+        blocks = list(row_blocks(self.n, len(U)))
+        second = np.empty((len(U), self.n)) if len(blocks) > 1 else None
+        for rows in blocks:
+            F = U @ self.X[rows].T
+            F += self.f0[rows]
+            y = self.y if len(self.y) == 1 else self.y[rows]
+            value, first, curvature = self.loss.evaluate(F, y, 2)
+            gap += value @ self.s[rows]
+            first = first * self.s[rows]
+            gradient += first @ self.X[rows]
+            if second is None:
+                return gap, gradient, curvature
+            second[:, rows] = curvature
+        assert second is not None
         return gap, gradient, second
 
     def hessian(self, second: Array) -> Array:

@@ -11,6 +11,8 @@ from skdiff._base.typing import Array
 from skdiff.multiplicity._sets._objective import PIECEWISE, Objective
 
 LARGEST_DENSE = 2000  # columns up to which sparse input is made dense
+LARGEST_TARGET = 1e150
+LARGEST_CELLS = 10_000_000  # and numbers
 
 
 @dataclass(frozen=True)
@@ -98,29 +100,48 @@ def scaled(
 ) -> tuple[dict[str, Any], Scaling]:
     """Columns of unit spread, distinct rows, and penalties in their units."""
     if issparse(X):
-        return _scaled_sparse(X, target, s, goal)
-    d = X.shape[1]
-    shift, scale = np.zeros(d), np.ones(d)
-    largest = np.abs(X).max(axis=0, initial=0.0)
+        if X.shape[1] > LARGEST_DENSE or _sparse_suffices(goal):
+            return _scaled_sparse(X, target, s, goal)
+        X = X.toarray()
+    n, d = X.shape
+    shift = np.zeros(d)
+    largest = np.maximum(X.max(axis=0, initial=0.0), -X.min(axis=0, initial=0.0))
     largest[largest == 0] = 1.0
-    Z = X / largest
+    Z = np.ones((n, d + goal.fit_intercept))
+    columns = Z[:, :d]
+    np.divide(X, largest, out=columns)
     if goal.fit_intercept and not goal.penalised_intercept:
-        mean = s @ Z
+        mean = s @ columns
         # a constant column is its own mean but for rounding
-        mean = np.where(np.ptp(Z, axis=0) == 0, Z[0], mean)
-        shift, Z = mean * largest, Z - mean
-    spread = np.sqrt(s @ Z**2)
+        mean = np.where(columns.max(axis=0) == columns.min(axis=0), columns[0], mean)
+        shift = mean * largest
+        columns -= mean
+    spread = np.sqrt(np.einsum("i,ij,ij->j", s, columns, columns))
     spread[spread < 1e-14] = 1.0
-    Z, scale = Z / spread, spread * largest
+    columns /= spread
+    scale = spread * largest
     target, unit = _unit_target(target, goal)
-    if goal.fit_intercept:
-        Z = np.column_stack([Z, np.ones(len(Z))])
-    rows = distinct_rows(np.column_stack([Z, target]))
-    if len(rows.first) < len(Z):
+    if _may_repeat(Z, target):
+        rows = distinct_rows(np.column_stack([Z, target]))
         s = rows.gathered(s)
         Z, target = Z[rows.first], target[rows.first]
     data = {"X": Z, "y": target, "s": s, **_penalties(goal, scale, unit, target)}
     return data, Scaling(shift, scale, unit, goal.fit_intercept, False)
+
+
+def _may_repeat(Z: Array, target: Array) -> bool:
+    """Whether two rows can be equal: those that are have equal projections."""
+    rng = np.random.RandomState(0)
+    key = np.einsum("ij,j->i", Z, rng.normal(size=Z.shape[1]))
+    key += target * rng.normal()
+    key.sort()
+    return bool(np.any(key[1:] == key[:-1]))
+
+
+def _sparse_suffices(goal: Objective) -> bool:
+    """Whether sparse X can stay sparse."""
+    others = goal.loss == "Multinomial" or goal.loss in PIECEWISE
+    return not (goal.lasso or goal.intercept_lasso or others)
 
 
 def _scaled_sparse(
@@ -137,9 +158,9 @@ def _scaled_sparse(
     penalties = _penalties(goal, spread, unit, target)
     if "lasso" in penalties or goal.loss == "Multinomial" or goal.loss in PIECEWISE:
         raise ValueError(
-            f"Sparse X with {X.shape[1]} columns is supported for two classes or a "
-            "regression, smooth losses and an L2 penalty or none only. Reduce it to "
-            f"{LARGEST_DENSE} columns, for instance with TruncatedSVD or SelectKBest."
+            f"Sparse X of shape {X.shape} is supported for two classes or a "
+            "regression, smooth losses and an L2 penalty or none only. Reduce its "
+            "columns, for instance with TruncatedSVD or SelectKBest."
         )
     data = {"X": csr_array(Z), "y": target, "s": s, **penalties}
     return data, Scaling(np.zeros(X.shape[1]), spread, unit, goal.fit_intercept, True)
@@ -150,6 +171,11 @@ def _unit_target(target: Array, goal: Objective) -> tuple[Array, float]:
     unit = 1.0
     if goal.degree:
         unit = float(np.abs(target).max(initial=0.0)) or 1.0
+        if unit > LARGEST_TARGET:
+            raise ValueError(
+                f"y has values up to {unit:.1g}, whose squares are not finite. Rescale "
+                "y."
+            )
     return target / unit, unit
 
 

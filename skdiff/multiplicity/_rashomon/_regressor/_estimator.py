@@ -160,7 +160,11 @@ class RashomonRegressor(RegressorMixin, BaseRashomon):
             return np.exp(f)
         return f * self._set.scaling.unit
 
-    def _shares(self, bounds):
+    @property
+    def _linear_response(self):
+        return self._set.goal.loss not in LOG_LINKS
+
+    def _flags(self, bounds):
         return {}
 
     def _check_delta(self, delta):
