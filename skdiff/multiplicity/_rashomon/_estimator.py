@@ -19,10 +19,11 @@ from skdiff.multiplicity._rashomon import _linear_models as linear
 from skdiff.multiplicity._rashomon._axes import named_bounds
 from skdiff.multiplicity._rashomon._base import BaseRashomon
 from skdiff.multiplicity._rashomon._measures import AbstentionMixin
+from skdiff.multiplicity._rashomon._product import product_of
 from skdiff.multiplicity._sets._classes import MultinomialRanges, OneVsRestRanges
 
 #: parameters that the audits of the classes take over
-_SHARED = (
+_SHARED = [
     "epsilon",
     "epsilon_type",
     "level",
@@ -31,7 +32,7 @@ _SHARED = (
     "max_iter",
     "n_jobs",
     "random_state",
-)
+]
 
 
 def _has_probabilities(self):
@@ -253,19 +254,7 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
             for name, value in state.items():
                 setattr(binary, name, value)
             parts.append(binary)
-        hessians = [part.hessian_ for part in parts]
-        return {
-            "_parts": parts,
-            "_probable": parts[0]._probable,
-            "_packed": None,
-            "_live": {},
-            "coef_": np.concatenate([part.coef_ for part in parts]),
-            "intercept_": np.concatenate([part.intercept_ for part in parts]),
-            "objective_": np.array([part.objective_ for part in parts]),
-            "epsilon_": np.array([part.epsilon_ for part in parts]),
-            "hessian_": None if hessians[0] is None else np.stack(hessians),
-            "n_iter_": max(part.n_iter_ for part in parts),
-        }
+        return product_of(parts)
 
     @property
     def estimators_(self):
