@@ -19,20 +19,8 @@ from skdiff.multiplicity._rashomon import _linear_models as linear
 from skdiff.multiplicity._rashomon._axes import named_bounds
 from skdiff.multiplicity._rashomon._base import BaseRashomon
 from skdiff.multiplicity._rashomon._measures import AbstentionMixin
-from skdiff.multiplicity._rashomon._product import product_of
+from skdiff.multiplicity._rashomon._product import SHARED, product_of
 from skdiff.multiplicity._sets._classes import MultinomialRanges, OneVsRestRanges
-
-#: parameters that the audits of the classes take over
-_SHARED = [
-    "epsilon",
-    "epsilon_type",
-    "level",
-    "solver",
-    "tol",
-    "max_iter",
-    "n_jobs",
-    "random_state",
-]
 
 
 def _has_probabilities(self):
@@ -243,7 +231,7 @@ class RashomonClassifier(AbstentionMixin, ClassifierMixin, BaseRashomon):
         """Return the attributes of a product of binary sets, one per class."""
         parts = []
         pairs = linear.binary_models(model, codes.astype(np.intp), sample_weight)
-        given = {name: getattr(self, name) for name in _SHARED}
+        given = {name: getattr(self, name) for name in SHARED}
         for k, (part, weight) in enumerate(pairs):
             binary = type(self)(FrozenEstimator(part), **given)
             target = (codes == k).astype(np.float64)

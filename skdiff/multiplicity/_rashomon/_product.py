@@ -5,6 +5,18 @@ from typing import Any
 
 import numpy as np
 
+#: parameters that the audits of the classes take over
+SHARED = (
+    "epsilon",
+    "epsilon_type",
+    "level",
+    "solver",
+    "tol",
+    "max_iter",
+    "n_jobs",
+    "random_state",
+)
+
 
 def product_of(parts: Sequence[Any]) -> dict[str, Any]:
     """What a one-vs-rest audit states of the audits of its classes."""
