@@ -1,5 +1,6 @@
 """Everyday objects of scikit-learn, SciPy and NumPy in a file without pickle."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -263,7 +264,7 @@ class Homemade(KFold):
         Exception,
         type("float64", (), {}),
     ],
-    ids=repr,
+    ids=lambda thing: re.sub(r" at 0x\w+", "", repr(thing)),
 )
 def test_others_are_named_and_refused(value, tmp_path):
     with pytest.raises(TypeError, match=r"kw_args\['x'\]"):
