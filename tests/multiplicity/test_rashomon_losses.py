@@ -814,7 +814,6 @@ def test_questions_for_two_classes_are_named(flowers):
     for question in (
         model.boundary_models,
         model.range_error,
-        model.report,
         lambda X: model.profile(X, [0.1]),
     ):
         with pytest.raises(ValueError, match="for two classes"):
