@@ -40,7 +40,7 @@ from skdiff.multiplicity import (
     RashomonRegressor,
 )
 from skdiff.multiplicity._rashomon import _base
-from skdiff.multiplicity._sets import _l1
+from skdiff.multiplicity._sets import _l1, _scaling
 from skdiff.multiplicity._sets._l1 import L1Maximiser
 from skdiff.multiplicity._sets._multinomial import largest_probabilities
 from skdiff.multiplicity._sets._statement import state_objective, state_problem
@@ -861,7 +861,8 @@ def test_other_columns_than_at_fit():
 
 
 def test_wide_sparse_tables_have_limits(monkeypatch):
-    monkeypatch.setattr(_base, "LARGEST_DENSE", 2)
+    for module in (_base, _scaling):
+        monkeypatch.setattr(module, "LARGEST_DENSE", 2)
     X, y = cancer(columns=4)
     sparse = logistic_regression(l1_ratio=1.0, solver="liblinear")
     with pytest.raises(ValueError, match="smooth losses"):
