@@ -15,6 +15,7 @@ _ROWS = 25  # points after which no other valley is looked for
 _WORTH = 1e-4  # share of the criterion by which another valley has to be lower
 _INSIDE = np.linspace(0, 1, 34)[1:-1]
 _FALLEN = 0.01  # a criterion that has fallen by less stands on its plateau
+_LEFT = 0.05  # a smaller rise can be the hill between two valleys
 _STEEP = 0.2  # a scan that has risen by a fifth and rises on is over
 
 
@@ -42,8 +43,8 @@ def root(
 
     A scan of ``n_scan`` points from the upper end, or ``upward``, brackets the lowest;
     it ends early where the criterion has risen by a fifth and rises on, with
-    ``reach="bracket"`` where it rises at all after it has fallen, and with
-    ``reach="whole"`` not at all. Cubics through values and slopes close the bracket,
+    ``reach="bracket"`` by a twentieth after it has fallen, and with ``reach="whole"``
+    not at all. Cubics through values and slopes close the bracket,
     bisection where they stall. Other intervals whose cubic dips below the minimum
     found are then searched too.
     """
@@ -74,9 +75,12 @@ def _scan(at: Slope, points: list[float], max_iter: int, reach: str) -> bool:
             return False
         value, tilt = at(t)
         rising = tilt * (points[-1] - points[0]) > 0
-        high = value > lowest + _STEEP * abs(lowest)
+        rise = value - lowest
+        high = rise > _STEEP * abs(lowest)
+        left = rise > _LEFT * abs(lowest)
         first, lowest = (value if k == 0 else first), min(lowest, value)
-        bracket = reach == "bracket" and lowest < first - _FALLEN * abs(first)
+        fallen = lowest < first - _FALLEN * abs(first)
+        bracket = reach == "bracket" and fallen and left
         # up the other side, where inner problems are hardest
         if reach != "whole" and rising and (high or bracket):
             return True
