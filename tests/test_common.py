@@ -323,11 +323,13 @@ def test_a_second_fit_forgets_the_first(estimator):
 def test_every_public_method_asks_for_a_fit_first(estimator):
     X, _ = table_for(estimator)
     for name, method in inspect.getmembers(clone(estimator), inspect.ismethod):
-        required = [
+        needed = [
             p
             for p in inspect.signature(method).parameters.values()
-            if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+            if p.default is p.empty
         ]
+        required = [p for p in needed if p.kind is p.POSITIONAL_OR_KEYWORD]
+        keywords = {p.name: X.iloc[:, 0] for p in needed if p.kind is p.KEYWORD_ONLY}
         inference = [p.name for p in required] in (["X"], ["V"], [])
         ours = method.__func__.__module__.startswith("skdiff.")
         private = name.startswith("_")
@@ -340,7 +342,7 @@ def test_every_public_method_asks_for_a_fit_first(estimator):
             ):
                 continue
             with pytest.raises(NotFittedError):
-                method(*[X] * len(required))
+                method(*[X] * len(required), **keywords)
 
 
 @every_instance

@@ -354,6 +354,7 @@ default="relu"
 
     def _parts(self, X, n_samples, random_state=None):
         """Yield values and deviations of the noise (n, n_outputs), in units of y."""
+        check_is_fitted(self)
         q = self.n_outputs_
         for raw in self._draws(X, n_samples, random_state):
             scale = self._y_scale.astype(raw.dtype, copy=False)
