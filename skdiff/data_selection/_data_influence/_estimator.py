@@ -62,8 +62,8 @@ class DataInfluenceSelector(BaseSampleSelector):
         Number of rounds; each adds its part of the selection.
     temperature : float, default=0.5
         Rows are drawn with weights ``exp(score / temperature)`` of the standardised
-        score. 0 takes the highest scores and warns: narrow selections were measured
-        below random rows.
+        score. 0 takes the highest scores and warns: published selections became
+        narrow that way. In the design of the user guide it was no worse.
     explore : float, default=0.2
         Fraction of each round's rows that is drawn uniformly.
     n_select : int or float, default=0.5
@@ -215,7 +215,7 @@ class DataInfluenceSelector(BaseSampleSelector):
             if self.temperature == 0:
                 warnings.warn(
                     "temperature=0 takes the rows of the highest predicted influence, "
-                    "a narrow selection that was measured below random rows. Pass 0.5.",
+                    "which can make the selection narrow. Compare with 0.5.",
                     UserWarning,
                     stacklevel=3,
                 )
