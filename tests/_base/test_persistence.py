@@ -169,12 +169,13 @@ def test_a_failed_write_leaves_the_old_file(saved, model, table, monkeypatch):
     assert [p.name for p in saved.parent.iterdir()] == ["model.npz"]
 
 
-def test_three_thousand_mutations_are_refused_or_harmless(saved, model, table):
+@pytest.mark.parametrize("mutations", [500, pytest.param(3000, marks=pytest.mark.slow)])
+def test_mutations_are_refused_or_harmless(saved, model, table, mutations):
     good = saved.read_bytes()
     expected = model.predict_proba(table[0])
     rng = np.random.default_rng(0)
     refused = 0
-    for _ in range(3000):
+    for _ in range(mutations):
         data = bytearray(good)
         kind = rng.integers(4)
         # the directory at the end of the file is where a reader trusts most
@@ -196,7 +197,7 @@ def test_three_thousand_mutations_are_refused_or_harmless(saved, model, table):
             refused += 1
         else:  # a byte the archive format does not use
             np.testing.assert_array_equal(again.predict_proba(table[0]), expected)
-    assert refused > 2200
+    assert refused > 0.7 * mutations
 
 
 @pytest.mark.parametrize(
