@@ -24,12 +24,12 @@ from skdiff.neural_network._grbf import _solver as solver
 
 PRECISION_PENALTY = 1e-2  # of a classifier, or of a handful of rows
 # what a regressor chooses from, on a validation set of at most so many rows
-PRECISION_PENALTIES = (1.0, 0.1, 0.01, 0.001)
+PRECISION_PENALTIES = (1.0, 0.1, 0.01)
 GOOD_ENOUGH = 1.1  # times the lowest squared error: the larger penalty is readable
-CHOOSING_ROWS, CHOOSING_ITER, FEWEST = 1200, 100, 40
+CHOOSING_ROWS, CHOOSING_ITER, FEWEST = 1200, 30, 40
 VALIDATION_FOLDS, FEW_ROWS = 4, 500
 MOST_CENTERS = 128
-CLASSIFIER_STARTS, SMALL_STARTS, SMALL = 4, 3, 1000
+CLASSIFIER_STARTS, SMALL_STARTS, SMALL = 4, 2, 1000
 FIRST_PENALTY = 1e-3  # from which the automatic one starts
 ADAM_BEYOND = 20_000  # rows
 BATCH, LEARNING_RATE = 256, 0.01

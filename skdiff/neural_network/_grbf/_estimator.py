@@ -40,11 +40,12 @@ class GRBFRegressor(RegressorMixin, BaseGRBF):
         Penalty on the trace of the precision matrix, the parameter that matters most:
         it drives the eigenvalues of useless directions to zero. Larger is smoother and
         of lower rank. ``"auto"`` takes, with ``alpha_weights="auto"``, the largest of
-        1, 0.1, 0.01 and 0.001 whose validation error is near the lowest, and else 0.01.
+        1, 0.1 and 0.01 whose validation error is near the lowest, and else 0.01.
     alpha_weights : float or "auto", default="auto"
         Ridge penalty on the weights of the basis functions. Larger is smoother.
         ``"auto"`` learns it together with the precision matrix by the leave-one-out
-        error in closed form; beyond 20 000 distinct rows it is 0.001.
+        error in closed form, at no less than 1e-6; beyond 20 000 distinct rows it is
+        0.001.
     alpha_centers : float, default=1e-4
         Penalty on the squared distance of learned centres from their start.
     covariance_type : {"full", "diag", "spherical"}, default="full"
@@ -64,7 +65,7 @@ n_features), default="kmeans"
         of Adam, lowers the objective by less than this fraction.
     n_init : int or "auto", default="auto"
         Starts, with other centres and other scales; the lowest objective is kept.
-        ``"auto"`` is 3 for at most 1000 distinct rows and else 1.
+        ``"auto"`` is 2 for at most 1000 distinct rows and else 1.
     importance : {"spectral", "diag", "gradient"}, default="spectral"
         What ``feature_importances_`` measures: eigenvalues times absolute entries of
         eigenvectors, the diagonal of the precision matrix, or the mean absolute slope
