@@ -139,7 +139,7 @@ def test_the_layers_of_a_homogeneous_network_have_one_slope(table):
     evaluator = search._prepare(X, y, None).evaluator
     slopes = evaluator.row(np.log([0.003, 0.01, 0.03])).gradient
     assert np.abs(slopes).max() > 1e-3
-    np.testing.assert_allclose(slopes, slopes.mean(), rtol=1e-2)
+    np.testing.assert_allclose(slopes, slopes.mean(), rtol=2e-2)
 
 
 def test_the_terms_of_the_series_may_be_chosen(table):

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import qmc
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import get_tags
 
 from skdiff._base.compat import check_method_params, safe_indexing
 from skdiff._base.progress import Progress
@@ -227,9 +228,10 @@ class CombinationSearch:
             settings[self.parts.prefix + "random_state"] = seed
         model = clone(self.estimator).set_params(**settings)
         data, rows = self.data, fold.train
+        pairwise = get_tags(self.estimator).input_tags.pairwise
         fit_with_weights(
             model,
-            safe_indexing(data.X, rows),
+            data.X[np.ix_(rows, rows)] if pairwise else safe_indexing(data.X, rows),
             safe_indexing(data.target.y, rows),
             check_method_params(data.X, params=data.fit_params, indices=rows),
             {name: values[name][rows] for name in self.space.by_row},
