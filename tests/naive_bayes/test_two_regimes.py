@@ -13,13 +13,14 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from skdiff._convex._power_curve import fit_power
 from skdiff.naive_bayes import TiedGaussianNB, TwoRegimeClassifier, two_regimes
 from skdiff.naive_bayes._two_regimes._blend import (
     blend,
     fit_correction,
     fit_exponents,
 )
-from skdiff.naive_bayes._two_regimes._curves import asymptote, crossing
+from skdiff.naive_bayes._two_regimes._curves import crossing
 
 
 def probabilities(seed, n=80, K=3, sharp=1.0):
@@ -168,12 +169,6 @@ def test_crossing_of_two_curves():
     assert crossing(sizes, np.array([1.0, 1.0, -0.1])) == np.inf
 
 
-def test_the_limit_of_a_power_law_is_found():
-    sizes = np.array([10, 30, 100, 300, 1000])
-    assert asymptote(sizes, 0.12 + 0.9 * sizes**-0.5) == pytest.approx(0.12, abs=1e-6)
-    assert asymptote(sizes, 0.9 / sizes) == pytest.approx(0.0, abs=1e-6)
-
-
 def gaussian_classes(n, d, rng):
     """Two classes a distance apart; half of the columns have variance d, half 1."""
     y = rng.integers(2, size=n)
@@ -195,6 +190,10 @@ def test_naive_bayes_leads_first_and_logistic_regression_later():
     low, high = found.crossing_interval
     assert low <= found.crossing_size <= high
     assert found.asymptotes["lr"] > found.asymptotes["nb"]
+    curve = fit_power(np.array(sizes, float), found.nb_scores.mean(1)[None], upper=1.0)
+    assert found.asymptotes["nb"] == pytest.approx(curve.asymptote[0])
+    two = two_regimes(X, y, sizes[:2], n_repeats=2, lr=bare, random_state=0)
+    assert two.asymptotes["nb"] == pytest.approx(two.nb_scores[-1].mean())
     again = two_regimes(X, y, sizes, n_repeats=4, lr=bare, random_state=0)
     np.testing.assert_array_equal(found.lr_scores, again.lr_scores)
     assert list(found.frame()["train_size"]) == sizes

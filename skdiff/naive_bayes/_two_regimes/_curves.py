@@ -14,12 +14,12 @@ from skdiff._base.inner import seeded
 from skdiff._base.plotting import require_pandas
 from skdiff._base.typing import Array, IntArray
 from skdiff._base.validation import refuse_dates
+from skdiff._convex._power_curve import fit_power
 from skdiff.naive_bayes._tied_gaussian._estimator import TiedGaussianNB
 from skdiff.naive_bayes._two_regimes._estimator import fit_model
 
 _TEST_FRACTION = 0.25
 _N_BOOTSTRAP = 1000
-_EXPONENTS = np.linspace(0.1, 2.0, 39)
 
 
 @dataclass(frozen=True)
@@ -206,14 +206,17 @@ def _summarise(sizes: IntArray, scores: Array, rng: Any) -> TwoRegimes:
     draws = rng.randint(n_repeats, size=(_N_BOOTSTRAP, n_repeats))
     resampled = [crossing(sizes, gap[:, rows].mean(axis=1)) for rows in draws]
     low, high = np.quantile(resampled, [0.05, 0.95], method="inverted_cdf")
-    limits = [asymptote(sizes, 1 - part.mean(axis=1)) for part in scores]
+    means = scores.mean(axis=2)
+    limits = means[:, -1]  # two sizes or fewer say nothing of a limit
+    if len(sizes) > 2:
+        limits = fit_power(sizes.astype(np.float64), means, upper=1.0).asymptote
     return TwoRegimes(
         sizes,
         scores[0],
         scores[1],
         crossing(sizes, gap.mean(axis=1)),
         (float(low), float(high)),
-        {"nb": 1 - limits[0], "lr": 1 - limits[1]},
+        {"nb": float(limits[0]), "lr": float(limits[1])},
     )
 
 
@@ -231,26 +234,3 @@ def crossing(sizes: IntArray, gap: Array) -> float:
     part = gap[i] / (gap[i] - gap[i + 1])
     logs = np.log(sizes.astype(np.float64))
     return float(np.exp(logs[i] + part * (logs[i + 1] - logs[i])))
-
-
-def asymptote(sizes: IntArray, error: Array) -> float:
-    """Limit ``a`` of ``a + b n^-c`` with ``a, b >= 0``, by least squares.
-
-    For a given ``c`` the fit is a non-negative least-squares problem in two variables;
-    ``c`` runs over a grid. Two sizes or fewer give the last error.
-    """
-    if len(sizes) < 3:
-        return float(error[-1])
-    best, limit = np.inf, float(error[-1])
-    scaled = sizes / sizes[0]
-    for c in _EXPONENTS:
-        falling = scaled**-c
-        centred = falling - falling.mean()
-        b = max(float(centred @ error / (centred @ centred)), 0.0)
-        a = float(np.mean(error - b * falling))
-        if a < 0:
-            a, b = 0.0, max(float(falling @ error / (falling @ falling)), 0.0)
-        misfit = float(np.sum((error - a - b * falling) ** 2))
-        if misfit < best:
-            best, limit = misfit, a
-    return limit
