@@ -445,9 +445,9 @@ def test_nested_and_parallel_use(diabetes):
 
 def test_sparse_ridge_is_never_made_dense(monkeypatch):
     rng = np.random.default_rng(0)
-    X = sparse.csr_array(rng.normal(size=(100, 2_000)))
+    X = sparse.csr_array(rng.normal(size=(80, 1_000)))
     X = X.multiply(rng.uniform(size=X.shape) < 0.002).tocsr()
-    y = X[:, :50] @ rng.normal(size=50) + 0.1 * rng.normal(size=100)
+    y = X[:, :50] @ rng.normal(size=50) + 0.1 * rng.normal(size=X.shape[0])
 
     def refuse(*args, **kwargs):
         raise AssertionError("made dense")

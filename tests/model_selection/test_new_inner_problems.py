@@ -20,7 +20,7 @@ MIX = {**C, "l1_ratio": Continuous(0, 1, scale="linear")}
 
 
 def l1_penalty(ratio=1.0, **options):
-    model = LogisticRegression(solver="saga", tol=1e-6, max_iter=50_000, **options)
+    model = LogisticRegression(solver="saga", tol=1e-6, max_iter=5000, **options)
     if "deprecated" in repr(model.get_params()["penalty"]):
         return model.set_params(l1_ratio=ratio)
     return model.set_params(penalty="elasticnet", l1_ratio=ratio)
@@ -62,6 +62,8 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_hypergradient_is_the_derivative(name):
     estimator, intervals, make = CASES[name]
+    if isinstance(estimator, LogisticRegression):  # own fits are compared, converged
+        estimator = clone(estimator).set_params(max_iter=50_000)
     search = GradientSearchCV(estimator, intervals, cv=3)
     assert check_hypergradient(search, *make(), eps=1e-5) < 1e-5
 
