@@ -203,7 +203,7 @@ default="relu"
     >>> from sklearn.preprocessing import scale
     >>> from skdiff.neural_network import SparseBayesianMLPClassifier
     >>> X, y = load_breast_cancer(return_X_y=True)
-    >>> model = SparseBayesianMLPClassifier((50,), max_iter=30, random_state=0)
+    >>> model = SparseBayesianMLPClassifier((50,), max_iter=60, random_state=0)
     >>> model = model.fit(scale(X), y)
     >>> model.score(scale(X), y) > 0.95, round(model.density_, 2)
     (True, 0.1)
