@@ -133,13 +133,14 @@ def test_the_layers_of_a_homogeneous_network_have_one_slope(table):
     X, y = table
     settings = {**TIGHT, "activation": "identity", "learning_rate_init": 0.05}
     settings |= {"max_iter": 4000, "n_iter_no_change": 4000}
+    settings["standardize"] = False
     model = MLPRegressor((3, 2), **settings)
     interval = {"alpha": Continuous(0.003, 0.03, per="layer")}
     search = GradientSearchCV(model, interval, cv=ONE_FOLD)
     evaluator = search._prepare(X, y, None).evaluator
     slopes = evaluator.row(np.log([0.003, 0.01, 0.03])).gradient
     assert np.abs(slopes).max() > 1e-3
-    np.testing.assert_allclose(slopes, slopes.mean(), rtol=2e-2)
+    np.testing.assert_allclose(slopes, slopes.mean(), rtol=1e-2)
 
 
 def test_the_terms_of_the_series_may_be_chosen(table):
@@ -404,9 +405,7 @@ def drawn(loss, lottery, **keywords):
 
 
 def test_luck_is_told(lottery):
-    with pytest.warns(
-        UserWarning, match=r"the variance of a seed. Report refit_score_"
-    ):
+    with pytest.warns(UserWarning, match=r"seed-to-seed variance. Report refit_score_"):
         search = drawn(5.0, lottery)
     assert search.refit_score_ < search.search_score_ - 20
 

@@ -483,6 +483,7 @@ def test_it_is_searched_inside_a_pipeline():
         {"anylossclassifier__metric": ["f1", "gmean"]},
         scoring="f1",
         cv=3,
+        n_jobs=2,
         error_score="raise",
     ).fit(X, y)
     assert search.best_score_ > 0.96

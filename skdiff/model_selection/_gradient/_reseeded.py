@@ -64,9 +64,9 @@ def compare_reseeded(search: Any, row: Any, metric: Any, n_jobs: Any) -> Any:
         return found, None
     return found, (
         f"{text} and {found['refit_score_']:.6g} by fits from other seeds: more than "
-        f"two standard errors of the folds ({error:.2g} each) lie between, the "
-        "variance of a seed. Report refit_score_; more epochs or more decay make fits "
-        "less a matter of their start."
+        f"two standard errors of the folds ({error:.2g} each) lie between, "
+        "which is seed-to-seed variance. Report refit_score_; more epochs or more "
+        "decay make fits less a matter of their start."
     )
 
 
