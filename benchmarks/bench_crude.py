@@ -19,7 +19,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import train_test_split
 
 from skdiff.calibration import EmpiricalResidualCalibrator
-from skdiff.calibration import _residuals as residuals
+from skdiff.calibration._crude import _residuals as residuals
 
 COVERAGE, SEEDS = 0.9, 5
 LOW, HIGH = (1 - COVERAGE) / 2, (1 + COVERAGE) / 2

@@ -65,10 +65,10 @@ def tables():
         named = [name for name in TABLES if name in sys.argv]
         return {name: read(name, folder) for name in named or TABLES}
     print("SKDIFF_DATA names no folder of tables: those of scikit-learn are used")
-    return {
-        "breast_cancer": load_breast_cancer(return_X_y=True),
-        "digits": load_digits(return_X_y=True),
-    }
+    found = {"breast_cancer": load_breast_cancer(return_X_y=True)}
+    if "--quick" not in sys.argv:
+        found["digits"] = load_digits(return_X_y=True)
+    return found
 
 
 def linear():
@@ -99,7 +99,9 @@ def selections(X, y, goal, n, seed, quick):
     rng = np.random.RandomState(seed)
     options = {"n_select": n, "balance": "class", "random_state": seed}
     light = {"n_models": 1, "cv": 3}
-    surrogate = {"n_select": n, "random_state": seed}
+    # with many classes a small sample would lose one, which the selector refuses
+    balance = "class" if len(np.unique(y)) > 2 else None
+    surrogate = {"n_select": n, "balance": balance, "random_state": seed}
     X_goal, y_goal = goal
     target = {"X_target": X_goal, "y_target": y_goal}
     by_class = np.concatenate(
