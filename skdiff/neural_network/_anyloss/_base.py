@@ -35,6 +35,9 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
             else:
                 paper |= {"solver": "sgd", "learning_rate_init": 0.1, "max_iter": 1000}
             settings |= paper
+        if self.mixup and not self.early_stopping:
+            # the loss of mixed rows is random: its lowest value is no sign of an end
+            settings["n_iter_no_change"] = 10**9
         return settings
 
     def _batch_rows(self, X):
@@ -118,7 +121,8 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
             options.batch_loss = goal.batch_loss
         else:
             net.criterion_.batch_loss = goal.batch_loss
-        net.in_chunks = not (self._changes_loss() or self.sam_rho)
+        net.in_chunks = not (self._changes_loss() or self.sam_rho or self.mixup)
+        net.mixup = float(self.mixup)
         self._use_linear_steps(net, data)
         run = _fit.Run()
         warmup = min(self._warmup(limits.continued), limits.max_iter)
@@ -147,6 +151,8 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
     def _no_gradient(self):
         if self.preset == "paper":
             return 'preset="paper" trains without weight decay'
+        if self.mixup:
+            return "with mixup it trains on mixed rows"
         return super()._no_gradient()
 
     def _fitted_loss(self, target, weight, n_out):

@@ -106,6 +106,11 @@ default="relu"
         Step size of the group weights.
     group_adjustment : float, default=0.0
         ``C`` in the adjustment ``C / sqrt(n_group)`` of each group's loss.
+    mixup : float, default=0.0
+        Shape ``a`` of the law ``Beta(a, a)`` by which pairs of rows of a batch and
+        their labels are mixed (Zhang et al., 2018); 0 is off, 1 is usual. Probabilities
+        become less certain. Set ``bce_weight=1`` with it. Without ``early_stopping``
+        all of ``max_iter`` is run, as the loss of mixed rows is random.
     standardize : bool, default=True
         Whether columns are centred and scaled to unit variance inside.
     dtype : {"auto", "float32", "float64"}, default="auto"
@@ -184,6 +189,9 @@ default="relu"
     D. Han, N. Moniz and N. V. Chawla, "AnyLoss: Transforming Classification Metrics
     into Loss Functions", KDD 2024, arXiv 2405.14745.
 
+    H. Zhang, M. Cisse, Y. N. Dauphin and D. Lopez-Paz, "mixup: Beyond Empirical Risk
+    Minimization", ICLR 2018, arXiv 1710.09412.
+
     Examples
     --------
     >>> from sklearn.datasets import make_classification
@@ -210,6 +218,7 @@ default="relu"
         "cost_matrix": ["array-like", None],
         "zero_division": [Interval(Real, 0, 1, closed="both")],
         "preset": [StrOptions({"paper"}), None],
+        "mixup": [Interval(Real, 0, None, closed="left")],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
@@ -246,6 +255,7 @@ default="relu"
         group_dro=False,
         group_step_size=0.01,
         group_adjustment=0.0,
+        mixup=0.0,
         standardize=True,
         dtype="auto",
         device="cpu",
@@ -283,6 +293,7 @@ default="relu"
         self.group_dro = group_dro
         self.group_step_size = group_step_size
         self.group_adjustment = group_adjustment
+        self.mixup = mixup
         self.standardize = standardize
         self.dtype = dtype
         self.device = device

@@ -12,6 +12,7 @@ from skdiff._nn._data import map_nested
 from skdiff._nn._modules import MLP, uniform
 from skdiff._nn._net import Net
 from skdiff.neural_network._anyloss._metrics import EPS, NAMES, binary_metric
+from skdiff.neural_network._anyloss._mixup import MixupIterator, Partners, doubled
 
 TINY = 0.1  # of the mean class, added to the masses by which classes are balanced
 CHUNK = 16_384  # rows whose graph is held at once by a full-batch step
@@ -443,6 +444,23 @@ class AnyLossNet(Net):
     objective: Objective
     linear: Any = None
     in_chunks: bool = True
+    mixup: float = 0.0
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Return batches, of mixed rows in training with ``mixup``."""
+        if not training or not self.mixup:
+            return super().get_iterator(dataset, training)
+        return MixupIterator(
+            dataset, self.batch_size, self.generator, self.strata, self.mixup
+        )
+
+    def get_loss(
+        self, y_pred: Tensor, y_true: Any, X: Any = None, training: bool = False
+    ) -> Tensor:
+        """Return the loss of a batch; a mixed row counts for both of its rows."""
+        if isinstance(y_true[-1], Partners):
+            y_pred, y_true = torch.cat([y_pred, y_pred]), doubled(y_true)
+        return super().get_loss(y_pred, y_true, X, training)
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
         """Take small batches by autograd at once, large ones in two passes."""
