@@ -19,7 +19,7 @@ from skdiff._base.typing import IntArray
 FOREIGN = ("array_api_strict", "cupy", "dpnp", "jax", "jaxlib", "torch")
 
 
-def refuse_dates(X: Any) -> None:
+def refuse_dates(X: Any, name: str = "X") -> None:
     """Refuse dates and time spans, which numpy would turn into numbers in silence."""
     dtypes = [X.dtype] if hasattr(X, "dtype") else []
     if hasattr(X, "columns"):  # a DataFrame
@@ -28,8 +28,8 @@ def refuse_dates(X: Any) -> None:
         dtypes = [X.dtypes]
     if any(_is_time(dtype) for dtype in dtypes):
         raise TypeError(
-            "X has columns of dates or time spans. Turn them into numbers first, for "
-            "instance days since a fixed date."
+            f"{name} has columns of dates or time spans. Turn them into numbers first, "
+            "for instance days since a fixed date."
         )
 
 

@@ -1,0 +1,1 @@
+"""Linear regression by moment restrictions on instruments."""
