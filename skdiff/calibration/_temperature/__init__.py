@@ -1,0 +1,1 @@
+"""One temperature for the logits of a classifier, and when one is not enough."""
