@@ -1,0 +1,16 @@
+"""Decisions and models whose groups differ by a bounded amount."""
+
+from skdiff.fairness._postprocessing._display import (
+    FairFrontierDisplay,
+    GroupROCDisplay,
+)
+from skdiff.fairness._postprocessing._estimator import EqualizedOddsPostprocessor
+from skdiff.fairness._postprocessing._functions import group_roc_hull, unprocess
+
+__all__ = [
+    "EqualizedOddsPostprocessor",
+    "FairFrontierDisplay",
+    "GroupROCDisplay",
+    "group_roc_hull",
+    "unprocess",
+]

@@ -1,0 +1,1 @@
+"""Fair post-processing of scores."""
