@@ -1,7 +1,7 @@
 """Preconditioned conjugate gradients, for one system or for many at once."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,6 +47,13 @@ def pcg(
     return Solution(x, -float(np.vdot(x, b + r)) / 2, gap, n_iter, gap <= tol)
 
 
+class RowSolutions(NamedTuple):
+    """Solutions of many systems, row by row, and the relative residual of each."""
+
+    x: Array
+    gap: Array
+
+
 def pcg_rows(
     product: Product,
     B: Array,
@@ -54,8 +61,8 @@ def pcg_rows(
     *,
     tol: float = 1e-10,
     max_iter: int = 2000,
-) -> tuple[Array, Array]:
-    """Solve ``H x = b`` for every row b of B; return the solutions and their gaps.
+) -> RowSolutions:
+    """Solve ``H x = b`` for every row b of B.
 
     ``product`` maps rows to rows and may hold another ``H`` for each. ``metric`` is
     the diagonal of a preconditioner M; gaps are relative residuals in the norm of
@@ -79,7 +86,7 @@ def pcg_rows(
         Z = R * inverse
         before, rz = rz, _dots(R, Z)
         P = Z + (rz / np.where(before > 0, before, 1.0))[:, None] * P
-    return X, np.sqrt(np.maximum(rz, 0.0)) / size
+    return RowSolutions(X, np.sqrt(np.maximum(rz, 0.0)) / size)
 
 
 def _dots(A: Array, B: Array) -> Array:

@@ -1,17 +1,17 @@
 """Newton's method for smooth convex functions of few variables."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve
 
 from skdiff._base.typing import Array
 from skdiff._convex._krylov import Product, pcg
+from skdiff._convex._line_search import decrement_of, line_search, rounding
 from skdiff._convex._solve import Solution
 
 Oracle = Callable[[Array], tuple[float, Array, Array]]
-_ARMIJO, _SHRINK, _HALVINGS = 1e-4, 0.5, 40
 _KRYLOV_TOL, _KRYLOV_ITER = 1e-10, 2000
 
 
@@ -28,29 +28,32 @@ def newton(
     value, gradient, hessian = oracle(x)
     for n_iter in range(max_iter + 1):
         step = -spd_solve(hessian, gradient)
-        slope = float(gradient @ step)
-        decrement = np.sqrt(max(-slope, 0.0))
-        floor = 4 * np.finfo(float).eps * max(abs(value), 1e-300)
+        slope, decrement = decrement_of(gradient, step)
+        floor = rounding(value)
         if decrement <= tol or decrement**2 / 2 <= floor:
             # one undamped step more is free and squares the error
             last = oracle(x + step)
             if np.isfinite(last[0]) and last[0] <= value + floor:
                 x, value = x + step, last[0]
-            return Solution(x, value, float(decrement), n_iter, True)
+            return Solution(x, value, decrement, n_iter, True)
         if n_iter == max_iter:
             break
-        t = 1.0
-        for _ in range(_HALVINGS):
-            with np.errstate(over="ignore", invalid="ignore"):
-                found = oracle(x + t * step)
-            if found[0] <= value + _ARMIJO * t * slope + floor:
-                break
-            t *= _SHRINK
-        else:
-            return Solution(x, value, float(decrement), n_iter, False)
-        x = x + t * step
-        value, gradient, hessian = found
-    return Solution(x, value, float(decrement), max_iter, False)
+        found = line_search(_along(oracle, x, step), value, slope, floor)
+        if found is None:
+            return Solution(x, value, decrement, n_iter, False)
+        value, (x, gradient, hessian) = found.value, found.rest
+    return Solution(x, value, decrement, max_iter, False)
+
+
+def _along(oracle: Oracle, x: Array, step: Array) -> Callable[[float], Any]:
+    """Value, point, gradient and Hessian at a length of the step."""
+
+    def trial(t: float) -> tuple[float, Any]:
+        point = x + t * step
+        value, gradient, hessian = oracle(point)
+        return value, (point, gradient, hessian)
+
+    return trial
 
 
 class KrylovOracle(Protocol):
@@ -79,15 +82,14 @@ def newton_krylov(
         metric = np.where(diagonal > 0, diagonal, 1.0)
         accuracy = 1e-3 if decrement > 1e-3 else _KRYLOV_TOL
         step = -_precise(product, gradient, metric, accuracy)
-        slope = float(gradient @ step)
-        decrement = float(np.sqrt(max(-slope, 0.0)))
-        floor = 4 * np.finfo(float).eps * max(abs(value), 1e-300)
+        slope, decrement = decrement_of(gradient, step)
+        floor = rounding(value)
         if not np.isfinite(decrement) or n_iter == max_iter:
             break
-        found = _line_search(oracle.value, x, step, value, slope, floor)
+        found = line_search(_value_along(oracle, x, step), value, slope, floor)
         if found is None:
             break
-        x, value = found
+        x, value = found.rest, found.value
         if decrement <= tol or decrement**2 / 2 <= floor:
             return Solution(x, value, decrement, n_iter + 1, True)
     return Solution(x, value, decrement, n_iter, False)
@@ -99,24 +101,14 @@ def _precise(product: Product, b: Array, metric: Array, tol: float) -> Array:
     return np.asarray(found.x)
 
 
-def _line_search(
-    function: Callable[[Array], float],
-    x: Array,
-    step: Array,
-    value: float,
-    slope: float,
-    floor: float,
-) -> tuple[Array, float] | None:
-    """Armijo's rule; None where no step is short enough."""
-    t = 1.0
-    for _ in range(_HALVINGS):
-        candidate = x + t * step
-        with np.errstate(over="ignore", invalid="ignore"):
-            new = function(candidate)
-        if new <= value + _ARMIJO * t * slope + floor:
-            return candidate, new
-        t *= _SHRINK
-    return None
+def _value_along(oracle: KrylovOracle, x: Array, step: Array) -> Callable[[float], Any]:
+    """Value and point at a length of the step."""
+
+    def trial(t: float) -> tuple[float, Any]:
+        point = x + t * step
+        return oracle.value(point), point
+
+    return trial
 
 
 def spd_solve(H: Array, b: Array) -> Array:

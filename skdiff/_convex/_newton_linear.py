@@ -7,7 +7,7 @@ gradients do, and nothing is ever densified.
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -17,12 +17,13 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from skdiff._base.typing import Array
 from skdiff._convex._krylov import pcg
+from skdiff._convex._line_search import decrement_of, line_search
 from skdiff._convex._losses import Loss
 from skdiff._convex._newton import spd_solve
+from skdiff._convex._solve import Solution
 
 DIRECT = 2000
 ROWS = 2000  # sparse rows whose Gram matrix is formed
-ARMIJO, HALVINGS = 1e-4, 40
 _STEP_RTOL = 1e-3  # of an inexact Newton step; the error shrinks by it each time
 
 
@@ -106,6 +107,19 @@ class Curvature:
         return self._solver(b)
 
 
+class _Line(NamedTuple):
+    """Coefficients and scores, and how both change along a step."""
+
+    w: Array
+    step: Array
+    z: Array
+    dz: Array
+
+    def at(self, t: float) -> tuple[Array, Array]:
+        """Coefficients and scores at a length of the step."""
+        return self.w + t * self.step, self.z + t * self.dz
+
+
 def newton_linear(
     design: Design,
     y: Array,
@@ -115,10 +129,11 @@ def newton_linear(
     w: Array,
     tol: float,
     max_iter: int = 100,
-) -> tuple[Array, Curvature, int]:
+) -> Solution:
     """Minimise to a Newton decrement of ``tol * sqrt(h)``.
 
-    Returns the solution, the curvature before the last step, and the iterations.
+    ``gap`` is the decrement before the last step relative to ``sqrt(h)``, and ``stats``
+    the curvature there.
     """
     A = design.A
     z = A @ w
@@ -128,22 +143,22 @@ def newton_linear(
         gradient = A.T @ (s * parts[1]) + lam * w
         curvature = Curvature(design, s * parts[2], lam)
         step = -curvature.solve(gradient, _STEP_RTOL)
-        slope = float(gradient @ step)
-        small = max(tol**2, 4 * np.finfo(float).eps) * max(abs(value), 1e-300)
-        if -slope <= small:
-            return w + step, curvature, n_iter
-        dz, t = A @ step, 1.0
-        for _ in range(HALVINGS):
-            with np.errstate(over="ignore", invalid="ignore"):
-                found = loss.evaluate(z + t * dz, y, 2)
-                trial = float(s @ found[0] + lam @ (w + t * step) ** 2 / 2)
-            if trial <= value + ARMIJO * t * slope:
-                break
-            t /= 2
-        else:
-            return w, curvature, n_iter
-        w, z, parts, value = w + t * step, z + t * dz, found, trial
-    return w, curvature, max_iter
+        slope, decrement = decrement_of(gradient, step)
+        gap = decrement / float(np.sqrt(max(abs(value), 1e-300)))
+        if gap <= max(tol, 2 * np.sqrt(np.finfo(float).eps)):
+            return Solution(w + step, value, gap, n_iter, True, curvature)
+        line = _Line(w, step, z, A @ step)
+
+        def trial(t: float, line: _Line = line) -> tuple[float, Any]:
+            point, scores = line.at(t)
+            rows = loss.evaluate(scores, y, 2)
+            return float(s @ rows[0] + lam @ point**2 / 2), (point, scores, rows)
+
+        found = line_search(trial, value, slope)
+        if found is None:
+            return Solution(w, value, gap, n_iter, False, curvature)
+        value, (w, z, parts) = found.value, found.rest
+    return Solution(w, value, gap, max_iter, False, curvature)
 
 
 def smallest_eigenvalue(curvature: Curvature) -> float:

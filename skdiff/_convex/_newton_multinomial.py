@@ -21,13 +21,13 @@ from scipy.linalg.lapack import spotrf
 
 from skdiff._base.typing import FloatArray as Array
 from skdiff._convex._krylov import pcg
+from skdiff._convex._line_search import Accepted, decrement_of, line_search
 from skdiff._convex._newton_linear import (
-    ARMIJO,
     DIRECT,
-    HALVINGS,
     cholesky_solver,
     lanczos_smallest,
 )
+from skdiff._convex._solve import Solution
 
 Inverse = Callable[[Array], Array]
 _SMALL = 120  # unknowns that cost nothing to factorise at every step
@@ -266,10 +266,11 @@ def newton_multinomial(
     tol: float,
     preconditioner: Preconditioner,
     max_iter: int = 100,
-) -> tuple[Array, Curvature, int]:
+) -> Solution:
     """Minimise to a Newton decrement of ``tol * sqrt(h)``.
 
-    Returns the solution, the curvature there, and the iterations.
+    ``gap`` is the decrement before the last step relative to ``sqrt(h)``, and ``stats``
+    the curvature at the solution.
     """
     rows, y, s = problem.rows, problem.y, problem.s
     lam, free = problem.lam, problem.free
@@ -288,33 +289,45 @@ def newton_multinomial(
         gradient = rows.pull(R) + lam * W
         size = float(np.linalg.norm(gradient))
         if size == 0.0:
-            return W, curvature, n_iter
+            return Solution(W, total, 0.0, n_iter, True, curvature)
         # the residual that quadratic convergence is going to leave anyway
         accuracy = min(_LOOSE, max(_TIGHT, (size / (before or size)) ** 2))
         before = size
         inverse, dtype = preconditioner.inverse(curvature, fresh)
         step, used = newton_step(curvature, -gradient, inverse, dtype, accuracy)
         fresh = used > _MANY
-        slope = float(np.vdot(gradient, step))
-        earlier, decrement = decrement, np.sqrt(max(-slope, 0.0) / max(total, 1e-300))
+        slope, raw = decrement_of(gradient, step)
+        earlier, decrement = decrement, raw / float(np.sqrt(max(total, 1e-300)))
         # what is left after this step: of the linear system, and of the expansion
         left = accuracy * decrement + (decrement / earlier) ** 2 * decrement
         last = decrement <= small or (t == 1.0 and left <= small / 10)
-        dZ, t = rows.scores(step), 1.0
-        for _ in range(HALVINGS):
-            found = softmax_loss(Z + t * dZ, y)
-            trial = float(s @ found[0] + np.sum(lam * (W + t * step) ** 2) / 2)
-            if last or trial <= total + ARMIJO * t * slope:
-                break
-            t /= 2
+        trial = _along(problem, W, step, Z, rows.scores(step))
+        if last:
+            found: Accepted | None = Accepted(1.0, *trial(1.0))
         else:
-            return W, curvature, n_iter
-        W, Z, total, P = W + t * step, Z + t * dZ, trial, found[1]
+            found = line_search(trial, total, slope)
+        if found is None:
+            return Solution(W, total, decrement, n_iter, False, curvature)
+        t, total, (W, Z, P) = found
         if free:  # rounding drifts along the shift that changes nothing
             shift = W[:, -1].mean()
             W[:, -1] -= shift
             Z -= shift
         curvature = Curvature(rows, s, P, lam, free)
         if last:
-            return W, curvature, n_iter
-    return W, curvature, max_iter
+            return Solution(W, total, decrement, n_iter, True, curvature)
+    return Solution(W, total, decrement, max_iter, False, curvature)
+
+
+def _along(
+    problem: MultinomialProblem, W: Array, step: Array, Z: Array, dZ: Array
+) -> Callable[[float], tuple[float, Any]]:
+    """Value, parameters, scores and probabilities at a length of the step."""
+
+    def trial(t: float) -> tuple[float, Any]:
+        point, scores = W + t * step, Z + t * dZ
+        value, P = softmax_loss(scores, problem.y)
+        total = float(problem.s @ value + np.sum(problem.lam * point**2) / 2)
+        return total, (point, scores, P)
+
+    return trial

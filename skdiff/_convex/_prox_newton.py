@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from skdiff._base.typing import Array
+from skdiff._convex._line_search import Accepted, line_search, rounding
 from skdiff._convex._losses import Loss
 from skdiff._convex._newton import spd_solve
 from skdiff._convex._solve import Solution
@@ -134,10 +135,10 @@ def prox_newton(
         # inexact early steps, exact late ones: the model is only as good as the step
         accuracy = max(min(0.1, gap) * gap, 0.01 * tol)
         step = _model_step(problem, w, gradient, second, active, accuracy)
-        moved = _line_search(problem, w, gradient, step, value, total)
+        moved = _search(problem, w, gradient, step, total)
         if moved is None:
             break
-        w, total = moved
+        w, total = moved.rest, moved.value
         value, gradient, second = problem.smooth(w, 2)
     return Solution(w, total, gap, n_iter, gap <= 100 * tol)
 
@@ -307,23 +308,14 @@ def _solve_groups(
             return
 
 
-def _line_search(
-    problem: Composite,
-    w: Array,
-    gradient: Array,
-    step: Array,
-    value: float,
-    total: float,
-) -> tuple[Array, float] | None:
-    """Armijo's rule on the composite objective; None where rounding is all there is."""
+def _search(
+    problem: Composite, w: Array, gradient: Array, step: Array, total: float
+) -> Accepted | None:
+    """Armijo's rule on the composite objective."""
     drop = float(gradient @ step) + problem.penalty(w + step) - problem.penalty(w)
-    floor = 4 * np.finfo(float).eps * max(abs(total), 1e-300)
-    t = 1.0
-    for _ in range(40):
-        candidate = w + t * step
-        with np.errstate(over="ignore"):
-            found = problem.smooth(candidate, 0)[0] + problem.penalty(candidate)
-        if found <= total + 1e-4 * t * drop + floor:
-            return candidate, found
-        t /= 2
-    return None
+
+    def trial(t: float) -> tuple[float, Array]:
+        point = w + t * step
+        return problem.smooth(point, 0)[0] + problem.penalty(point), point
+
+    return line_search(trial, total, drop, rounding(total))

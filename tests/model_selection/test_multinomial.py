@@ -147,15 +147,18 @@ def test_the_decrement_at_the_end_is_as_small_as_asked(digits):
     lam = np.full((10, A.shape[1]), 0.3)
     lam[:, -1] = 0.0
     problem = MultinomialProblem(rows, y, s, lam, True)
-    W, found, _ = newton_multinomial(
+    solution = newton_multinomial(
         problem, np.zeros(lam.shape), 1e-6, Preconditioner(rows, 10)
     )
+    assert solution.converged
+    W, found = solution.x, solution.stats
     R = found.P.copy()
     R[y, np.arange(len(y))] -= 1.0
     gradient = rows.pull(R) + lam * W
     H = with_penalty(found.loss_matrix(), lam)
     decrement = np.sqrt(gradient.ravel() @ np.linalg.solve(H, gradient.ravel()))
     value = softmax_loss(rows.scores(W), y)[0].sum() + np.sum(lam * W**2) / 2
+    assert solution.objective == pytest.approx(value, rel=1e-12)
     assert decrement <= 1e-6 * np.sqrt(value)
 
 

@@ -188,12 +188,12 @@ class SmoothLinear(InnerProblem):
         lam = np.broadcast_to(self.lam(theta).T, (m, p))
         columns, curvatures, n_iter = [], [], 0
         for k in range(m):
-            w, curvature, used = newton_linear(
+            found = newton_linear(
                 self.design, self.T[:, k], s[k], lam[k], loss, W[:, k], tol
             )
-            columns.append(w)
-            curvatures.append(curvature)
-            n_iter += used
+            columns.append(found.x)
+            curvatures.append(found.stats)
+            n_iter += found.n_iter
         W = np.column_stack(columns)
         self._last = (W, curvatures)
         return W, n_iter

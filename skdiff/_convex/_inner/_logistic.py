@@ -95,12 +95,10 @@ class MultinomialLogistic(Certified):
             self.rows, self.y, self.weights(theta), self._penalties(theta), self.free
         )
         start = np.zeros(shape) if w0 is None else np.ascontiguousarray(w0.T)
-        W, curvature, n_iter = newton_multinomial(
-            problem, start, tol, self.preconditioner
-        )
-        w = W.T
-        self._last = (w, curvature)
-        return w, n_iter
+        found = newton_multinomial(problem, start, tol, self.preconditioner)
+        w = found.x.T
+        self._last = (w, found.stats)
+        return w, found.n_iter
 
     def solve_hessian(self, w: Any, theta: Values, rhs: Any, tol: float) -> Any:
         """Conjugate gradients with the same preconditioner."""

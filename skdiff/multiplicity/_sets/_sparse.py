@@ -208,7 +208,7 @@ class SparseLevelSet:
             finite = np.isfinite(gap) & np.isfinite(r1).all(axis=1)
             r1[~finite], second[~finite] = 0.0, 0.0
             product = self._product(np.vstack([second, second]))
-            both, _ = pcg_rows(product, np.vstack([V, r1]), tol=1e-8)
+            both = pcg_rows(product, np.vstack([V, r1]), tol=1e-8).x
             p, q = both[: len(rows)], both[len(rows) :]
             off = np.sqrt(np.maximum(np.einsum("ij,ij->i", r1, q), 0.0))
             size = np.where(finite, np.maximum(off, np.abs(r2)) / tau, np.inf)
