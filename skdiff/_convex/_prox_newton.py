@@ -6,6 +6,7 @@ step minimises the second-order model of the smooth part plus the penalty by blo
 coordinate descent on the Gram matrix, over an active set, and then searches the line.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -23,7 +24,7 @@ _SWEEPS = 1000
 _JOIN_AT_ONCE = 500
 
 
-class Composite:
+class Composite(ABC):
     """A smooth convex function plus L1 or group penalties.
 
     A subclass gives ``size``, ``lasso`` (one weight per group), ``groups`` (None:
@@ -34,13 +35,13 @@ class Composite:
     lasso: Array
     groups: Sequence[Any] | None
 
+    @abstractmethod
     def smooth(self, w: Array, order: int = 1) -> tuple[float, Array, Any]:
         """Value and gradient of the smooth part, and what :meth:`hessian` needs."""
-        raise AssertionError("given by the subclass")
 
+    @abstractmethod
     def hessian(self, second: Any, columns: Any) -> Array:
         """Second derivatives of the smooth part in some of the coefficients."""
-        raise AssertionError("given by the subclass")
 
     def lengths(self, w: Array) -> Array:
         """Length of each group."""

@@ -351,3 +351,25 @@ def test_a_scan_ends_before_the_expensive_end():
     lower = np.array([visited[visited < search.best_params_["alpha"]].min()])
     scores = search.cv_results_["mean_test_score"]
     assert scores[visited == lower][0] < search.best_score_
+
+
+def test_an_inner_problem_names_what_it_has_not_got():
+    class Half(InnerProblem):
+        parameters = {"alpha": (None,)}
+
+        def solve(self, theta, w0, tol):
+            return np.zeros(1), 1
+
+    with pytest.raises(TypeError, match=r"abstract method.* predict"):
+        Half(Mean())
+
+    class Whole(Half):
+        def predict(self, w, X):
+            return np.zeros(len(X))
+
+    with pytest.raises(TypeError, match="Whole gives no solve_hessian, which its hyp"):
+        Whole(Mean()).solve_hessian(np.zeros(1), {}, np.zeros(1), 1e-8)
+    with pytest.raises(TypeError, match="Whole gives no cross, which its hyper"):
+        Whole(Mean()).cross(np.zeros(1), {}, np.zeros(1))
+    with pytest.raises(TypeError, match="MeanProblem gives no convexity"):
+        MeanProblem(Mean()).convexity(np.zeros(1), {"alpha": 1.0}, 0.0)

@@ -1,5 +1,6 @@
 """Valid constants of linear training problems, for a bound of the search's error."""
 
+from abc import abstractmethod
 from functools import cached_property
 from typing import Any
 
@@ -53,29 +54,29 @@ class Certificates(InnerProblem):
     #: whether an array of penalties has one per target, not one per feature
     per_output = False
 
+    @abstractmethod
     def rows_for_bounds(self, theta: Values) -> tuple[Any, Array, Array]:
         """Design, weights and penalties."""
-        raise NotImplementedError
 
+    @abstractmethod
     def validation_rows(self) -> tuple[Any, Any]:
         """Validation design and the means it is centred by, if any."""
-        raise NotImplementedError
 
+    @abstractmethod
     def smallest_curvature(self, w: Any, theta: Values) -> float:
         """Smallest eigenvalue of the Hessian at w."""
-        raise NotImplementedError
 
+    @abstractmethod
     def penalty_rate(self, value: Array) -> Array:
         """Absolute derivative of the penalties in the hyperparameter."""
-        raise NotImplementedError
 
     def first(self, w: Any, theta: Values) -> Array:
         """First derivative of each row's loss."""
-        raise NotImplementedError
+        raise AssertionError("given where weights of the rows are searched")
 
     def weight_rate(self, theta: Values) -> float:
         """Upper bound of how fast the weights follow the searched ones."""
-        raise NotImplementedError
+        raise AssertionError("given where weights of the rows are searched")
 
     @cached_property
     def _size(self) -> float:
@@ -85,9 +86,9 @@ class Certificates(InnerProblem):
     def _longest(self) -> float:
         return longest_row(self.rows_for_bounds_design())
 
+    @abstractmethod
     def rows_for_bounds_design(self) -> Any:
         """Design alone, which no hyperparameter changes."""
-        raise NotImplementedError
 
     def convexity(self, w: Any, theta: Values, eps: float) -> float:
         """Smallest penalty, or smallest eigenvalue discounted by self-concordance."""

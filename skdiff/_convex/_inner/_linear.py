@@ -1,5 +1,6 @@
 """Inner problems of linear models with smooth losses and a ridge penalty."""
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -78,12 +79,13 @@ class SmoothLinear(InnerProblem):
 
     # --- what a subclass says ---------------------------------------------------------
 
+    @abstractmethod
     def _loss(self, theta: Values) -> Any:
-        raise NotImplementedError
+        """Return the loss of a row."""
 
+    @abstractmethod
     def _targets(self) -> Any:
         """Return targets of shape (n_samples, n_columns)."""
-        raise NotImplementedError
 
     def _penalty(self, theta: Values) -> Any:
         """Return lam: a number, or one a feature; 1/C where the estimator has C."""

@@ -1,6 +1,7 @@
 """The training problem of an estimator, with what a gradient search needs of it."""
 
 import copy
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,116 +29,10 @@ class Searched(NamedTuple):
     vector: bool
 
 
-class InnerProblem:
-    """The training problem of one fold, with its derivatives.
+class FoldProblem:
+    """What describes a training problem before its rows are there.
 
-    A subclass describes ``w(theta) = argmin_w h(w, theta)``, where ``theta`` is a
-    dictionary of the hyperparameters that are searched, as values and not as
-    logarithms. It gives :meth:`solve`, :meth:`solve_hessian`, :meth:`cross` and
-    :meth:`predict`; :meth:`pull` where predictions are not linear in few parameters,
-    :meth:`direct` where predictions depend on the hyperparameters directly;
-    :meth:`size` where a vector has its values for something else than features. For
-    ``solver="maid"`` to solve it inexactly it sets ``certified`` and gives
-    :meth:`gradient`, :meth:`convexity`, :meth:`hessian_lipschitz`, :meth:`cross_norm`
-    and :meth:`prediction_norm`; without them that solver solves it accurately.
-
-    Parameters
-    ----------
-    estimator : estimator instance
-        The last step of what is searched, unfitted. It is read for the
-        hyperparameters that are not searched.
-
-    Attributes
-    ----------
-    parameters : dict
-        By name of each differentiable hyperparameter, the kinds of ``per`` that its
-        :class:`Continuous` may have.
-    cheap : bool
-        Whether a solve costs little, so that a quasi-Newton search may have many.
-    warm : bool
-        Whether the solution is unique, so that a solve may start from an earlier one.
-        Set it to False for networks and the like: every point is then solved afresh,
-        and the best one is scored again with other seeds, by :meth:`fresh`.
-    simplest_end : dict
-        By name, the end of an interval (``"low"`` or ``"high"``) at which the model is
-        simplest and a solve costs least; a scan begins there. ``"high"`` where a name
-        is missing.
-    per_row : tuple of str
-        Hyperparameters with one value per training row. They are arguments of ``fit``
-        and not parameters of the estimator.
-    searched : dict
-        By name, what is searched: a tuple ``(low, high, vector)``. It is set before
-        :meth:`bind`.
-    certified : bool
-        Whether the methods for ``solver="maid"`` are there.
-    for_subclasses : bool
-        Whether it is the problem of every subclass of the registered estimator, also
-        of those that override ``fit`` or a method that predicts.
-    exact_fit : bool
-        Whether the estimator's own fit is as exact as :meth:`solve`. Otherwise the
-        search compares the two at its best point.
-    free_path : bool
-        Whether a solve at a further value of one hyperparameter costs next to nothing,
-        so that a scan may look at the whole interval.
-    steep : bool
-        Whether solves cost ever more away from the simplest end of an interval, so that
-        a scan ends where the criterion begins to rise.
-    weighted : bool
-        Whether :meth:`bind` takes ``sample_weight`` into account; without it the
-        search refuses weights.
-
-    See Also
-    --------
-    inner_problem : Where a subclass is registered.
-
-    References
-    ----------
-    F. Pedregosa, "Hyperparameter optimization with approximate gradient", ICML 2016,
-    arXiv 1602.02355.
-
-    Examples
-    --------
-    A ridge whose penalty is a power of ten:
-
-    >>> import numpy as np
-    >>> from sklearn.base import BaseEstimator, RegressorMixin
-    >>> from sklearn.linear_model import Ridge
-    >>> from skdiff.model_selection import InnerProblem, inner_problem
-    >>> class PowerRidge(RegressorMixin, BaseEstimator):
-    ...     def __init__(self, power=0.0):
-    ...         self.power = power
-    ...     def fit(self, X, y):
-    ...         self.ridge_ = Ridge(10**self.power, fit_intercept=False).fit(X, y)
-    ...         return self
-    ...     def predict(self, X):
-    ...         return self.ridge_.predict(X)
-    >>> class PowerRidgeProblem(InnerProblem):
-    ...     parameters = {"power": (None,)}
-    ...     def hessian(self, theta):
-    ...         A = self.X
-    ...         return A.T @ A + 10 ** theta["power"] * np.eye(A.shape[1])
-    ...     def solve(self, theta, w0, tol):
-    ...         return np.linalg.solve(self.hessian(theta), self.X.T @ self.y), 1
-    ...     def solve_hessian(self, w, theta, rhs, tol):
-    ...         return np.linalg.solve(self.hessian(theta), rhs)
-    ...     def cross(self, w, theta, q):
-    ...         return {"power": np.log(10) * 10 ** theta["power"] * (w @ q)}
-    ...     def predict(self, w, X):
-    ...         return X @ w
-    >>> _ = inner_problem.register(PowerRidge, PowerRidgeProblem)
-    >>> from skdiff.model_selection import (
-    ...     Continuous,
-    ...     GradientSearchCV,
-    ...     check_hypergradient,
-    ... )
-    >>> from sklearn.datasets import make_regression
-    >>> X, y = make_regression(60, 20, noise=100.0, random_state=0)
-    >>> interval = {"power": Continuous(-4, 4, scale="linear")}
-    >>> search = GradientSearchCV(PowerRidge(), interval)
-    >>> check_hypergradient(search, X, y) < 1e-6
-    True
-    >>> round(search.fit(X, y).best_params_["power"], 1)
-    1.4
+    Its ``bind`` may return another problem: one estimator may have several.
     """
 
     parameters: dict[str, tuple[str | None, ...]] = {}
@@ -265,6 +160,135 @@ class InnerProblem:
         """
         return theta[name] if name in theta else getattr(self.estimator, name)
 
+    def to_params(self, theta: Values) -> Values:
+        """Return what ``set_params`` of the estimator takes for these values.
+
+        Parameters
+        ----------
+        theta : dict
+            Searched hyperparameters.
+
+        Returns
+        -------
+        params : dict
+            Parameters of the estimator.
+        """
+        return dict(theta)
+
+
+class InnerProblem(FoldProblem, ABC):
+    """The training problem of one fold, with its derivatives.
+
+    A subclass describes ``w(theta) = argmin_w h(w, theta)``, where ``theta`` is a
+    dictionary of the hyperparameters that are searched, as values and not as
+    logarithms. It gives :meth:`solve`, :meth:`solve_hessian`, :meth:`cross` and
+    :meth:`predict`; :meth:`pull` where predictions are not linear in few parameters,
+    :meth:`direct` where predictions depend on the hyperparameters directly;
+    :meth:`size` where a vector has its values for something else than features. For
+    ``solver="maid"`` to solve it inexactly it sets ``certified`` and gives
+    :meth:`gradient`, :meth:`convexity`, :meth:`hessian_lipschitz`, :meth:`cross_norm`
+    and :meth:`prediction_norm`; without them that solver solves it accurately.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        The last step of what is searched, unfitted. It is read for the
+        hyperparameters that are not searched.
+
+    Attributes
+    ----------
+    parameters : dict
+        By name of each differentiable hyperparameter, the kinds of ``per`` that its
+        :class:`Continuous` may have.
+    cheap : bool
+        Whether a solve costs little, so that a quasi-Newton search may have many.
+    warm : bool
+        Whether the solution is unique, so that a solve may start from an earlier one.
+        Set it to False for networks and the like: every point is then solved afresh,
+        and the best one is scored again with other seeds, by :meth:`fresh`.
+    simplest_end : dict
+        By name, the end of an interval (``"low"`` or ``"high"``) at which the model is
+        simplest and a solve costs least; a scan begins there. ``"high"`` where a name
+        is missing.
+    per_row : tuple of str
+        Hyperparameters with one value per training row. They are arguments of ``fit``
+        and not parameters of the estimator.
+    searched : dict
+        By name, what is searched: a tuple ``(low, high, vector)``. It is set before
+        :meth:`bind`.
+    certified : bool
+        Whether the methods for ``solver="maid"`` are there.
+    for_subclasses : bool
+        Whether it is the problem of every subclass of the registered estimator, also
+        of those that override ``fit`` or a method that predicts.
+    exact_fit : bool
+        Whether the estimator's own fit is as exact as :meth:`solve`. Otherwise the
+        search compares the two at its best point.
+    free_path : bool
+        Whether a solve at a further value of one hyperparameter costs next to nothing,
+        so that a scan may look at the whole interval.
+    steep : bool
+        Whether solves cost ever more away from the simplest end of an interval, so that
+        a scan ends where the criterion begins to rise.
+    weighted : bool
+        Whether :meth:`bind` takes ``sample_weight`` into account; without it the
+        search refuses weights.
+
+    See Also
+    --------
+    inner_problem : Where a subclass is registered.
+
+    References
+    ----------
+    F. Pedregosa, "Hyperparameter optimization with approximate gradient", ICML 2016,
+    arXiv 1602.02355.
+
+    Examples
+    --------
+    A ridge whose penalty is a power of ten:
+
+    >>> import numpy as np
+    >>> from sklearn.base import BaseEstimator, RegressorMixin
+    >>> from sklearn.linear_model import Ridge
+    >>> from skdiff.model_selection import InnerProblem, inner_problem
+    >>> class PowerRidge(RegressorMixin, BaseEstimator):
+    ...     def __init__(self, power=0.0):
+    ...         self.power = power
+    ...     def fit(self, X, y):
+    ...         self.ridge_ = Ridge(10**self.power, fit_intercept=False).fit(X, y)
+    ...         return self
+    ...     def predict(self, X):
+    ...         return self.ridge_.predict(X)
+    >>> class PowerRidgeProblem(InnerProblem):
+    ...     parameters = {"power": (None,)}
+    ...     def hessian(self, theta):
+    ...         A = self.X
+    ...         return A.T @ A + 10 ** theta["power"] * np.eye(A.shape[1])
+    ...     def solve(self, theta, w0, tol):
+    ...         return np.linalg.solve(self.hessian(theta), self.X.T @ self.y), 1
+    ...     def solve_hessian(self, w, theta, rhs, tol):
+    ...         return np.linalg.solve(self.hessian(theta), rhs)
+    ...     def cross(self, w, theta, q):
+    ...         return {"power": np.log(10) * 10 ** theta["power"] * (w @ q)}
+    ...     def predict(self, w, X):
+    ...         return X @ w
+    >>> _ = inner_problem.register(PowerRidge, PowerRidgeProblem)
+    >>> from skdiff.model_selection import (
+    ...     Continuous,
+    ...     GradientSearchCV,
+    ...     check_hypergradient,
+    ... )
+    >>> from sklearn.datasets import make_regression
+    >>> X, y = make_regression(60, 20, noise=100.0, random_state=0)
+    >>> interval = {"power": Continuous(-4, 4, scale="linear")}
+    >>> search = GradientSearchCV(PowerRidge(), interval)
+    >>> check_hypergradient(search, X, y) < 1e-6
+    True
+    >>> round(search.fit(X, y).best_params_["power"], 1)
+    1.4
+    """
+
+    @abstractmethod
     def solve(self, theta: Values, w0: Any, tol: float) -> tuple[Any, int]:
         """Solve the training problem.
 
@@ -284,7 +308,6 @@ class InnerProblem:
         n_iter : int
             Iterations.
         """
-        raise NotImplementedError
 
     def solve_hessian(self, w: Any, theta: Values, rhs: Any, tol: float) -> Any:
         """Solve ``[d2h/dw dw] q = rhs``.
@@ -305,7 +328,7 @@ class InnerProblem:
         q : ndarray
             Of the shape of ``rhs``.
         """
-        raise NotImplementedError
+        raise self._lacks("solve_hessian", "its hypergradient")
 
     def cross(self, w: Any, theta: Values, q: Any) -> Values:
         """Return ``[d2h/dtheta dw] q`` by hyperparameter.
@@ -324,8 +347,9 @@ class InnerProblem:
         products : dict
             A number, or an array of the shape of the value, by name.
         """
-        raise NotImplementedError
+        raise self._lacks("cross", "its hypergradient")
 
+    @abstractmethod
     def predict(self, w: Any, X: Any) -> Array:
         """Return raw predictions: values of a regressor, margins of a classifier.
 
@@ -341,7 +365,6 @@ class InnerProblem:
         raw : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Raw predictions.
         """
-        raise NotImplementedError
 
     def pull(self, w: Any, theta: Values, gradient: Array) -> Any:
         """Turn a gradient in the raw validation predictions into one in ``w``.
@@ -393,21 +416,6 @@ class InnerProblem:
         """
         return {}
 
-    def to_params(self, theta: Values) -> Values:
-        """Return what ``set_params`` of the estimator takes for these values.
-
-        Parameters
-        ----------
-        theta : dict
-            Searched hyperparameters.
-
-        Returns
-        -------
-        params : dict
-            Parameters of the estimator.
-        """
-        return dict(theta)
-
     def evaluate(self, theta: Values, w0: Any, tol: float) -> Point:
         """Solve, and predict the validation rows.
 
@@ -455,6 +463,12 @@ class InnerProblem:
         direct = self.direct(point.w, theta, gradient)
         return {name: direct.get(name, 0.0) - products[name] for name in theta}
 
+    def _lacks(self, method: str, user: str) -> TypeError:
+        """Say which method a subclass has not given."""
+        return TypeError(
+            f"{type(self).__name__} gives no {method}, which {user} needs."
+        )
+
     def gradient(self, w: Any, theta: Values) -> Any:
         """Return the gradient of the training problem in ``w``.
 
@@ -472,7 +486,7 @@ class InnerProblem:
         gradient : ndarray
             Of the shape of ``w``.
         """
-        raise NotImplementedError
+        raise self._lacks("gradient", "certified=True")
 
     def convexity(self, w: Any, theta: Values, eps: float) -> float:
         """Return a lower bound of the Hessian's eigenvalues within ``eps`` of ``w``.
@@ -493,7 +507,7 @@ class InnerProblem:
         mu : float
             Positive.
         """
-        raise NotImplementedError
+        raise self._lacks("convexity", "certified=True")
 
     def hessian_lipschitz(self, theta: Values) -> float:
         """Return a Lipschitz constant of the Hessian in ``w``.
@@ -510,7 +524,7 @@ class InnerProblem:
         constant : float
             Zero for a squared loss.
         """
-        raise NotImplementedError
+        raise self._lacks("hessian_lipschitz", "certified=True")
 
     def cross_norm(
         self, w: Any, theta: Values, name: str, rates: Array, codes: Any
@@ -540,7 +554,7 @@ class InnerProblem:
         norm, lipschitz : float
             Upper bounds.
         """
-        raise NotImplementedError
+        raise self._lacks("cross_norm", "certified=True")
 
     def prediction_norm(self) -> float:
         """Bound the norm of the derivative of the raw predictions in ``w``.
@@ -552,4 +566,4 @@ class InnerProblem:
         norm : float
             Upper bound, over the validation rows.
         """
-        raise NotImplementedError
+        raise self._lacks("prediction_norm", "certified=True")

@@ -7,11 +7,11 @@ from scipy import sparse
 from skdiff._convex._inner._lasso import ElasticNetProblem
 from skdiff._convex._inner._linear import SquaredRows
 from skdiff._convex._inner._logistic import logistic_kind
-from skdiff._convex._inner._problem import InnerProblem
+from skdiff._convex._inner._problem import FoldProblem
 from skdiff._convex._inner._ridge import GramRidge, SparseRidge
 
 
-class WeightedRidgeProblem(InnerProblem):
+class WeightedRidgeProblem(FoldProblem):
     """A penalty a feature."""
 
     parameters = {
@@ -54,7 +54,7 @@ class WeightedElasticNetProblem(ElasticNetProblem):
     exact_fit = True
 
 
-class WeightedLogisticProblem(InnerProblem):
+class WeightedLogisticProblem(FoldProblem):
     """A penalty a feature, or a coefficient."""
 
     parameters = {

@@ -1,5 +1,6 @@
 """Ranges for three classes or more: a multinomial set, or one binary set per class."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,19 +19,19 @@ LARGEST_WORK = 1e12  # operations of one query, roughly: some minutes
 
 
 @dataclass(frozen=True)
-class MulticlassRanges:
+class MulticlassRanges(ABC):
     """What both kinds share: K classes, and rows X as the linear model sees them."""
 
     K: int
     settings: Settings
 
+    @abstractmethod
     def scores(self, X: Any) -> Array:
         """Baseline predictors (m, K)."""
-        raise AssertionError("given by the subclass")
 
+    @abstractmethod
     def margins(self, X: Any) -> Array:
         """Ranges (m, K, K, 2) of ``f_k - f_j``."""
-        raise AssertionError("given by the subclass")
 
     def conflicts(self, X: Any) -> BoolArray:
         """Rows for which another class than the baseline's wins in some model."""

@@ -4,10 +4,10 @@ from typing import Any
 
 from skdiff._convex._inner._l1_logistic import L1Logistic
 from skdiff._convex._inner._logistic import logistic_kind
-from skdiff._convex._inner._problem import InnerProblem
+from skdiff._convex._inner._problem import FoldProblem
 
 
-class LogisticProblem(InnerProblem):
+class LogisticProblem(FoldProblem):
     """Chooses between two classes and more when it sees them."""
 
     parameters = {

@@ -6,14 +6,14 @@ import numpy as np
 from scipy import sparse
 
 from skdiff._convex._inner._linear import SquaredRows, class_factors
-from skdiff._convex._inner._problem import InnerProblem
+from skdiff._convex._inner._problem import FoldProblem
 from skdiff._convex._inner._ridge import SparseOutputRidge, SpectralRidge
 
 # solvers of scikit-learn that do not stop at a tolerance
 _DIRECT = ("auto", "svd", "cholesky")
 
 
-class RidgeProblem(InnerProblem):
+class RidgeProblem(FoldProblem):
     """Chooses the decomposition, the iteration, or rows with moving weights."""
 
     parameters = {"alpha": (None, "output"), "sample_weight": ("sample", "group")}

@@ -6,6 +6,7 @@ the solution; its derivative comes from the system of the free ones.
 """
 
 import warnings
+from abc import abstractmethod
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -182,18 +183,19 @@ class SupportVectorProblem(InnerProblem):
 
     # --- what a subclass says ---------------------------------------------------------
 
+    @abstractmethod
     def _parts(self) -> Any:
         """Return rows and signs (or targets) of each machine."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _machine(self, theta: Values, target: Any, upper: Any) -> Any:
-        raise NotImplementedError
+        """Return one machine, at its optimum once it is solved."""
 
+    @abstractmethod
     def _libsvm(
         self, theta: Values, K: Any, target: Any, upper: Any, tol: float, max_iter: Any
     ) -> Any:
         """Return dual variables and iterations."""
-        raise NotImplementedError
 
     # --- the problem ------------------------------------------------------------------
 
