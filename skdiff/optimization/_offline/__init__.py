@@ -1,0 +1,1 @@
+"""Offline optimisation by ascent of a surrogate."""
