@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
@@ -245,6 +246,15 @@ def test_frames_keep_their_names_and_reports_their_columns():
     np.testing.assert_allclose(report["true"], found["bmi"])
     np.testing.assert_allclose(report["believed"], model.predict(found))
     assert list(model.report(found).columns) == ["believed"]
+
+
+def test_a_surrogate_may_pick_columns_by_name():
+    frame, y = load_diabetes(return_X_y=True, as_frame=True)
+    pick = ColumnTransformer([("some", StandardScaler(), ["bmi", "bp"])])
+    model = OfflineOptimizer(make_pipeline(pick, Ridge()), n_steps=30)
+    rows = model.fit(frame, y).propose(1)
+    assert rows["bmi"].iloc[0] > frame["bmi"].quantile(0.9)
+    np.testing.assert_allclose(model.predict(rows), model.surrogate_.predict(rows))
 
 
 def test_a_search_chooses_the_surrogate():

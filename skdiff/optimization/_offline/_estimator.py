@@ -16,7 +16,14 @@ from skdiff._base.compat import (
     check_sample_weight,
     fit_context,
 )
-from skdiff._base.inner import fit_inner, is_frozen, seeded, whole_fit
+from skdiff._base.inner import (
+    fit_inner,
+    is_frozen,
+    reads_any_table,
+    seeded,
+    takes_weights,
+    whole_fit,
+)
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.plotting import require_pandas
 from skdiff._base.tables import split_columns
@@ -76,8 +83,8 @@ class OfflineOptimizer(SaveMixin, RegressorMixin, BaseEstimator):
     trust : {"mahalanobis", "ensemble"} or None, default=None
         What is subtracted from the predicted value. ``"mahalanobis"``: the squared
         distance to the nearest row beyond what is usual among the rows.
-        ``"ensemble"``: the standard deviation of five surrogates fitted to resampled
-        rows, the usual baseline.
+        ``"ensemble"``: the standard deviation of five surrogates fitted to randomly
+        weighted rows, the usual baseline.
     trust_weight : float, default=1.0
         Weight of what ``trust`` subtracts.
     categorical_features : array-like, default=None
@@ -215,8 +222,11 @@ class OfflineOptimizer(SaveMixin, RegressorMixin, BaseEstimator):
                 X, y, weight = X[kept], y[kept], weight[kept]
             box = self._box(X)
             self._check_surrogate()
-            self._spread = float(y.std())
             self._fit_members(X, y, weight, check_random_state(self.random_state))
+            # a row that comes twice is one place to start from, and one neighbour
+            rows = np.unique(np.column_stack([X, y]), axis=0)
+            X, y = rows[:, :-1], rows[:, -1]
+            self._spread = float(y.std())
             self._neighbourhood = X if self.trust == "mahalanobis" else None
             self._search(X, y, box, held)
         return self
@@ -277,14 +287,22 @@ class OfflineOptimizer(SaveMixin, RegressorMixin, BaseEstimator):
         members = [first]
         if self.trust == "ensemble":
             for _ in range(N_MEMBERS - 1):
-                drawn = rng.randint(len(X), size=len(X))
-                some = None if weight is None else weight[drawn]
+                rows = self._resampled(X, y, weight, rng)
                 seed = rng.randint(2**31 - 1)
-                found, _ = self._fit_one(X[drawn], y[drawn], some, seed, wanted)
-                members.append(found)
+                members.append(self._fit_one(*rows, seed, wanted)[0])
         self._members = members
         self.surrogate_sharpness_ = (before, after)
         self.surrogate_ = None if self.surrogate is None else members[0]
+
+    def _resampled(self, X, y, weight, rng):
+        """Rows with random weights, equal ones alike; drawn rows without weights."""
+        if self.surrogate is not None and not takes_weights(self.surrogate):
+            drawn = rng.randint(len(X), size=len(X))
+            return X[drawn], y[drawn], None
+        rows = np.column_stack([X, y])
+        kinds = np.unique(rows, axis=0, return_inverse=True)[1].ravel()
+        factor = rng.exponential(size=kinds.max() + 1)[kinds]
+        return X, y, factor if weight is None else factor * weight
 
     def _fit_one(self, X, y, weight, seed, penalty):
         """Fit one surrogate; return it and its sharpness."""
@@ -359,8 +377,8 @@ class OfflineOptimizer(SaveMixin, RegressorMixin, BaseEstimator):
         return by_differences(lambda X: member.predict(self._table(X)), box)
 
     def _table(self, X):
-        """Rows as the surrogate saw them: with names where X had names."""
-        if not hasattr(self, "feature_names_in_"):
+        """Rows as the surrogate sees them: with names where it may pick columns."""
+        if not (hasattr(self, "feature_names_in_") and reads_any_table(self.surrogate)):
             return X
         pd = require_pandas("A surrogate fitted to a DataFrame")
         return pd.DataFrame(X, columns=self.feature_names_in_)
@@ -382,7 +400,7 @@ class OfflineOptimizer(SaveMixin, RegressorMixin, BaseEstimator):
         return self._believed(self._rows(X))
 
     def _rows(self, X):
-        """Rows that were given, with the names that :meth:`propose` makes up or none."""
+        """Rows that were given; the names that :meth:`propose` makes up are none."""
         check_is_fitted(self)
         columns = getattr(X, "columns", None)
         unnamed = columns is not None and not hasattr(self, "feature_names_in_")

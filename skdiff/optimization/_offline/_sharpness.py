@@ -59,7 +59,7 @@ def penalised(net_class: Any, rho: float, target: float, weight: float | None) -
     ``weight=None`` adapts lambda: it rises while ``rho |g|`` is above ``target``.
     """
 
-    class Penalised(net_class):  # type: ignore[misc]
+    class Penalised(net_class):
         """The given net with the penalty on its sharpness."""
 
         multiplier = START if weight is None else weight
