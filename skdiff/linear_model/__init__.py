@@ -1,6 +1,11 @@
 """Linear models."""
 
 from skdiff.linear_model._bayesian_mixture._estimator import BayesianLinearMixture
+from skdiff.linear_model._ordinal._cv._estimator import PRESTOClassifierCV
+from skdiff.linear_model._ordinal._estimator import (
+    PRESTOClassifier,
+    ProportionalOddsClassifier,
+)
 from skdiff.linear_model._weighted._estimator import (
     WeightedElasticNet,
     WeightedLogisticRegression,
@@ -9,6 +14,9 @@ from skdiff.linear_model._weighted._estimator import (
 
 __all__ = [
     "BayesianLinearMixture",
+    "PRESTOClassifier",
+    "PRESTOClassifierCV",
+    "ProportionalOddsClassifier",
     "WeightedElasticNet",
     "WeightedLogisticRegression",
     "WeightedRidge",

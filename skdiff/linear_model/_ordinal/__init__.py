@@ -1,0 +1,1 @@
+"""Cumulative logit models of ordered classes."""

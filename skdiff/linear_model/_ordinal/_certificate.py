@@ -1,0 +1,98 @@
+"""How far a fitted cumulative model is from its optimum, by duality.
+
+The conjugate of a row's loss has a closed form, because the derivatives ``-A`` in u and
+``B`` in v determine the class probability: ``P = (1 - (A - B)^2) / (A + B + sqrt(1 +
+4AB))``. Any derivatives of the rows whose pull vanishes on the unpenalised coefficients
+and stays below the L1 penalty on the others give a lower bound of the objective.
+"""
+
+import numpy as np
+
+from skdiff._base.typing import Array, BoolArray
+from skdiff._convex._newton import spd_solve
+from skdiff.linear_model._ordinal._likelihood import Cumulative, Parts
+
+
+def _logit(c: Array, below: BoolArray) -> Array:
+    """``log(x / (1 - x))`` for ``x (1 - x) = c``, x below one half or above."""
+    small = 2 * c / (1 + np.sqrt(np.maximum(1 - 4 * c, 0.0)))
+    value = np.log(small) - np.log1p(-small)
+    return np.where(below, value, -value)
+
+
+def _inner_conjugate(a: Array, b: Array) -> Array:
+    """Conjugate of ``-log(sigmoid(u) - sigmoid(v))`` at derivatives ``-a`` and b."""
+    P = (1 - (a - b) ** 2) / (a + b + np.sqrt(1 + 4 * a * b))
+    total = 1 - a + b  # sigmoid(u) + sigmoid(v)
+    u, v = _logit(a * P, total + P < 1), _logit(b * P, total - P < 1)
+    return np.asarray(-a * u + b * v + np.log(P))
+
+
+def _entropy(a: Array) -> Array:
+    """Conjugate of the logistic loss."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nan_to_num(a * np.log(a)) + np.nan_to_num((1 - a) * np.log1p(-a))
+
+
+def _conjugates(problem: Cumulative, du: Array, dv: Array) -> float:
+    """Weighted sum over the rows; infinite outside the domain."""
+    s, cuts = problem.rows.s, problem.rows.cuts
+    a, b = -du / s, dv / s
+    first, inner, last = a[: cuts[1]], slice(cuts[1], cuts[-2]), b[cuts[-2] :]
+    ends = np.concatenate([first, last])
+    middle = np.minimum(a[inner], b[inner])
+    if np.any(ends < 0) or np.any(ends > 1) or np.any(middle <= 0):
+        return np.inf
+    if np.any(np.abs(a[inner] - b[inner]) >= 1):
+        return np.inf
+    return float(
+        s[: cuts[1]] @ _entropy(first)
+        + s[inner] @ _inner_conjugate(a[inner], b[inner])
+        + s[cuts[-2] :] @ _entropy(last)
+    )
+
+
+def _free_of_gradient(problem: Cumulative, w: Array, parts: Parts) -> tuple:
+    """Derivatives of the rows after a linearised Newton step of the free ones."""
+    du, dv = parts.du, parts.dv
+    free = np.flatnonzero((problem.lasso == 0) & (problem.ridge == 0))
+    if len(free):
+        step = np.zeros_like(w)
+        H = problem.hessian(parts, free)
+        step[free] = spd_solve(H, problem.pull(du, dv)[free])
+        u, v = np.zeros(len(du)), np.zeros(len(dv))
+        cuts = problem.rows.cuts
+        u[: cuts[-2]], v[cuts[1] :] = problem.linear(step)
+        du = du - (parts.duu * u + parts.duv * v)
+        dv = dv - (parts.duv * u + parts.dvv * v)
+    return du, dv, free
+
+
+def lower_bound(problem: Cumulative, w: Array) -> float:
+    """Value that no coefficients can fall below; at worst zero.
+
+    The free coefficients' gradient vanishes up to rounding.
+    """
+    _, gradient, parts = problem.smooth(w, 2)
+    with np.errstate(all="ignore"):
+        du, dv, free = _free_of_gradient(problem, w, parts)
+        pulled = problem.pull(du, dv)
+        lasso, ridge = problem.lasso, problem.ridge
+        hard = (lasso > 0) & (ridge == 0)
+        size = np.abs(pulled[hard])
+        shrink = float(np.min(lasso[hard] / np.maximum(size, lasso[hard]), initial=1.0))
+        du, dv, pulled = shrink * du, shrink * dv, shrink * pulled
+        rounding = 1e-10 * max(1.0, float(np.abs(gradient).max()))
+        if np.abs(pulled[free]).max(initial=0.0) > rounding:
+            return 0.0
+        soft = ridge > 0
+        excess = np.maximum(np.abs(pulled[soft]) - lasso[soft], 0.0)
+        first, last = problem.offsets
+        cuts = problem.rows.cuts
+        bound = (
+            du[: cuts[-2]] @ first
+            + dv[cuts[1] :] @ last
+            - _conjugates(problem, du, dv)
+            - float(np.sum(excess**2 / (2 * ridge[soft])))
+        )
+    return max(float(bound), 0.0) if np.isfinite(bound) else 0.0

@@ -1,0 +1,1 @@
+"""The penalty by cross-validation."""
