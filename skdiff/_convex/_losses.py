@@ -252,32 +252,6 @@ class EpsilonInsensitive:
 PIECEWISE_LINEAR = (Hinge, Pinball, EpsilonInsensitive)
 
 
-class CumulativeLogit:
-    """``-log(sigmoid(upper - f) - sigmoid(lower - f))``, y the pair (lower, upper).
-
-    The loss of ordinal regression (``ProportionalOddsClassifier``, to come).
-    The difference of two sigmoids factors, so the loss is a sum of two logistic losses
-    and a constant of the thresholds: nothing cancels between neighbouring thresholds.
-    """
-
-    quadratic, smooth = False, True
-
-    def evaluate(self, f: Array, y: Any, order: int = 0) -> tuple[Array, ...]:
-        """Return value and derivatives; thresholds may be infinite."""
-        lower, upper = y
-        width = np.log(-np.expm1(lower - upper))
-        logistic = Logistic()
-        with np.errstate(invalid="ignore"):
-            above = logistic.evaluate(f - upper, 0.0, order)
-            below = logistic.evaluate(lower - f, 0.0, order)
-        above = tuple(np.where(np.isinf(upper), 0.0, part) for part in above)
-        below = tuple(np.where(np.isinf(lower), 0.0, part) for part in below)
-        signs = (1.0, -1.0, 1.0, -1.0, 1.0)
-        parts = [a + s * b for a, b, s in zip(above, below, signs, strict=False)]
-        parts[0] = parts[0] - width
-        return tuple(parts)
-
-
 class Multinomial:
     """``log(sum_k exp(F_k)) - F_y`` for codes y; F of shape (..., n, n_classes)."""
 

@@ -24,18 +24,6 @@ REFERENCES = {
     ),
     "softplus": (_losses.Softplus(), 0.0, softplus),
     "squared": (_losses.Squared(), 1.5, lambda f: (f - 1.5) ** 2 / 2),
-    "cumulative": (
-        _losses.CumulativeLogit(),
-        (-1.0, 2.0),
-        lambda f: (
-            -mpmath.log(1 / (1 + mpmath.exp(f - 2)) - 1 / (1 + mpmath.exp(f + 1)))
-        ),
-    ),
-    "cumulative, last": (
-        _losses.CumulativeLogit(),
-        (0.5, np.inf),
-        lambda f: -mpmath.log(1 - 1 / (1 + mpmath.exp(f - mpmath.mpf(0.5)))),
-    ),
 }
 MILD = {
     "poisson": (

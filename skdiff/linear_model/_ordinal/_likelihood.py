@@ -10,6 +10,7 @@ blocks are differences between neighbouring classes. Thresholds are differences 
 counted from those of the model without features, which makes zero a feasible start.
 """
 
+from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,17 +141,17 @@ class Cumulative(Composite):
             np.repeat(rows.start, counts[1:]),
         )
 
+    @abstractmethod
     def linear(self, w: Array) -> tuple[Array, Array]:
         """Predictors u and v of the rows that have them, less those of the start."""
-        raise AssertionError("given by the subclass")
 
+    @abstractmethod
     def pull(self, du: Array, dv: Array) -> Array:
         """Gradient in the coefficients of what has derivatives du and dv."""
-        raise AssertionError("given by the subclass")
 
+    @abstractmethod
     def thresholds(self) -> BoolArray:
         """Which coefficients belong to thresholds."""
-        raise AssertionError("given by the subclass")
 
     def predictors(self, w: Array) -> tuple[Array, Array]:
         """Predictors u of all classes but the last, v of all but the first."""
