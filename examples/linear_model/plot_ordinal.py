@@ -33,8 +33,8 @@ truth = 1 - cumulative[:, 2]
 print("rows of each class", np.bincount(y))
 
 # %%
-# All three are fitted to the same rows. The likelihood-ratio test says that one
-# direction does not serve all thresholds.
+# All three are fitted to the same rows. The likelihood-ratio test rejects one
+# direction for all thresholds.
 models = {
     "logistic, last class or not": LogisticRegression(C=np.inf).fit(X, y == 3),
     "proportional odds": ProportionalOddsClassifier().fit(X, y),
@@ -47,7 +47,7 @@ for name, q in found.items():
 
 # %%
 # Left: estimates against the truth. Right: the coefficients along the path of
-# penalties; those of neighbouring thresholds part only where the data ask for it.
+# penalties; those of neighbouring thresholds part only where the data demand it.
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 4), layout="constrained")
 colors = {"PRESTO": "#1f6f8b", "proportional odds": "#edae49"}
 for name, q in found.items():
