@@ -1,5 +1,7 @@
 """Effects of what is changed: instruments, treatments and interventions."""
 
+from skdiff.causal._graph_r_learner._estimator import GraphRLearner
 from skdiff.causal._linear_gmm._estimator import LinearGMMRegressor
+from skdiff.causal._r_learner._estimator import RLearner
 
-__all__ = ["LinearGMMRegressor"]
+__all__ = ["GraphRLearner", "LinearGMMRegressor", "RLearner"]

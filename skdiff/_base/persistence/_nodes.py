@@ -25,6 +25,7 @@ _TRANSIENT = {
     "_skl_callbacks_to_teardown",
     "_callback_fit_ctx",
     "_parent_callback_ctx",
+    "_training_rows",  # rows of the user stay out of files
 }
 # classes that scikit-learn makes public only once they are enabled
 _EXPERIMENTAL = {

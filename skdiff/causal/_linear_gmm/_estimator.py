@@ -30,8 +30,8 @@ _WEAK = 10.0
 class LinearGMMRegressor(SaveMixin, RegressorMixin, BaseEstimator):
     """Linear regression with instruments, exact on streams.
 
-    Use it where columns of X depend on what y depends on besides (prices that answer
-    to demand, schooling that goes with ability), and where other columns, the
+    Use it where columns of X depend on what y depends on besides (prices that follow
+    demand, schooling that goes with ability), and where other columns, the
     *instruments*, move them and have no direct effect on y. The coefficients are then
     effects of setting X, which least squares does not give. Where X is exogenous, least
     squares has the smaller error; with weak instruments neither helps.

@@ -1,0 +1,1 @@
+"""Effects of a treatment that may differ from row to row."""

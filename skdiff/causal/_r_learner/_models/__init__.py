@@ -1,0 +1,1 @@
+"""Models in the three places of an R-learner."""
