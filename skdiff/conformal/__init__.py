@@ -1,4 +1,4 @@
-"""Selection with a guarantee on the rate of false discoveries."""
+"""Selections, sets and regions with a guarantee in finite samples."""
 
 from skdiff.conformal._cross_fit._estimator import CrossFitConformalSelector
 from skdiff.conformal._display import ConformalSelectionDisplay
@@ -9,6 +9,7 @@ from skdiff.conformal._p_values import (
     conformal_p_values,
     e_benjamini_hochberg,
 )
+from skdiff.conformal._robust._estimator import RobustConformalClassifier
 from skdiff.conformal._split._estimator import ConformalSelector
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ConformalSelector",
     "CrossFitConformalSelector",
     "OptimizedConformalSelector",
+    "RobustConformalClassifier",
     "auxiliary_selection_sizes",
     "benjamini_hochberg",
     "conformal_p_values",

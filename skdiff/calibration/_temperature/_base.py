@@ -52,8 +52,8 @@ def temperature_scaling_study(
         (summed over classes; NaN without ``proba``); and ``pvalue_before``,
         ``pvalue_after``: of the hypothesis that the certainty of the top class is
         calibrated, by outcomes drawn from the forecasts. A small ``pvalue_after`` means
-        that the temperature has not calibrated the model. A large one does not mean that
-        the forecasts are good: a calibrated forecast may be far from the truth.
+        that the temperature has not calibrated the model. A large one does not mean
+        that the forecasts are good: a calibrated one may be far from the truth.
 
     Raises
     ------

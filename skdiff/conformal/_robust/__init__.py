@@ -1,0 +1,1 @@
+"""Prediction sets that hold when rows are moved within a radius."""
