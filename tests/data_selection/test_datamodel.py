@@ -14,12 +14,22 @@ from sklearn.linear_model import (
     Ridge,
     RidgeClassifier,
 )
+from sklearn.linear_model import lasso_path as peer_path
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from skdiff.data_selection import Datamodel, SelectedFit
 from skdiff.data_selection._base import read_target
-from skdiff.data_selection._datamodel._linear import lasso, moments, ridge_path
+from skdiff.data_selection._datamodel._lasso import (
+    added,
+    centred,
+    largest_penalty,
+    lasso,
+    lasso_path,
+    moments,
+    sums,
+)
+from skdiff.data_selection._datamodel._linear import ridge_path
 from skdiff.data_selection._datamodel._subsets import draw_masks
 from skdiff.data_selection._datamodel._training._base import (
     Reading,
@@ -82,6 +92,52 @@ def test_the_l1_solver_reaches_scikit_learns_solution():
     assert np.all(found.gap <= 1e-10) and np.all(found.coef[:, 2] == 0)
     stopped = lasso(moments(masks, F[:, :2]), penalty[:2], tol=1e-12, max_iter=1)
     assert np.all(stopped.gap > 1e-12)  # and says so
+
+
+@pytest.mark.parametrize(("n", "m"), [(40, 300), (60, 40)])
+@pytest.mark.parametrize("tol", [1e-4, 1e-10])
+def test_paths_equal_those_of_scikit_learn(n, m, tol):
+    rng = np.random.RandomState(1)
+    masks = draw_masks(n, n // 2, m, None, rng)
+    F = masks @ (rng.normal(size=(n, 6)) * (rng.uniform(size=(n, 6)) < 0.2))
+    F = (F + rng.normal(size=F.shape)) * np.geomspace(1e-6, 1e6, 6) + 3.0
+    data = moments(masks, F)
+    path = np.geomspace(1.0, 1e-2, 12)[:, None] * largest_penalty(data)
+    fits = lasso_path(data, path, tol=tol)
+    Z = np.asfortranarray(masks - masks.mean(axis=0))
+    for j in range(6):
+        y = F[:, j] - F[:, j].mean()
+        _, coef, _ = peer_path(Z, y, alphas=path[:, j], tol=1e-12, max_iter=100_000)
+        ours = np.array([fit.coef[:, j] for fit in fits]).T
+
+        def objective(b, y=y, j=j):
+            fitted = np.sum((y[:, None] - Z @ b) ** 2, axis=0) / (2 * m)
+            return fitted + path[:, j] * np.abs(b).sum(axis=0)
+
+        excess = objective(ours) - objective(coef)
+        assert np.all(excess <= tol * y.var() / 2 + 1e-12 * y.var())
+        gaps = [fit.gap[j] for fit in fits]
+        assert np.all(np.array(gaps) <= tol)
+        if tol < 1e-8 and m > n:
+            np.testing.assert_allclose(ours, coef, atol=1e-4 * np.abs(coef).max())
+
+
+def test_sums_of_two_sets_of_subsets_are_those_of_their_union():
+    rng = np.random.RandomState(0)
+    masks, F = rng.uniform(size=(50, 9)) < 0.4, rng.normal(size=(50, 2))
+    both = centred(added(sums(masks[:20], F[:20]), sums(masks[20:], F[20:])))
+    for found, expected in zip(both, moments(masks, F), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_a_constant_output_has_no_coefficients():
+    rng = np.random.RandomState(0)
+    masks = rng.uniform(size=(50, 9)) < 0.4
+    F = np.c_[np.full(50, 1e8), rng.normal(size=50)]
+    data = moments(masks, F)
+    path = np.geomspace(1.0, 1e-3, 5)[:, None] * largest_penalty(data)
+    for fit in lasso_path(data, path):
+        assert np.all(fit.coef[:, 0] == 0) and np.all(fit.gap <= 1e-4)
 
 
 @pytest.mark.parametrize("m", [200, 25])
