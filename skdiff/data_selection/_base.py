@@ -79,6 +79,15 @@ def require_classes(target, name="y"):
         )
 
 
+def require_classes_in_fold(target):
+    """Refuse a training fold of one class, before an estimator does in its words."""
+    if target.classes is not None and len(np.unique(target.values)) < 2:
+        raise ValueError(
+            "A training fold has one class only. Lower cv, or give every class as "
+            "many rows as there are folds."
+        )
+
+
 def take(X, rows):
     """Rows of whatever holds them, as what came."""
     if sparse.issparse(X) and X.format not in ("csr", "csc", "lil"):

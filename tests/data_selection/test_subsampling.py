@@ -147,6 +147,16 @@ def test_alpha_by_cross_validation_prefers_uncertain_rows_where_they_help():
         sampler.fit(X)
 
 
+def test_alpha_by_cross_validation_needs_two_classes_in_its_samples():
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(60, 2))
+    y = np.arange(60) % 2
+    sampler = SurrogateSubsampler(alpha="cv", n_select=2, cv=2, random_state=0)
+    with pytest.raises(ValueError, match="samples of one class"):
+        sampler.fit(X, y, X_val=X, y_val=np.zeros(60, dtype=int))
+    assert sampler.set_params(n_select=0.9).fit(X, y, X_val=X, y_val=y).alpha_ >= 0
+
+
 def test_weights_reach_the_estimator_or_are_refused():
     X, y = load_iris(return_X_y=True)
     weighting = SurrogateSubsampler(reweight=True, n_select=60, random_state=0)

@@ -300,3 +300,49 @@ def test_weights_zero_are_absence(cls):
     np.testing.assert_array_equal(
         weighted.sample_indices_, np.flatnonzero(kept)[absent.sample_indices_]
     )
+
+
+def test_a_class_of_one_row():
+    rng = np.random.RandomState(0)
+    X, X_target = rng.normal(size=(60, 3)), rng.normal(size=(20, 3))
+    y, y_target = np.full(60, "no", dtype=object), np.full(20, "no", dtype=object)
+    y[7], y_target[:2] = "yes", "yes"
+    sample = {"X_target": X_target, "y_target": y_target}
+    options = {"balance": "class", "n_select": 20, "random_state": 0}
+    with pytest.raises(ValueError, match="training fold has one class"):
+        ConditionalLossSelector(criterion="color", **options).fit(X, y, **sample)
+    # a domain classifier looks at no classes of the pool
+    model = ConditionalLossSelector(criterion="domain", **options).fit(X, y, **sample)
+    assert model.support_[7]
+    for seed in range(5):
+        options["random_state"] = seed
+        model = DataInfluenceSelector(
+            influence_model=Ridge(), n_probe=20, rounds=2, **options
+        )
+        assert model.fit(X, y, **sample).support_[7]
+        assert model.fit(X, y).support_[7]  # a target of its own leaves it in the pool
+
+
+def test_rows_in_another_order_have_their_scores():
+    rng = np.random.RandomState(0)
+    X, X_target = rng.normal(size=(90, 3)), rng.normal(size=(30, 3))
+    y, y_target = (
+        np.where(X[:, 0] > 0, "a", "b"),
+        np.where(X_target[:, 0] > 0, "a", "b"),
+    )
+    sample = {"X_target": X_target, "y_target": y_target}
+    order, fold = rng.permutation(90), np.arange(90) % 3
+
+    def scores(rows, criterion):
+        cv = [
+            (np.flatnonzero(fold[rows] != k), np.flatnonzero(fold[rows] == k))
+            for k in range(3)
+        ]
+        selector = ConditionalLossSelector(
+            LogisticRegression(tol=1e-8), criterion, cv=cv, random_state=0
+        )
+        return selector.fit(X[rows], y[rows], **sample).scores_
+
+    for criterion in ("color", "conditional", "rho", "domain"):
+        expected = scores(np.arange(90), criterion)[order]
+        np.testing.assert_allclose(scores(order, criterion), expected, atol=1e-4)

@@ -15,6 +15,7 @@ from skdiff.data_selection._base import (
     Target,
     read_target,
     require_classes,
+    require_classes_in_fold,
     splits_of,
     take,
 )
@@ -261,22 +262,33 @@ class _Pool:
     def __init__(self, estimator, X, target, weight, cv, way, rng):
         self.estimator, self.X, self.target, self.weight = estimator, X, target, weight
         self.way, self.rng = way, rng
-        self.folds = []
+        self.folds = splits_of(cv, X, target, rng)
+        self.priors: list = []
         self.before = np.empty(len(target.values))
-        for train, test in splits_of(cv, X, target, rng):
+
+    def _fit_priors(self):
+        """Fit each fold's prior, once; a domain classifier needs none of them."""
+        if self.priors:
+            return
+        for train, test in self.folds:
+            known = self.target.take(train)
+            require_classes_in_fold(known)
             prior = fit_model(
-                estimator,
-                take(X, train),
-                target.take(train),
-                weight=None if weight is None else weight[train],
-                rng=rng,
+                self.estimator,
+                take(self.X, train),
+                known,
+                weight=None if self.weight is None else self.weight[train],
+                rng=self.rng,
             )
-            self.before[test] = row_losses(prior, take(X, test), target.take(test))
-            self.folds.append((train, test, prior))
+            X_test, test_target = take(self.X, test), self.target.take(test)
+            self.before[test] = row_losses(prior, X_test, test_target)
+            self.priors.append(prior)
 
     def scores(self, X_target, goal, criteria):
         """Scores of the rows by the criteria, in the paper's orientation."""
         found = {}
+        if set(criteria) != {"domain"}:
+            self._fit_priors()
         if {"color", "conditional"} & set(criteria):
             after = self._after(X_target, goal)
             found = {"color": after - self.before, "conditional": after}
@@ -288,7 +300,7 @@ class _Pool:
 
     def _after(self, X_target, goal):
         after = np.empty(len(self.before))
-        for _, test, prior in self.folds:
+        for (_, test), prior in zip(self.folds, self.priors, strict=True):
             model = fine_tuned(
                 prior, X_target, goal, self.way, self.estimator, self.rng
             )
@@ -309,7 +321,7 @@ class _Pool:
             estimator = default_linear([0, 1], centre=not issparse(self.X))
         p = np.empty(len(self.before))
         m = X_target.shape[0]
-        for train, test, _ in self.folds:
+        for train, test in self.folds:
             codes = np.repeat([0, 1], [len(train), m])
             both = stack(take(self.X, train), X_target)
             labels = Target(codes, codes, np.array([0, 1]))

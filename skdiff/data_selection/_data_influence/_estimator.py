@@ -208,7 +208,7 @@ class DataInfluenceSelector(BaseSampleSelector):
             X, target, weight, kept = self._present(X, target, weight)
             trainable = np.ones(len(target.values), dtype=bool)
             if own:
-                held = self._own_target(len(trainable), rng)
+                held = self._own_target(target, rng)
                 X_goal, goal = take(X, held), target.take(held)
                 trainable[held] = False
             estimator = self._checked_estimator(target)
@@ -224,14 +224,23 @@ class DataInfluenceSelector(BaseSampleSelector):
             self._restore(kept, n)
         return self
 
-    def _own_target(self, n, rng):
-        """A random fifth of the rows, which serves as target sample."""
+    def _own_target(self, target, rng):
+        """A random fifth of the rows, which serves as target sample.
+
+        One row of each class stays behind, so that a model can be fitted to the others.
+        """
+        n = len(target.values)
         if n < 5:
             raise ValueError(
                 "Without X_target a fifth of the rows serves as one, and "
                 f"n_samples={n} is too few. Pass X_target and y_target."
             )
-        return np.sort(rng.choice(n, size=n // 5, replace=False))
+        order = rng.permutation(n)
+        if target.classes is not None:
+            first = np.unique(target.values[order], return_index=True)[1]
+            if len(first) + n // 5 <= n:
+                order = np.delete(order, first)
+        return np.sort(order[: n // 5])
 
     def _restore(self, kept, n_samples):
         super()._restore(kept, n_samples)
@@ -261,7 +270,8 @@ class DataInfluenceSelector(BaseSampleSelector):
         rounds = min(self.rounds, n)
         total, correlations, added = np.zeros(len(trainable)), [], []
         for k in range(rounds):
-            model = task.fit(self._training_rows(chosen, trainable, n, rng), rng)
+            rows = self._training_rows(task.target, chosen, trainable, n, rng)
+            model = task.fit(rows, rng)
             probe = self._probe(chosen, trainable, rng)
             predicted, correlation = self._predict(task, model, probe, rng)
             total += predicted
@@ -290,13 +300,21 @@ class DataInfluenceSelector(BaseSampleSelector):
             return class_quotas(target.values, n, target.n_classes)
         return np.array([n])
 
-    def _training_rows(self, chosen, trainable, n, rng):
-        """What is chosen, filled up with random rows to the size of the selection."""
+    def _training_rows(self, target, chosen, trainable, n, rng):
+        """What is chosen, filled up with random rows to the size of the selection.
+
+        With ``balance="class"`` a class that the draw missed adds one of its rows.
+        """
         rows = np.flatnonzero(chosen & trainable)
         rest = np.flatnonzero(trainable & ~chosen)
         missing = max(n, min(50, int(trainable.sum()))) - len(rows)
         fill = rng.choice(rest, size=max(0, min(missing, len(rest))), replace=False)
-        return np.sort(np.append(rows, fill))
+        rows = np.append(rows, fill)
+        if self.balance == "class":
+            for code in np.setdiff1d(target.values[trainable], target.values[rows]):
+                missed = np.flatnonzero(trainable & (target.values == code))
+                rows = np.append(rows, rng.choice(missed))
+        return np.sort(rows)
 
     def _probe(self, chosen, trainable, rng):
         rest = np.flatnonzero(trainable & ~chosen)

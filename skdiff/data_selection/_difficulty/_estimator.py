@@ -14,6 +14,7 @@ from skdiff._base.parameters import COUNT
 from skdiff.data_selection._base import (
     BaseSampleSelector,
     require_classes,
+    require_classes_in_fold,
     splits_of,
     take,
 )
@@ -147,11 +148,7 @@ class DifficultySelector(BaseSampleSelector):
         return total / self.n_models
 
     def _trained(self, estimator, X, target, weight, rng):
-        if target.classes is not None and len(np.unique(target.values)) < 2:
-            raise ValueError(
-                "A training fold has one class only. Lower cv, or give every class as "
-                "many rows as there are folds."
-            )
+        require_classes_in_fold(target)
         return fit_model(
             estimator, X, target, weight=weight, n_passes=self.max_iter, rng=rng
         )

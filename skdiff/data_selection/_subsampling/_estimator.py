@@ -325,4 +325,9 @@ class SurrogateSubsampler(BaseSampleSelector):
                     )
                     lost = row_losses(model, take(X, test), target.take(test))
                     losses[k] += lost.sum()
+        if not np.any(np.isfinite(losses)):
+            raise ValueError(
+                "alpha='cv' drew samples of one class only from X_val. Pass more "
+                "validation rows of the rare class, a larger n_select, or a number."
+            )
         return alphas[np.argmin(losses)]
