@@ -1,0 +1,1 @@
+"""Effects of interventions beyond those that were seen."""
