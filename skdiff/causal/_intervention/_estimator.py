@@ -44,7 +44,7 @@ class InterventionExtrapolator(
     outcome depends on X, and a larger dose than any tried is of interest: as the noise
     carries X further than the doses do, larger doses can be computed. Something hidden
     may influence both X and y. Do not use it where A acts on y past X, or where X
-    answers A in a curve; :attr:`linearity_test_` reports the latter.
+    moves with A in a curve; :attr:`linearity_test_` detects the latter.
 
     Parameters
     ----------
