@@ -21,6 +21,11 @@ from pathlib import Path
 
 from joblib._parallel_backends import ParallelBackendBase
 
+try:
+    import cloudpickle
+except ImportError:  # joblib brought its own before 1.6
+    from joblib.externals import cloudpickle
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -115,8 +120,8 @@ class ChildBackend(ParallelBackendBase):
         return 1 if n_jobs in (None, 1) else 2
 
     def submit(self, function, callback=None):
-        (result,) = self.child.run("tests._child:call", pickle.dumps(function))
-        answer = _Answer(result)
+        (result,) = self.child.run("tests._child:call", cloudpickle.dumps(function))
+        answer = _Answer(*result)
         if callback is not None:
             callback(answer)
         return answer
@@ -125,16 +130,22 @@ class ChildBackend(ParallelBackendBase):
 
 
 class _Answer:
-    def __init__(self, value):
-        self.value = value
+    def __init__(self, value, error):
+        self.value, self.error = value, error
 
     def get(self, timeout=None):
+        if self.error is not None:
+            raise self.error
         return self.value
 
 
 def call(send, pickled):
-    """The job of a task of joblib."""
-    send(pickle.loads(pickled)())
+    """The job of a task of joblib; what it raises is raised where it was asked for."""
+    try:
+        value, error = pickle.loads(pickled)(), None
+    except Exception as raised:
+        value, error = None, raised
+    send((value, error))
 
 
 def _listen(stream, answers):

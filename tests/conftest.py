@@ -40,13 +40,18 @@ def estimator(request):
     return instance(request.param)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def child():
-    """The process that serves the batteries and what needs another process."""
+    """The process that serves the batteries and what needs another process.
+
+    It also runs what ``n_jobs`` sends to other processes: each of joblib's own would
+    import everything once more. A test that wants a pool asks for ``"loky"``.
+    """
     child = Child()
     backend = type("Backend", (ChildBackend,), {"child": child})
-    joblib.register_parallel_backend("child", backend)
+    joblib.register_parallel_backend("child", backend, make_default=True)
     yield child
+    joblib.register_parallel_backend("loky", joblib.parallel.BACKENDS["loky"], True)
     child.stop()
 
 

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
 
 from tests._child import Child, ChildFailed
 
@@ -77,3 +78,17 @@ def test_a_job_left_in_the_middle_is_ended(server):
     assert next(answers) == 2
     answers.close()
     assert doubled(server, 3) == 6
+
+
+def refuse(number):
+    raise KeyError(number)
+
+
+def test_what_a_task_raises_is_raised_here():
+    with pytest.raises(KeyError, match="7"):
+        Parallel(n_jobs=2)(delayed(refuse)(7) for _ in range(2))
+
+
+def test_tasks_run_elsewhere_without_a_pool_of_their_own():
+    places = Parallel(n_jobs=2)(delayed(lambda: os.getpid())() for _ in range(3))
+    assert len(set(places)) == 1 and places[0] != os.getpid()

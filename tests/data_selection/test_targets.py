@@ -169,12 +169,12 @@ def test_a_class_of_the_target_that_the_pool_has_not():
 def test_target_samples_are_whole_in_selected_fit_and_not_routed(cls):
     import sklearn
 
-    X, y, good, goal, _ = two_concepts(7, n_off=300, n_on=100)
-    model = SelectedFit(cls(n_select=100, random_state=0), LogisticRegression()).fit(
+    X, y, good, goal, _ = two_concepts(7, n_off=120, n_on=40)
+    model = SelectedFit(cls(n_select=40, random_state=0), LogisticRegression()).fit(
         X, y, X_target=goal[0], y_target=goal[1]
     )
     assert good[model.selector_.support_].mean() > good.mean()
-    direct = cls(n_select=100, random_state=0)
+    direct = cls(n_select=40, random_state=0)
     direct.fit(X, y, X_target=goal[0], y_target=goal[1])
     np.testing.assert_array_equal(model.selector_.scores_, direct.scores_)
     with sklearn.config_context(enable_metadata_routing=True):
@@ -183,7 +183,7 @@ def test_target_samples_are_whole_in_selected_fit_and_not_routed(cls):
         )
         model.fit(X, y, X_target=goal[0], y_target=goal[1])
     X_kept, y_kept = direct.fit_resample(X, y, X_target=goal[0], y_target=goal[1])
-    assert X_kept.shape == (100, 10) and len(y_kept) == 100
+    assert X_kept.shape == (40, 10) and len(y_kept) == 40
 
 
 def test_what_is_missing_is_named():

@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 
+from skdiff._base.draws import row_hashes, uniforms
 from skdiff.fairness import (
     EqualizedOddsPostprocessor,
     FairFrontierDisplay,
@@ -26,7 +27,6 @@ from skdiff.fairness import (
     group_roc_hull,
     unprocess,
 )
-from skdiff.fairness._postprocessing._draws import row_hashes, uniforms
 from skdiff.fairness._postprocessing._hull import RocHull, mixture, roc_hull
 from skdiff.fairness._postprocessing._problem import (
     FairProblem,

@@ -5,17 +5,18 @@ of the labelled rows.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from skdiff._base.draws import uniforms_of
 from skdiff._base.typing import Array, BoolArray, IntArray
 from skdiff.conformal._common._optcs import (
     Selection,
     optimized_selection,
     plain_selection,
 )
-from skdiff.conformal._p_values import SLACK, adjusted_p_values, tie_draws
+from skdiff.conformal._p_values import SLACK, adjusted_p_values
 
 # A repeat selects at this multiple of the level and pays for it with larger e-values: a
 # row is kept if it is selected in about this fraction of the repeats (Ren and Barber).
@@ -31,6 +32,7 @@ class Scores(NamedTuple):
     new_ratios: Array | None = None  # (m,)
     groups: IntArray | None = None  # (n,), codes of the groups
     seed: int = 0
+    hashes: Any = None  # (m,), of the new rows; ties are broken by them
 
     def of_group(self, rows: BoolArray, code: int) -> "Scores":
         """The same of the new rows of one group and the labelled rows of it."""
@@ -44,6 +46,7 @@ class Scores(NamedTuple):
             None if self.new_ratios is None else self.new_ratios[rows],
             None,
             self.seed,
+            self.hashes[rows],
         )
 
 
@@ -147,24 +150,25 @@ def _nothing(part: Scores, levels: Array, rule: Rule) -> Selection:
 
 
 def _select(scores: Scores, levels: Array, rule: Rule) -> Selection:
-    """One selection; the same batch in another order has the same draws."""
-    new, m = scores.new, len(scores.new)
-    rng = np.random.RandomState(scores.seed)
-    # the draws go by rank, not by place, and change with no rounding of the scores
-    place = np.empty(m, dtype=np.intp)
-    place[np.lexsort(new.T)] = np.arange(m)
-    draws = tie_draws(m, rng)[place] if rule.randomized else 1.0
+    """One selection; a row has the same draws in every batch."""
+    new = scores.new
+    draws = _draws(scores, 0)[:, None] if rule.randomized else 1.0
     if not rule.optimizes and scores.ratios is None:
         return plain_selection(scores.labelled, new, levels, draws)
     prune: Array | float = 1.0
     if rule.pruning == "hete":
-        prune = 1 - rng.uniform(size=m)[place]
+        prune = _draws(scores, 1)
     elif rule.pruning == "homo":
-        prune = float(1 - rng.uniform())
+        prune = float(1 - np.random.RandomState(scores.seed).uniform())
     weights = scores.ratios, scores.new_ratios
     return optimized_selection(
         scores.labelled, new, levels, draws, prune, rule.beta, weights
     )
+
+
+def _draws(scores: Scores, which: int) -> Array:
+    """Uniform draws in (0, 1] of the new rows, never zero: no p-value may be."""
+    return 1 - uniforms_of(scores.hashes, which, scores.seed)
 
 
 class Groups(NamedTuple):

@@ -70,13 +70,16 @@ class CrossFitConformalSelector(BaseSelector):
         ``"oob"`` takes the out-of-bag predictions of a forest. Folds that depend on
         outcomes, groups or order are refused: they break the guarantee.
     class_weight : {"balanced"} or None, default="balanced"
-        Weights against the imputed zeros, for estimators that take sample weights.
+        Weights against the imputed zeros. An estimator that takes no sample weights
+        gets rows of the rarer class repeated instead.
     pruning : {"hete", "homo", "dtm"}, default="hete"
         With ``estimators``: see :class:`OptimizedConformalSelector`.
     beta : float, default=1.0
         With ``estimators``: factor in (0, 1] of the first step's bound.
     randomized : bool, default=True
-        Whether ties are broken at random. Otherwise they count in full.
+        Whether ties are broken at random, by draws that belong to the row and the
+        seed: equal rows have equal draws, and the rest of the batch changes none.
+        Otherwise ties count in full.
     larger : bool, default=True
         Whether a discovery lies above ``threshold`` (below it otherwise).
     n_repeats : int, default=1

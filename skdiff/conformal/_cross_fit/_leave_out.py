@@ -31,11 +31,27 @@ def balanced_weight(z: Array) -> Array:
     return len(z) / 2 / np.where(z == 1, n1, len(z) - n1)
 
 
-def fit_weighted(estimator: Any, X: Any, z: Any, weight: Array | None) -> Any:
-    """Fit a clone, weighted where what is trained inside takes weights."""
-    if weight is not None and not takes_weights(estimator):
-        weight = None
-    return fit_inner(estimator, X, z, weight=weight)
+def balanced_rows(z: Array) -> IntArray:
+    """Rows with those of the rarer class repeated, to about the mass of the other."""
+    counts = np.bincount(z.astype(np.int64), minlength=2)
+    repeats = np.maximum(counts.max() // np.maximum(counts, 1), 1)
+    return np.repeat(np.arange(len(z)), repeats[z.astype(np.int64)])
+
+
+def fit_balanced(estimator: Any, X: Any, z: Array, balanced: bool) -> Any:
+    """Fit a clone, both classes of the same mass on request.
+
+    What takes no weights gets rows of the rarer class several times. Both ways treat
+    the rows of a class alike.
+    """
+    weight = None
+    if balanced and takes_weights(estimator):
+        weight = balanced_weight(z)
+    elif balanced:
+        rows = balanced_rows(z)
+        X, z = safe_indexing(X, rows), z[rows]
+    target = z.astype(np.int64) if is_classifier(estimator) else z
+    return fit_inner(estimator, X, target, weight=weight)
 
 
 def fold_predictions(
@@ -53,9 +69,7 @@ def fold_predictions(
         target = z[train]
         if len(np.unique(target)) == 1:  # nothing to learn: all rows are alike
             return np.full(len(test), float(target[0]))
-        weight = balanced_weight(target) if balanced else None
-        typed = target if not is_classifier(estimator) else target.astype(np.int64)
-        model = fit_weighted(estimator, safe_indexing(X, train), typed, weight)
+        model = fit_balanced(estimator, safe_indexing(X, train), target, balanced)
         margins: Array = predict(model, safe_indexing(X, test))
         return margins
 
@@ -115,13 +129,10 @@ def out_of_bag(estimator: Any, X: Any, z: Array, balanced: bool) -> Array:
             f"{type(estimator).__name__}."
         )
     forest = clone(estimator).set_params(oob_score=True, bootstrap=True)
-    target = z.astype(np.int64) if is_classifier(forest) else z
     with warnings.catch_warnings():
         # of rows in every bag; they are counted below, and refused
         warnings.filterwarnings("ignore", "Some inputs do not have OOB", UserWarning)
-        forest = fit_weighted(
-            forest, X, target, balanced_weight(z) if balanced else None
-        )
+        forest = fit_balanced(forest, X, z, balanced)
     drawn = np.zeros(len(z), dtype=np.intp)
     for bag in forest.estimators_samples_:
         drawn[np.unique(bag)] += 1
@@ -150,6 +161,8 @@ def closed_form(estimator: Any, X: Any, z: Array, balanced: bool) -> Array | Non
         return _ridge(estimator, X, z, weight)
     if kind is KernelRidge and np.ndim(estimator.alpha) == 0:
         return _kernel_ridge(estimator, X, z, weight)
+    if balanced and not takes_weights(estimator):
+        return None
     if kind is KNeighborsRegressor:
         return clone(estimator).fit(X, z).predict(None)
     if kind is KNeighborsClassifier and len(np.unique(z)) == 2:

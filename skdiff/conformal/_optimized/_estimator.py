@@ -38,7 +38,9 @@ class OptimizedConformalSelector(SplitSelector):
     beta : float, default=1.0
         Factor in (0, 1] of the first step's bound. 0.9 helps ``"dtm"``.
     randomized : bool, default=True
-        Whether ties are broken at random. Otherwise they count in full.
+        Whether ties are broken at random, by draws that belong to the row and the
+        seed: equal rows have equal draws, and the rest of the batch changes none.
+        Otherwise ties count in full.
     larger : bool, default=True
         Whether a discovery lies above ``threshold`` (below it otherwise).
     density_ratio : callable, default=None

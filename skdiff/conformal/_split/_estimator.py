@@ -43,8 +43,9 @@ class ConformalSelector(SplitSelector):
         then calibrate. A fitted classifier knows either the outcomes or, as its second
         class, whether they are discoveries.
     randomized : bool, default=True
-        Whether ties are broken at random, which uses the level in full. Otherwise
-        they count in full, which is conservative.
+        Whether ties are broken at random, which uses the level in full, by draws that
+        belong to the row and the seed: equal rows have equal draws, and the rest of
+        the batch changes none. Otherwise ties count in full, which is conservative.
     larger : bool, default=True
         Whether a discovery lies above ``threshold`` (below it otherwise).
     density_ratio : callable, default=None

@@ -22,6 +22,7 @@ from skdiff._base.compat import (
     fit_context,
     safe_indexing,
 )
+from skdiff._base.draws import uniforms
 from skdiff._base.inner import check_table, fit_inner, is_frozen, seeded, whole_fit
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.plotting import require_pandas
@@ -37,7 +38,6 @@ from skdiff.fairness._groups import (
     require_both_labels,
     require_two_groups,
 )
-from skdiff.fairness._postprocessing._draws import uniforms
 from skdiff.fairness._postprocessing._hull import RocHull
 from skdiff.fairness._postprocessing._problem import FairProblem, solve_fair
 from skdiff.fairness._postprocessing._rules import (

@@ -74,8 +74,13 @@ def row_hashes(X: Any) -> Any:
 
 def uniforms(X: Any, codes: IntArray, seed: int) -> Array:
     """Return one number in [0, 1) per row, from the row, its group and a seed."""
+    return uniforms_of(row_hashes(X), codes, seed)
+
+
+def uniforms_of(hashes: Any, codes: Any, seed: int) -> Array:
+    """Return one number in [0, 1) per hash of a row; ``codes`` tell draws apart."""
     with np.errstate(over="ignore"):
         key = _mix(np.array([seed + 1], dtype=np.uint64) * _GOLDEN)
-        group = _mix((codes + 2).astype(np.uint64) * _GOLDEN)
-        hashes = _mix(_mix(row_hashes(X) + key) + group)
+        group = _mix((np.asarray(codes) + 2).astype(np.uint64) * _GOLDEN)
+        hashes = _mix(_mix(hashes + key) + group)
     return np.asarray((hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53)
