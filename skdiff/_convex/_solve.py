@@ -242,5 +242,7 @@ def _add(gradients: dict[Any, Any], expression: Any, weight: Any) -> bool:
     for v, part in parts.items():
         if part is None or v not in gradients:
             return False
-        gradients[v] += np.asarray(part @ weight).ravel()
+        # the gradient of one number in another is a number
+        pulled = part @ weight if np.ndim(part) else part * weight
+        gradients[v] += np.asarray(pulled).ravel()
     return True

@@ -1,6 +1,10 @@
 """Linear models."""
 
 from skdiff.linear_model._bayesian_mixture._estimator import BayesianLinearMixture
+from skdiff.linear_model._group_dro._estimator import (
+    GroupDROClassifier,
+    GroupDRORegressor,
+)
 from skdiff.linear_model._ordinal._cv._estimator import PRESTOClassifierCV
 from skdiff.linear_model._ordinal._estimator import (
     PRESTOClassifier,
@@ -14,6 +18,8 @@ from skdiff.linear_model._weighted._estimator import (
 
 __all__ = [
     "BayesianLinearMixture",
+    "GroupDROClassifier",
+    "GroupDRORegressor",
     "PRESTOClassifier",
     "PRESTOClassifierCV",
     "ProportionalOddsClassifier",

@@ -1,0 +1,1 @@
+"""What the robust linear models share."""
