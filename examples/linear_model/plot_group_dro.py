@@ -41,7 +41,7 @@ usual = LogisticRegression(C=1.0).fit(X[train], y[train])
 
 # %%
 # Every weighting of the groups is one point; group DRO finds the one where both are
-# level.
+# level. GroupDRORegressor does the same for values.
 path = []
 for share in np.linspace(0.02, 0.98, 25):
     counts = {g: np.mean(groups[train] == g) for g in ("large", "small")}
