@@ -306,6 +306,8 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
         net.valid = None if held is None else as_tensors(*held, self.device)
         data = as_tensors(X, target, weight, self.device)
         data = self._configure(net, data, table, encoding, seed)
+        if (added := vars(self).get("_added_loss")) is not None:
+            data = added.attach(net, data)
         training = self._training()
         limits = _fit.Limits(
             max_iter=1 if one_epoch else training["max_iter"],
@@ -414,9 +416,17 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
             type(self)._batch_loss is not BaseNeural._batch_loss or self._changes_loss()
         )
         own_optimizer = "optimizer" in (self.net_params or {})
-        if net_class is not Net or own_loss or own_optimizer:
+        if net_class is not Net or own_loss or own_optimizer or self._has_added_loss():
             return net_class
         return plain_net_class(module, getattr(type(self)._row_loss, "plain", None))
+
+    def _has_added_loss(self):
+        """Whether terms are added to the loss by whoever trains this network.
+
+        ``_added_loss.attach(net, data)`` returns the data with what the terms need; the
+        attribute exists during such a training only.
+        """
+        return "_added_loss" in vars(self)
 
     def _take_over(self, net, run, encoding, seed, keep, continued):
         """Assign everything at once: an interrupted fit leaves nothing half done."""

@@ -38,7 +38,7 @@ def find_rule(X, y, weight):
         codes = np.unique(y, return_inverse=True)[1]
     except TypeError:
         return NO_RULE
-    best, rule = 0, NO_RULE
+    best, rule = (0, 0), NO_RULE
     for j in range(min(rows.shape[1], 10)):
         center, width = np.median(rows[:, j]), np.ptp(rows[:, j])
         for k in range(8) if width > 0 else ():
@@ -48,8 +48,9 @@ def find_rule(X, y, weight):
                 np.bincount(codes[m], minlength=codes.max() + 1).min()
                 for m in (inside, ~inside)
             )
-            if fewest > best:
-                best, rule = fewest, candidate
+            found = fewest, min(inside.sum(), (~inside).sum())
+            if found > best:
+                best, rule = found, candidate
     return rule
 
 

@@ -116,12 +116,11 @@ class BaseAnyLoss(ClassifierOptions, NeuralClassifierMixin, BaseNeural):
         running = net.batch_size < len(target) or limits.one_epoch
         goal = self._objective(net.n_out, target, weight, running, limits.one_epoch)
         net.objective = goal
-        options = net.criterion_.batch_loss
-        if self._changes_loss():
-            options.batch_loss = goal.batch_loss
-        else:
-            net.criterion_.batch_loss = goal.batch_loss
-        net.in_chunks = not (self._changes_loss() or self.sam_rho or self.mixup)
+        holder, changed = net.criterion_, self._changes_loss() or self._has_added_loss()
+        while changed and hasattr(holder.batch_loss, "batch_loss"):
+            holder = holder.batch_loss
+        holder.batch_loss = goal.batch_loss
+        net.in_chunks = not (changed or self.sam_rho or self.mixup)
         net.mixup = float(self.mixup)
         self._use_linear_steps(net, data)
         run = _fit.Run()
