@@ -5,6 +5,7 @@ from skdiff.linear_model._group_dro._estimator import (
     GroupDROClassifier,
     GroupDRORegressor,
 )
+from skdiff.linear_model._in_context._estimator import InContextLinearRegressor
 from skdiff.linear_model._ordinal._cv._estimator import PRESTOClassifierCV
 from skdiff.linear_model._ordinal._estimator import (
     PRESTOClassifier,
@@ -23,6 +24,7 @@ __all__ = [
     "PRESTOClassifier",
     "PRESTOClassifierCV",
     "ProportionalOddsClassifier",
+    "InContextLinearRegressor",
     "WeightedElasticNet",
     "WeightedLogisticRegression",
     "WeightedRidge",

@@ -24,7 +24,7 @@ from skdiff.linear_model._bayesian_mixture._mixture import (
     decompose,
     posterior,
     predictive,
-    spread,
+    units,
 )
 
 # of the grid: standard deviation of the signal, and of the noise, over that of y
@@ -161,15 +161,7 @@ class BayesianLinearMixture(SaveMixin, MultiOutputMixin, RegressorMixin, BaseEst
         y = np.asarray(y, dtype=np.float64)[kept]
         several, targets = y.ndim == 2, y.reshape(len(y), -1)
         # the numbers see columns and targets of spread one, whatever their units
-        width = float(np.hypot.reduce(spread(X, weight, self.fit_intercept))) or 1.0
-        heights = spread(targets, weight, self.fit_intercept)
-        largest = np.abs(targets).max(axis=0)
-        heights = np.where(heights > 0, heights, 1e-8 * np.where(largest, largest, 1))
-        if not (np.isfinite(width) and np.all(np.isfinite(heights))):
-            raise ValueError(
-                "The spread of X or y is not finite. Rescale them, for instance with "
-                "StandardScaler."
-            )
+        width, heights = units(X, targets, weight, self.fit_intercept)
         design = decompose(X / width, weight, self.fit_intercept)
         grid = Grid(
             np.geomspace(*_SIGNAL, self.n_scales), np.geomspace(*_NOISE, self.n_noises)

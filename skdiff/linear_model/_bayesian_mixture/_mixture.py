@@ -147,6 +147,22 @@ def spread(A: Array, weight: Array, centred: bool) -> Array:
     return np.where(top > 8 * np.finfo(float).eps * np.abs(A).max(axis=0), found, 0.0)
 
 
+def units(
+    X: Array, targets: Array, weight: Array, centred: bool
+) -> tuple[float, Array]:
+    """Return the spread of X as a whole and of each target, none of them zero."""
+    width = float(np.hypot.reduce(spread(X, weight, centred))) or 1.0
+    heights = spread(targets, weight, centred)
+    largest = np.abs(targets).max(axis=0)
+    heights = np.where(heights > 0, heights, 1e-8 * np.where(largest, largest, 1))
+    if not (np.isfinite(width) and np.all(np.isfinite(heights))):
+        raise ValueError(
+            "The spread of X or y is not finite. Rescale them, for instance with "
+            "StandardScaler."
+        )
+    return width, heights
+
+
 def decompose(X: Array, weight: Array, fit_intercept: bool) -> Design:
     """Centre the rows and decompose them once."""
     n = float(weight.sum())

@@ -1,0 +1,1 @@
+"""Linear regression by one forward pass of a trained network."""
