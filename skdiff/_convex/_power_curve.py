@@ -1,19 +1,24 @@
 """Power laws ``c - a x**(-b)`` of scores over sizes, by variable projection.
 
-For a fixed rate b the model is linear in (c, a), with closed forms under ``a >= 0`` and
-``c <= upper``; what remains is a search in one variable, done for all curves at once.
-There are no starting values and there is nothing to fail.
+For a fixed shape of the curve the model is linear in (c, a), with closed forms under
+``a >= 0`` and ``c <= upper``; what remains is a search in the few parameters of the
+shape, done for all curves at once on grids that close in on the best point. There are
+no starting values and there is nothing to fail.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from skdiff._base.typing import Array
+from skdiff._base.typing import Array, IntArray
 
-_RATES = np.geomspace(0.05, 2.5, 60)
-_GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
-_STEPS = 60
+_LOWEST, _HIGHEST = 0.05, 2.5
+_RATES = np.geomspace(_LOWEST, _HIGHEST, 60)
+_POINTS = 21
+_ROUNDS = 8
+_MOST = 4_000_000  # numbers in one array
+_TINY = 1e-300
 
 
 class PowerCurve(NamedTuple):
@@ -29,98 +34,251 @@ class PowerCurve(NamedTuple):
     error: Array
 
 
+class RatePrior(NamedTuple):
+    """A log-normal prior of the rate: its median, and the spread of its logarithm."""
+
+    median: float = 0.5
+    spread: float = 0.85
+
+    def penalty(self, rate: Array) -> Array:
+        """Minus the log density, up to a constant."""
+        away = np.log(rate / self.median) / self.spread
+        return np.asarray(0.5 * away**2)
+
+
+class Projected(NamedTuple):
+    """Best asymptote and amplitude for given shapes, and the error they leave."""
+
+    asymptote: Array
+    amplitude: Array
+    error: Array
+
+
+def project(
+    basis: Array,
+    scores: Array,
+    weight: Array,
+    upper: float = np.inf,
+    *,
+    fixed: bool = False,
+) -> Projected:
+    """Fit ``c - a * basis`` with ``a >= 0`` and ``c <= upper``, for every shape.
+
+    Parameters
+    ----------
+    basis : ndarray of shape (n_curves or 1, n_shapes, n_sizes)
+        What falls as the size grows.
+    scores, weight : ndarray of shape (n_curves, n_sizes)
+        Scores, and the weights of their squared residuals.
+    upper : float, default=inf
+        Bound of the asymptote.
+    fixed : bool, default=False
+        Whether the asymptote is ``upper``.
+
+    Returns
+    -------
+    fit : Projected
+        Arrays of shape (n_curves, n_shapes).
+    """
+    S, W = scores[:, None, :], weight[:, None, :]
+    c, a = _unbounded(basis, S, W)
+    over = c > upper
+    if fixed or over.any():
+        squares = np.maximum(np.sum(W * basis**2, axis=2), _TINY)
+        bound = np.maximum(np.sum(W * basis * (upper - S), axis=2) / squares, 0.0)
+        a = bound if fixed else np.where(over, bound, a)
+        c = np.full_like(a, upper) if fixed else np.where(over, upper, c)
+    residual = S - c[:, :, None] + a[:, :, None] * basis
+    return Projected(c, a, np.sum(W * residual**2, axis=2))
+
+
+def _unbounded(basis: Array, S: Array, W: Array) -> tuple[Array, Array]:
+    """Weighted least squares with ``a >= 0``."""
+    total = W.sum(axis=2)
+    mean_b = np.sum(W * basis, axis=2) / total
+    mean_s = np.sum(W * S, axis=2) / total
+    centred = basis - mean_b[:, :, None]
+    spread = np.sum(W * centred**2, axis=2)
+    slope = np.sum(W * centred * (S - mean_s[:, :, None]), axis=2)
+    a = np.where(spread > 0, -slope / np.where(spread > 0, spread, 1.0), 0.0)
+    a = np.maximum(a, 0.0)
+    return mean_s + a * mean_b, a
+
+
+def criterion(
+    error: Array, penalty: Array | float, freedom: Array | None = None
+) -> Array:
+    """Return the error, or with a prior minus twice the log posterior.
+
+    The variance of the residuals is integrated out: with ``freedom`` degrees of freedom
+    the likelihood is ``error ** (-freedom / 2)``.
+    """
+    if freedom is None:
+        return error
+    return np.asarray(freedom[:, None] * np.log(error + _TINY) + 2 * penalty)
+
+
+def close_in(
+    objective: Callable[[Array], Array], low: Array, high: Array
+) -> tuple[Array, Array]:
+    """Minimise in one variable between bounds, for all curves at once.
+
+    Each round lays a grid over the interval and keeps the neighbourhood of its best
+    point, a tenth of it.
+
+    Parameters
+    ----------
+    objective : callable
+        From points of shape (n_curves, n_points) to values of the same shape.
+    low, high : ndarray of shape (n_curves,)
+        Bounds.
+
+    Returns
+    -------
+    point, value : ndarray of shape (n_curves,)
+        The best point met, and its value.
+    """
+    steps = np.linspace(0.0, 1.0, _POINTS)
+    here = np.arange(len(low))
+    point, value = low, np.full(len(low), np.inf)
+    for _ in range(_ROUNDS):
+        grid = low[:, None] + (high - low)[:, None] * steps
+        values = objective(grid)
+        best = np.argmin(values, axis=1)
+        better = values[here, best] < value
+        point = np.where(better, grid[here, best], point)
+        value = np.where(better, values[here, best], value)
+        low = grid[here, np.maximum(best - 1, 0)]
+        high = grid[here, np.minimum(best + 1, _POINTS - 1)]
+    return point, value
+
+
 def fit_power(
     sizes: Array,
     scores: Array,
     weight: Array | None = None,
     *,
     upper: float = np.inf,
+    prior: RatePrior | None = None,
+    count: Array | None = None,
+    fixed: bool = False,
+    refine: bool = True,
 ) -> PowerCurve:
     """Fit one curve per row of ``scores``.
 
     Parameters
     ----------
     sizes : ndarray of shape (n_sizes,)
-        Positive.
+        Positive; the curves are scaled by the largest finite one. An infinite size
+        holds a score for the asymptote.
     scores : ndarray of shape (n_curves, n_sizes)
         Larger is better.
     weight : ndarray broadcastable to ``scores``, default=None
         Weights of the squared residuals; zero leaves a size out.
     upper : float, default=inf
         Bound of the asymptote.
+    prior : RatePrior, default=None
+        Prior of the rate; None is least squares.
+    count : ndarray of shape (n_curves,), default=None
+        Number of observations of each curve; the prior needs it.
+    fixed : bool, default=False
+        Whether the asymptote is ``upper``.
+    refine : bool, default=True
+        Whether to search between the rates of the grid.
     """
-    scale = float(sizes.max())
-    logs = np.log(sizes / scale)
-    W = np.ones_like(scores)
-    if weight is not None:
-        W = W * weight
-    errors = np.stack(
-        [_profile(np.full(len(scores), b), logs, scores, W, upper)[2] for b in _RATES]
+    W = (
+        np.ones_like(scores)
+        if weight is None
+        else np.broadcast_to(weight, scores.shape)
     )
-    best = np.argmin(errors, axis=0)
-    low = np.log(_RATES[np.maximum(best - 1, 0)])
-    high = np.log(_RATES[np.minimum(best + 1, len(_RATES) - 1)])
-    rate = _golden(low, high, logs, scores, W, upper)
-    found = _profile(rate, logs, scores, W, upper)
-    grid = _profile(_RATES[best], logs, scores, W, upper)
-    worse = found[2] > grid[2]
-    rate = np.where(worse, _RATES[best], rate)
-    c, a, error = _profile(rate, logs, scores, W, upper)
+    most = max(1, _MOST // (len(_RATES) * len(sizes)))
+    if len(scores) > most:
+        parts = [
+            fit_power(
+                sizes,
+                scores[k : k + most],
+                W[k : k + most],
+                upper=upper,
+                prior=prior,
+                count=None if count is None else count[k : k + most],
+                fixed=fixed,
+                refine=refine,
+            )
+            for k in range(0, len(scores), most)
+        ]
+        return _joined(parts)
+    scale = float(sizes[np.isfinite(sizes)].max())
+    logs = np.log(sizes / scale)
+    freedom = None
+    if prior is not None:
+        given = np.sum(W > 0, axis=1) if count is None else count
+        freedom = np.maximum(given - 3.0, 0.25)
+
+    def of(rates: Array) -> tuple[Projected, Array]:
+        found = project(np.exp(-rates[..., None] * logs), scores, W, upper, fixed=fixed)
+        penalty = 0.0 if prior is None else prior.penalty(rates)
+        return found, criterion(found.error, penalty, freedom)
+
+    found, values = of(_RATES[None])
+    best = np.argmin(values, axis=1)
+    here = np.arange(len(scores))
+    rate = _RATES[best]
+    if refine:
+        low, high = _around(best)
+        point, value = close_in(lambda v: of(np.exp(v))[1], low, high)
+        better = value < values[here, best]
+        rate = np.where(better, np.exp(point), rate)
+        found, _ = of(rate[:, None])
+        best = np.zeros_like(best)
+    c, a, error = (v[here, best] for v in found)
     return PowerCurve(c, a, rate, scale, error)
 
 
-def _golden(
-    low: Array, high: Array, logs: Array, scores: Array, W: Array, upper: float
-) -> Array:
-    """Golden-section search for the logarithm of the rate, for all curves at once."""
-
-    def error(log_rate: Array) -> Array:
-        return _profile(np.exp(log_rate), logs, scores, W, upper)[2]
-
-    left, right = _inside(low, high)
-    f_left, f_right = error(left), error(right)
-    for _ in range(_STEPS):
-        smaller = f_left <= f_right
-        low, high = np.where(smaller, low, left), np.where(smaller, right, high)
-        new_left, new_right = _inside(low, high)
-        f_new = error(np.where(smaller, new_left, new_right))
-        left, right, f_left, f_right = (
-            np.where(smaller, new_left, right),
-            np.where(smaller, left, new_right),
-            np.where(smaller, f_new, f_right),
-            np.where(smaller, f_left, f_new),
-        )
-    return np.exp((low + high) / 2)
+def _around(best: IntArray) -> tuple[Array, Array]:
+    """Logarithms of the neighbours of grid points."""
+    logs = np.log(_RATES)
+    last = len(_RATES) - 1
+    return logs[np.maximum(best - 1, 0)], logs[np.minimum(best + 1, last)]
 
 
-def _inside(low: Array, high: Array) -> tuple[Array, Array]:
-    """The two points that divide intervals in the golden ratio."""
-    width = _GOLDEN * (high - low)
-    return high - width, low + width
+def _joined(parts: list[PowerCurve]) -> PowerCurve:
+    c, a, rate, error = (
+        np.concatenate(v)
+        for v in zip(*((p[0], p[1], p[2], p[4]) for p in parts), strict=True)
+    )
+    return PowerCurve(c, a, rate, parts[0].scale, error)
 
 
-def _profile(
-    rate: Array, logs: Array, scores: Array, W: Array, upper: float
-) -> tuple[Array, Array, Array]:
-    """Best asymptote and amplitude for given rates, and the error they leave."""
-    basis = np.exp(-rate[:, None] * logs)
-    total = W.sum(axis=1)
-    mean_b = np.sum(W * basis, axis=1) / total
-    mean_s = np.sum(W * scores, axis=1) / total
-    centred = basis - mean_b[:, None]
-    spread = np.sum(W * centred**2, axis=1)
-    slope = np.sum(W * centred * (scores - mean_s[:, None]), axis=1)
-    a = np.where(spread > 0, -slope / np.where(spread > 0, spread, 1.0), 0.0)
-    a = np.maximum(a, 0.0)
-    c = mean_s + a * mean_b
-    over = c > upper
-    if over.any():
-        squares = np.sum(W * basis**2, axis=1)
-        bound = np.sum(W * basis * (upper - scores), axis=1) / squares
-        a = np.where(over, np.maximum(bound, 0.0), a)
-        c = np.where(over, upper, c)
-    residual = scores - c[:, None] + a[:, None] * basis
-    return c, a, np.sum(W * residual**2, axis=1)
+def posterior(
+    sizes: Array,
+    scores: Array,
+    weight: Array,
+    at: Array,
+    *,
+    upper: float,
+    prior: RatePrior,
+    rate: float,
+    count: float,
+) -> tuple[Array, Array]:
+    """Return predictions of one curve at sizes for every rate, and their weights.
+
+    The rates are those of the grid and ``rate``, the fitted one.
+
+    Returns
+    -------
+    predictions : ndarray of shape (n_rates, n_at)
+    weights : ndarray of shape (n_rates,)
+        Posterior of the rate on the grid, of sum one.
+    """
+    scale = sizes.max()
+    rates = np.append(_RATES, rate)
+    basis = np.exp(-rates[:, None] * np.log(sizes / scale))[None]
+    c, a, error = project(basis, scores[None], weight[None], upper)
+    freedom = np.array([max(count - 3.0, 0.25)])
+    loss = criterion(error, prior.penalty(rates[None]), freedom)[0] / 2
+    p = np.exp(loss.min() - loss)
+    shape = np.exp(-rates[:, None] * np.log(at / scale))
+    return c[0][:, None] - a[0][:, None] * shape, np.asarray(p / p.sum())
 
 
 def predict_power(curve: PowerCurve, sizes: Array) -> Array:
@@ -133,6 +291,6 @@ def predict_power(curve: PowerCurve, sizes: Array) -> Array:
 def required_size(curve: PowerCurve, target: float) -> Array:
     """Return the size at which each curve reaches a score; inf where it never does."""
     room = curve.asymptote - target
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         size = curve.scale * (curve.amplitude / room) ** (1.0 / curve.rate)
     return np.where(room > 0, size, np.inf)

@@ -13,6 +13,9 @@ from skdiff.model_selection._sampled._hyperband._estimator import HyperbandSearc
 from skdiff.model_selection._sampled._quantile._estimator import (
     ConformalQuantileSearchCV,
 )
+from skdiff.model_selection._score_curve._display import ScoreCurveDisplay
+from skdiff.model_selection._score_curve._estimator import ScoreCurve
+from skdiff.model_selection._training_size._estimator import TrainingSizeEstimator
 
 __all__ = [
     "ConformalQuantileSearchCV",
@@ -21,6 +24,9 @@ __all__ = [
     "GradientSearchDisplay",
     "HyperbandSearchCV",
     "InnerProblem",
+    "ScoreCurve",
+    "ScoreCurveDisplay",
+    "TrainingSizeEstimator",
     "check_hypergradient",
     "inner_problem",
 ]

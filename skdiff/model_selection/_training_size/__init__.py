@@ -1,0 +1,1 @@
+"""Scores of an estimator on growing training sets, extrapolated."""
