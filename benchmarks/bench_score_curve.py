@@ -164,10 +164,9 @@ def accuracy(folder):
     for (kind, factor), rows in found.items():
         v = np.array(rows)
         cover = np.mean((v[:, 3] <= v[:, 5]) & (v[:, 5] <= v[:, 4]))
-        print(
-            f"{kind:10s}x{factor:<5d}{np.abs(v[:, 2]).mean():8.4f}"
-            f"{np.abs(v[:, 1]).mean():8.4f}{cover:8.1%}{(v[:, 4] - v[:, 3]).mean():8.3f}"
-        )
+        last, error = np.abs(v[:, 2]).mean(), np.abs(v[:, 1]).mean()
+        width = np.mean(v[:, 4] - v[:, 3])
+        print(f"{kind:10s}x{factor:<5d}{last:8.4f}{error:8.4f}{cover:8.1%}{width:8.3f}")
     choose_growth(np.concatenate([np.array(rows) for rows in found.values()]))
 
 
