@@ -3,7 +3,7 @@ Should I label more data?
 =========================
 
 A thousand labelled rows are at hand. Two models are scored on nested parts of them, and
-their curves say what further labels would bring, before anybody pays for them. The data
+their curves predict what further labels would bring, before anybody pays for them. The data
 have more rows, which serve as the check.
 """
 
@@ -30,7 +30,7 @@ X_now, y_now = X_more[:400], y_more[:400]
 # %%
 # The estimators
 # --------------
-# ``target`` asks whether 1 200 training rows would reach an accuracy of .95.
+# ``target`` tests whether 1 200 training rows would reach an accuracy of .95.
 
 linear = make_pipeline(StandardScaler(), LogisticRegression())
 bayes = GaussianNB(var_smoothing=1e-2)

@@ -41,8 +41,8 @@ class ScoreCurve(SaveMixin, RegressorMixin, BaseEstimator):
     """Extrapolate scores over training sizes by a power law.
 
     Give it the sizes and scores of :func:`~sklearn.model_selection.learning_curve`, and
-    it predicts the score with more rows, with intervals, and the rows a score needs.
-    :class:`TrainingSizeEstimator` makes the scores, too.
+    it predicts the score with more rows, with intervals, and the number of rows that
+    reaches a given score. :class:`TrainingSizeEstimator` makes the scores, too.
 
     Parameters
     ----------
@@ -118,6 +118,8 @@ default="power"
         Standard errors over repeats; NaN without repeats.
     n_features_in_ : int
         One: the size.
+    feature_names_in_ : ndarray of shape (1,)
+        Its name, if X was a frame.
 
     See Also
     --------
@@ -255,6 +257,8 @@ default="power"
             )
             self._set(fitted, _merged(points, power), how)
             self.n_features_in_ = 1
+            if hasattr(X, "columns"):
+                self.feature_names_in_ = np.asarray(X.columns, dtype=object)
             self.recency_ = power
             self.sizes_, self.scores_, self.score_std_ = sizes, scores, error
         return self

@@ -488,7 +488,7 @@ class TrainingSizeEstimator(
         return float(found[0]) if quantiles is None else found[0]
 
     def required_samples(self, target, confidence=0.5):
-        """Return how many training rows a score needs.
+        """Return how many training rows reach a score.
 
         Parameters
         ----------
