@@ -9,13 +9,17 @@ from skdiff.conformal._p_values import (
     conformal_p_values,
     e_benjamini_hochberg,
 )
+from skdiff.conformal._regions._display import ConformalRegionDisplay
+from skdiff.conformal._regions._estimator import MultiOutputConformalRegressor
 from skdiff.conformal._robust._estimator import RobustConformalClassifier
 from skdiff.conformal._split._estimator import ConformalSelector
 
 __all__ = [
+    "ConformalRegionDisplay",
     "ConformalSelectionDisplay",
     "ConformalSelector",
     "CrossFitConformalSelector",
+    "MultiOutputConformalRegressor",
     "OptimizedConformalSelector",
     "RobustConformalClassifier",
     "auxiliary_selection_sizes",

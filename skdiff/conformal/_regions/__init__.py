@@ -1,0 +1,1 @@
+"""Regions for several targets at once."""
