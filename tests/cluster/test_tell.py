@@ -571,3 +571,30 @@ def test_global_switches_of_torch_do_not_matter(table):
         with switch():
             model = network().fit(table)
         np.testing.assert_array_equal(model.labels_, plain.labels_)
+
+
+def test_units_of_the_columns_do_not_matter_to_an_encoder(table):
+    factor, shift = np.array([1e-3, 1.0, 1e4, 7.0, 1.0, 100.0]), 5.0
+    settings_ = {"hidden_layer_sizes": (16,), "latent_dim": 3, "pretrain_iter": 10}
+    model = TELLClustering(5, max_iter=10, random_state=0, **settings_)
+    plain = model.fit(table)
+    codes, centers = plain.encode(table), plain.cluster_centers_
+    rows = plain.decode(codes)
+    moved = (table + shift) * factor
+    model.fit(moved)
+    np.testing.assert_allclose(model.encode(moved), codes, atol=1e-6)
+    expected = (centers + shift) * factor
+    np.testing.assert_allclose(model.cluster_centers_, expected, rtol=1e-5, atol=1e-4)
+    # decoded rows are in the units of X; an array of centres is, too
+    expected = (rows + shift) * factor
+    np.testing.assert_allclose(model.decode(codes), expected, rtol=1e-5, atol=1e-4)
+    again = TELLClustering(5, init=moved[:5], max_iter=10, random_state=0, **settings_)
+    first = TELLClustering(5, init=table[:5], max_iter=10, random_state=0, **settings_)
+    np.testing.assert_allclose(
+        again.fit(moved).encode(moved), first.fit(table).encode(table), atol=1e-6
+    )
+    # without it the column in large units is all the network sees
+    raw = TELLClustering(
+        5, max_iter=10, standardize=False, random_state=0, **settings_
+    ).fit(moved)
+    assert np.abs(raw.encode(moved) - codes).max() > 1e-2

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
 from sklearn.datasets import (
     load_breast_cancer,
     load_diabetes,
@@ -343,3 +344,23 @@ def test_quality():
     A, B, a, b = train_test_split(X, y, test_size=0.3, random_state=0)
     model = GBNNClassifier(n_hidden=100, units_per_step=5, random_state=0).fit(A, a)
     assert model.score(B, b) >= 0.95 > DummyClassifier().fit(A, a).score(B, b)
+
+
+def test_rare_events_are_no_worse_than_their_rate():
+    ratios = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(6000, 10))
+        p = 1 / (1 + np.exp(5.2 - X[:, 0] - 0.7 * X[:, 1]))
+        y = (rng.random(6000) < p).astype(int)
+        model = GBNNClassifier(random_state=0).fit(X[:1000], y[:1000])
+        rate = np.full(5000, y[:1000].mean())
+        ours = log_loss(y[1000:], model.predict_proba(X[1000:])[:, 1])
+        ratios.append(ours / log_loss(y[1000:], rate))
+    assert np.mean(ratios) < 1.0 and max(ratios) < 1.1, ratios
+
+
+def test_three_classes_start_at_their_shares():
+    Y = np.eye(3)[[0, 0, 0, 1, 1, 2]]
+    start = solver.ManyClasses().start(Y, np.full(6, 1 / 6))
+    np.testing.assert_allclose(softmax(start), [3 / 6, 2 / 6, 1 / 6])

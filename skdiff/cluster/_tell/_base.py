@@ -13,6 +13,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.progress import Progress
+from skdiff._base.rows import Columns, network_columns
 from skdiff._base.validation import check_X
 from skdiff.cluster._tell import _lloyd as numbers
 
@@ -54,14 +55,26 @@ class ClusterLayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         from skdiff.cluster._tell._module import encode
 
         compute = np.dtype(self._state["dtype"])
-        return encode(self._network(), X.astype(compute, copy=False), self.device)
+        X = self._seen(X).astype(compute, copy=False)
+        return encode(self._network(), X, self.device)
+
+    def _columns(self):
+        """Centre and scale of the columns that the network sees."""
+        return Columns(self._state["mean"], self._state["scale"])
+
+    def _seen(self, X):
+        return X if self._state["mean"] is None else self._columns().standardised(X)
 
     def _decode(self, Z):
         from skdiff.cluster._tell._module import decode
 
         compute = np.dtype(self._state["dtype"])
         Z = Z.astype(compute, copy=False)
-        return decode(self._network(), Z, self.device, self.reconstruction)
+        X = decode(self._network(), Z, self.device, self.reconstruction)
+        if self._state["mean"] is None:
+            return X
+        columns = self._columns()
+        return (X * columns.divisor + columns.mean).astype(compute, copy=False)
 
     def _distances(self, X):
         check_is_fitted(self)
@@ -301,7 +314,12 @@ class ClusterLayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 "reconstruction='bce' needs columns between 0 and 1; X ranges from "
                 f"{X.min():.6g} to {X.max():.6g}."
             )
-        given = self._start(X)
+        given, columns = self._start(X), None
+        # cross-entropy needs the columns as they are, between 0 and 1
+        if self.standardize and self.reconstruction == "mse":
+            columns = network_columns(X, None)
+            X = columns.standardised(X)
+            given = None if given is None else columns.standardised(given)
         module, generator = self._build(X.shape[1], seed)
 
         def start(codes):
@@ -333,7 +351,12 @@ class ClusterLayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             Z = network.encode(module, X, self.device)
         # the last epoch moved the codes: a few steps bring the centres after them
         found = self._settle(Z, centers.values)._replace(stopped=run.stopped)
-        state = {"arrays": _fit.state_arrays(module), "dtype": X.dtype.name}
+        state = {
+            "arrays": _fit.state_arrays(module),
+            "dtype": X.dtype.name,
+            "mean": None if columns is None else columns.mean,
+            "scale": None if columns is None else columns.divisor,
+        }
         return found, state, run.loss_curve
 
     def _network(self):

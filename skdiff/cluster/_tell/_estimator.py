@@ -89,6 +89,10 @@ default="k-means++"
         Tolerance of the stopping rule. Lloyd's algorithm stops when the centres move
         less, relative to the variance of the columns; epochs stop after several that
         lower the loss by less.
+    standardize : bool, default=True
+        Whether columns are centred and scaled to unit variance inside. It applies to
+        an encoder with ``reconstruction="mse"``; centres and decoded rows stay in input
+        units.
     time_limit : float, default=None
         Time limit of ``fit`` in seconds. The best state so far is kept, with a
         warning. Where scikit-learn's k-means does the work (hard assignments,
@@ -169,6 +173,7 @@ default="k-means++"
     _parameter_constraints: dict = {
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "normalize": ["boolean"],
+        "standardize": ["boolean"],
         "temperature": [Interval(Real, 0, None, closed="neither"), None],
         "loss": [StrOptions({"hard", "expected", "logsumexp"})],
         "hidden_layer_sizes": [
@@ -216,6 +221,7 @@ default="k-means++"
         dropout=0.0,
         reassignment_ratio=0.01,
         tol=1e-4,
+        standardize=True,
         time_limit=None,
         verbose=False,
         random_state=None,
@@ -239,6 +245,7 @@ default="k-means++"
         self.dropout = dropout
         self.reassignment_ratio = reassignment_ratio
         self.tol = tol
+        self.standardize = standardize
         self.time_limit = time_limit
         self.verbose = verbose
         self.random_state = random_state

@@ -61,7 +61,7 @@ class BaseGBNN(SaveMixin, CallbackSupportMixin, BaseEstimator):
             learning_rate=float(self.learning_rate),
             subsample=float(self.subsample),
             max_iter=self.max_iter,
-            alpha=float(self.alpha),
+            alpha=float(self.alpha) * solver.strictness(loss, train.Y, train.s),
             n_iter_no_change=self.n_iter_no_change,
             tol=float(self.tol),
         )

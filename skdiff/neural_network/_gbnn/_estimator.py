@@ -278,7 +278,8 @@ class GBNNClassifier(ClassifierMixin, BaseGBNN):
         most need far fewer.
     alpha : float, default=1e-4
         L2 penalty: ``alpha / 2`` times the squared weights of a step's units, on
-        standardised columns and residuals.
+        standardised columns and residuals. With two classes it is multiplied by the
+        odds of the commoner one, since rare events tell less.
     n_iter_no_change : int, default=None
         Number of iterations without progress before training stops. Progress is a
         better loss on a validation set; the steps up to the best are kept. None takes

@@ -142,8 +142,10 @@ class ManyClasses:
     """Log loss of the softmax of F, for Y one column a class."""
 
     def start(self, Y: Array, s: Array) -> Array:
-        """All classes alike."""
-        return np.zeros(Y.shape[1])
+        """Logarithms of the shares of the classes, of mean zero."""
+        # a class may be absent from the training part of a split
+        logs = np.log(np.maximum(s @ Y, 1e-6))
+        return logs - logs.mean()
 
     def loss(self, F: Array, Y: Array, s: Array) -> float:
         """Weighted mean."""
@@ -162,6 +164,19 @@ class ManyClasses:
 
 
 Loss = Squares | TwoClasses | ManyClasses
+
+
+def strictness(loss: Loss, Y: Array, s: Array) -> float:
+    """By what the penalty grows for rare events: the odds of the commoner class.
+
+    Residuals are scaled to unit variance before a block is fitted, so a handful of
+    events would be fitted as readily as half of the rows, and Newton's step then
+    divides by their small curvature.
+    """
+    if not isinstance(loss, TwoClasses):
+        return 1.0
+    share = float(s @ (Y[:, 0] > 0))
+    return max(share, 1.0 - share) / min(share, 1.0 - share)
 
 
 def _ratio(slope: float, curvature: float) -> float:

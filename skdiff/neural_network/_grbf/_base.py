@@ -24,12 +24,15 @@ from skdiff.neural_network._grbf import _solver as solver
 
 PRECISION_PENALTY = 1e-2  # of a classifier, or of a handful of rows
 # what a regressor chooses from, on a validation set of at most so many rows
-PRECISION_PENALTIES = (1.0, 0.1, 0.01)
-GOOD_ENOUGH = 1.1  # times the lowest squared error: the larger penalty is readable
-CHOOSING_ROWS, CHOOSING_ITER, FEWEST = 1200, 30, 40
+PRECISION_PENALTIES = (0.001, 0.01, 0.1, 1.0)
+GOOD_ENOUGH = 1.03  # times the lowest squared error: the larger penalty is readable
+CHOOSING_ROWS, CHOOSING_ITER, CHOOSING_CENTERS, FEWEST = 1200, 30, 64, 40
 VALIDATION_FOLDS, FEW_ROWS = 4, 500
 MOST_CENTERS = 128
-CLASSIFIER_STARTS, SMALL_STARTS, SMALL = 4, 2, 1000
+CLASSIFIER_STARTS, SMALL_STARTS, SMALL = 4, 2, 500
+# the directions that hold so much of the trace stand alone where this costs at most so
+# much of the objective: what is left of the others is noise that the fit did not shed
+MAIN_SHARE, ALLOWANCE = 0.8, 1.02
 FIRST_PENALTY = 1e-3  # from which the automatic one starts
 ADAM_BEYOND = 20_000  # rows
 BATCH, LEARNING_RATE = 256, 0.01
@@ -194,10 +197,12 @@ class BaseGRBF(
                 )
             self._anchor(objective, C)
             scale = solver.starting_scale(objective.X, objective.s, C)
-            if attempt:
+            if attempt > 1:
                 scale *= np.exp(0.5 * rng.standard_normal())
             U = solver.starting_factor(objective, scale, alive, limits)
-            if attempt:
+            if attempt == 1:
+                U = solver.informed_factor(objective, scale, alive, U)
+            elif attempt:
                 U = solver.shaken(objective, U, scale, alive, rng)
             start = solver.with_weights(objective, U, C)
             if by_adam:
@@ -212,8 +217,32 @@ class BaseGRBF(
                 best = run
             if progress.is_over():
                 best.stopped = progress.ended
-                break
-        return best
+                return best
+        return self._on_main_directions(objective, best, progress)
+
+    def _on_main_directions(self, objective, run, progress):
+        """The run on its few main directions, where they do as well."""
+        values, vectors = solver.spectrum(run.point.U)
+        shares = values.cumsum() / max(values.sum(), 1e-300)
+        r = int(np.searchsorted(shares, MAIN_SHARE)) + 1
+        full = self.covariance_type == "full" and self.rank is None
+        full = full and not self.learn_centers
+        if not (full and objective.left_out and 2 * r <= len(values)):
+            return run
+        C = run.point.C
+        few = replace(objective, rank=r, anchors=C, learn_centers=False)
+        U = vectors[:r].T * np.sqrt(values[:r])
+        limits = solver.Limits(min(self.max_iter, CHOOSING_ITER), self.tol)
+        start = run.point._replace(U=U)
+        found = solver.minimise_quietly(few, start, limits, progress)
+        if found.objective <= ALLOWANCE * run.objective:
+            U = np.zeros((len(values), len(values)))
+            U[:, :r] = found.point.U
+            run.point = found.point._replace(U=U)
+            run.objective = found.objective
+            run.n_iter += found.n_iter
+            run.loss_curve = run.loss_curve + found.loss_curve
+        return run
 
     def _starts(self, objective):
         """How many times to start."""
@@ -252,20 +281,28 @@ class BaseGRBF(
                 F = solver.output(objective.X[held], run.point)
                 squares = ((F - objective.Y[held]) ** 2).sum(axis=1)
                 errors[i] += float(objective.s[held] @ squares)
-        return PRECISION_PENALTIES[int(np.argmax(errors <= GOOD_ENOUGH * errors.min()))]
+        good = np.flatnonzero(errors <= GOOD_ENOUGH * errors.min())
+        return PRECISION_PENALTIES[good[-1]]
 
     def _along_penalties(self, objective, alive, progress, rng):
-        """A short minimisation for each penalty."""
-        n_centers = self._automatic_centers(objective)
+        """A short minimisation for each penalty, each from the end of the last.
+
+        The smallest comes first: a direction that a large penalty has shed has no
+        slope any more and never comes back.
+        """
+        n_centers = min(self._automatic_centers(objective), CHOOSING_CENTERS)
         C = solver.choose_centers(objective.X, objective.s, n_centers, "kmeans", rng)
         objective.anchors = C
         scale = solver.starting_scale(objective.X, objective.s, C)
-        limits = solver.Limits(min(self.max_iter, CHOOSING_ITER), self.tol)
+        limits = solver.Limits(min(self.max_iter, 2 * CHOOSING_ITER), self.tol)
         U = solver.starting_factor(objective, scale, alive, limits)
         for penalty in PRECISION_PENALTIES:
             objective.alpha_precision = penalty
             start = solver.with_weights(objective, U, C)
-            yield solver.minimise_quietly(objective, start, limits, progress)
+            run = solver.minimise_quietly(objective, start, limits, progress)
+            U = run.point.U
+            limits = limits._replace(max_iter=min(self.max_iter, CHOOSING_ITER))
+            yield run
 
     def _anchor(self, objective, C):
         """Set the centres, and whether their weights are solved for or stepped."""
@@ -306,8 +343,12 @@ class BaseGRBF(
         scale, total = target_columns.divisor, values.sum()
 
         def slopes():
-            gradient = np.abs(solver.function_gradient(objective.X, point))
-            return np.einsum("i,ikj->j", objective.s, gradient)
+            total = np.zeros(len(U))
+            for i in range(0, len(objective.X), CHUNK):
+                rows = slice(i, i + CHUNK)
+                gradient = np.abs(solver.function_gradient(objective.X[rows], point))
+                total += np.einsum("i,ikj->j", objective.s[rows], gradient)
+            return total
 
         return {
             "_state": {

@@ -66,10 +66,12 @@ n_features), default="kmeans"
     n_init : int or "auto", default="auto"
         Starts, with other centres and other scales; the lowest objective is kept.
         ``"auto"`` is 2 for at most 1000 distinct rows and else 1.
-    importance : {"spectral", "diag", "gradient"}, default="spectral"
-        What ``feature_importances_`` measures: eigenvalues times absolute entries of
-        eigenvectors, the diagonal of the precision matrix, or the mean absolute slope
-        over the training rows. The first is ill-defined where eigenvalues tie.
+    importance : {"gradient", "spectral", "diag"}, default="gradient"
+        What ``feature_importances_`` measures: the mean absolute slope over the
+        training rows, eigenvalues times absolute entries of eigenvectors, or the
+        diagonal of the precision matrix. The last two tell where the function bends: a
+        column of linear effect counts for little. The second is ill-defined where
+        eigenvalues tie.
     standardize : bool, default=True
         Whether columns are centred and scaled to unit variance inside. Without it a
         column in small units counts for little.
@@ -183,7 +185,7 @@ n_features), default="kmeans"
         max_iter=200,
         tol=1e-6,
         n_init="auto",
-        importance="spectral",
+        importance="gradient",
         standardize=True,
         time_limit=None,
         verbose=False,
@@ -309,10 +311,12 @@ n_features), default="kmeans"
     n_init : int or "auto", default="auto"
         Starts, with other centres and other scales; the lowest objective is kept. One
         start alone can miss an interaction of two columns among many. ``"auto"`` is 4.
-    importance : {"spectral", "diag", "gradient"}, default="spectral"
-        What ``feature_importances_`` measures: eigenvalues times absolute entries of
-        eigenvectors, the diagonal of the precision matrix, or the mean absolute slope
-        over the training rows. The first is ill-defined where eigenvalues tie.
+    importance : {"gradient", "spectral", "diag"}, default="gradient"
+        What ``feature_importances_`` measures: the mean absolute slope over the
+        training rows, eigenvalues times absolute entries of eigenvectors, or the
+        diagonal of the precision matrix. The last two tell where the function bends: a
+        column of linear effect counts for little. The second is ill-defined where
+        eigenvalues tie.
     standardize : bool, default=True
         Whether columns are centred and scaled to unit variance inside. Without it a
         column in small units counts for little.
@@ -428,7 +432,7 @@ n_features), default="kmeans"
         max_iter=200,
         tol=1e-6,
         n_init="auto",
-        importance="spectral",
+        importance="gradient",
         standardize=True,
         class_weight=None,
         time_limit=None,

@@ -30,6 +30,10 @@ WIDE = 400  # columns beyond which such steps cost more than the fit
 LLOYD_STEPS = 50
 # a centre sways few rows, the matrix all: in units of this, both take like steps
 CENTER_UNIT = 30.0
+# half squared distance beyond which a bump counts as 1e-35: products of still smaller
+# values are denormal, and arithmetic on those takes twenty times as long
+FARTHEST = -80.0
+NO_SIGNAL = 1e-20  # squared covariances that are rounding
 SCALE_ROWS = 20_000  # rows that tell the typical distance
 # limits of the logarithm of a learned penalty: below 1e-6 rows in the tails, of which
 # the error left out sees few, are met by huge weights
@@ -71,6 +75,7 @@ def kernel_features(X: Array, U: Array, C: Array) -> tuple[Array, Array, Array]:
     """Return ``exp(-|U'(x - c)|^2 / 2)`` (n, M), and ``X U`` and ``C U``."""
     Z, Q = X @ U, C @ U
     Phi = half_distances(Z, Q)
+    np.maximum(Phi, FARTHEST, out=Phi)
     np.exp(Phi, out=Phi)
     return Phi, Z, Q
 
@@ -250,6 +255,37 @@ def starting_factor(
     run = minimise_quietly(wide, with_weights(wide, U, wide.anchors), few)
     left, size, _ = np.linalg.svd(run.point.U)
     return left[:, : objective.rank] * size[: objective.rank]
+
+
+def informed_factor(
+    objective: Objective, scale: float, alive: Array, U: Array
+) -> Array:
+    """A start from the slope and the curvature of the targets; U where it has no say.
+
+    Without rounding and for normal rows, the covariances of the residuals with the
+    columns and with products of two columns are the mean gradient and Hessian of the
+    target (Stein's identity). An interaction, which has no mean gradient, shows in the
+    second. The trace is that of ``scale`` times the identity.
+    """
+    if objective.shape == "spherical" or len(alive) > WIDE:
+        return U
+    X, d = objective.X * alive, len(alive)
+    R = objective.s[:, None] * (objective.Y - objective.s @ objective.Y)
+    slopes = X.T @ R
+    M = slopes @ slopes.T
+    for r in R.T:
+        H = (X * r[:, None]).T @ X
+        M += H @ H / 2.0
+    if objective.shape == "diag":
+        total = np.trace(M)
+        root = np.sqrt(np.diag(M) * alive.sum() / max(total, NO_SIGNAL))
+        return scale * np.diag(root) if total > NO_SIGNAL else U
+    values, vectors = np.linalg.eigh(M)
+    order = np.argsort(-values)[: objective.rank]
+    values, vectors = np.maximum(values[order], 0.0), vectors[:, order]
+    if values.sum() <= NO_SIGNAL:
+        return U
+    return scale * np.sqrt(d * values / values.sum()) * vectors
 
 
 def shaken(
