@@ -366,14 +366,13 @@ def test_a_start_shows_what_has_no_slope(shape):
         alpha_weights=0.001,
         alpha_centers=0.0,
     )
-    alive = np.ones(6, bool)
-    U = solver.informed_factor(objective, 0.3, alive, np.eye(6))
+    asked = 0.3, np.ones(6, bool), np.eye(6)
+    U = solver.informed_factor(objective, *asked)
     share = np.diag(U @ U.T)
     assert share.sum() == pytest.approx(0.3**2 * 6)
     assert share[:2].sum() > 0.95 * share.sum()
     objective.Y = np.ones((4000, 1))
-    same = solver.informed_factor(objective, 0.3, alive, np.eye(6))
-    np.testing.assert_array_equal(same, np.eye(6))
+    np.testing.assert_array_equal(solver.informed_factor(objective, *asked), np.eye(6))
 
 
 def test_far_rows_are_no_denormal_numbers():

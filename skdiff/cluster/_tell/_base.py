@@ -20,6 +20,7 @@ from skdiff.cluster._tell import _lloyd as numbers
 # squares of anything larger overflow, alone or in sums
 LARGEST = {"f4": 1e15, "f8": 1e120}
 LARGEST_OF_A_NETWORK = 1e30
+LARGEST_STANDARDISED = 1e15
 
 
 class ClusterLayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -63,7 +64,11 @@ class ClusterLayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return Columns(self._state["mean"], self._state["scale"])
 
     def _seen(self, X):
-        return X if self._state["mean"] is None else self._columns().standardised(X)
+        return (
+            X
+            if self._state["mean"] is None
+            else self._columns().standardised(X, LARGEST_STANDARDISED)
+        )
 
     def _decode(self, Z):
         from skdiff.cluster._tell._module import decode
@@ -318,8 +323,9 @@ class ClusterLayer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         # cross-entropy needs the columns as they are, between 0 and 1
         if self.standardize and self.reconstruction == "mse":
             columns = network_columns(X, None)
-            X = columns.standardised(X)
-            given = None if given is None else columns.standardised(given)
+            X = columns.standardised(X, LARGEST_STANDARDISED)
+            if given is not None:
+                given = columns.standardised(given, LARGEST_STANDARDISED)
         module, generator = self._build(X.shape[1], seed)
 
         def start(codes):
