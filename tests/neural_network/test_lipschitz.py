@@ -5,7 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
+from sklearn.metrics import log_loss
 from sklearn.model_selection import cross_val_score, train_test_split
 
 from skdiff._nn._fit import seeded
@@ -143,3 +144,15 @@ def test_cached_blocks_follow_a_warm_start(cancer):
     assert np.abs(after - before).max() > 1e-3
     straight = LipschitzMLPClassifier(5.0, **{**QUICK, "max_iter": 10}).fit(X, y)
     np.testing.assert_allclose(straight.predict_proba(X_test), after, rtol=1e-10)
+
+
+def test_the_default_bound_is_near_the_better_one():
+    X, y = load_wine(return_X_y=True)
+    losses = {"auto": [], 1.0: [], 5.0: []}
+    for seed in range(2):
+        A, B, a, b = train_test_split(X, y, stratify=y, random_state=seed)
+        for bound in losses:
+            model = LipschitzMLPClassifier(bound, random_state=0).fit(A, a)
+            losses[bound].append(log_loss(b, model.predict_proba(B)))
+    means = {bound: np.mean(values) for bound, values in losses.items()}
+    assert means["auto"] <= 1.5 * min(means[1.0], means[5.0]), means
