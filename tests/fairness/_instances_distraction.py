@@ -26,7 +26,7 @@ QUICK = {
             "max_iter": 60,
             "learning_rate_init": 0.02,
             "mode": "penalty",
-            "constraint": "equalized_odds",
+            "position": 0,
             "fairness_weight": 0.2,
         },
     ]

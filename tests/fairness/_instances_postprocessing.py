@@ -38,6 +38,9 @@ def find_rule(X, y, weight):
         codes = np.unique(y, return_inverse=True)[1]
     except TypeError:
         return NO_RULE
+    # a row of weight two and the same row twice give the same rule
+    pairs = np.unique(np.column_stack([rows, codes]), axis=0)
+    rows, codes = pairs[:, :-1], pairs[:, -1].astype(int)
     best, rule = (0, 0), NO_RULE
     for j in range(min(rows.shape[1], 10)):
         center, width = np.median(rows[:, j]), np.ptp(rows[:, j])
