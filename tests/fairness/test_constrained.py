@@ -117,6 +117,24 @@ def test_three_classes_equal_cvxpy():
     )
 
 
+def test_the_statement_helps_where_the_ascent_fails(monkeypatch):
+    from skdiff.fairness._constrained import _base
+
+    X, y, _, g = table(200)
+    limits = [gap("score", at_most=0.3)]
+    right = ConstrainedClassifier(constraints=limits).fit(X, y, sensitive_features=g)
+
+    def fails(problem, x, multipliers, **how):
+        found = real(problem, x, multipliers, **how | {"max_iter": 1})
+        return found._replace(converged=False, gap=np.inf)
+
+    real = _base.dual_newton
+    monkeypatch.setattr(_base, "dual_newton", fails)
+    model = ConstrainedClassifier(constraints=limits).fit(X, y, sensitive_features=g)
+    assert model.objective_ == pytest.approx(right.objective_, abs=1e-8)
+    assert model.feasible_
+
+
 def test_without_constraints_it_is_the_model_itself():
     X, y, values, _ = table()
     tight = {"tol": 1e-10, "max_iter": 10_000}

@@ -1,5 +1,6 @@
 """What constrained classifiers and regressors share."""
 
+import contextlib
 import copy
 import warnings
 from dataclasses import replace
@@ -332,7 +333,20 @@ class BaseConstrained(SaveMixin, CallbackSupportMixin, BaseEstimator):
         how = {"tol": float(self.tol), "max_iter": self.max_iter, "watch": note}
         if not problem.convex:
             return augmented_lagrangian(problem, x, multipliers, **how)
+        ended = []
+
+        def watched(state):
+            ended.append(note(state))
+            return ended[-1]
+
+        how["watch"] = watched
         found = dual_newton(problem, x, multipliers, **how)
+        limited = found.n_iter >= self.max_iter or any(ended)
+        if found.converged or found.stats["capped"] or limited:
+            return found
+        with contextlib.suppress(ValueError):  # of a problem that defeats both
+            stated = solve_statement(problem)
+            return stated if stated.gap < found.gap else found
         return found
 
     # --- networks -------------------------------------------------------------------

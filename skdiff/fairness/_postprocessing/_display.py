@@ -1,6 +1,7 @@
 """Plots of fair post-processing: the frontier, and the hulls with the chosen points."""
 
 import numpy as np
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.plotting import COLORS, get_axes, require_pandas
@@ -116,6 +117,7 @@ class FairFrontierDisplay:
         problem = estimator._fair_problem()
         level = np.array([1 - confidence_level, 1 + confidence_level]) / 2
         columns = {"cost": [], "violation": [], "cost_bounds": [], "bounds": []}
+        seed = check_random_state(random_state).randint(2**31 - 1)
         for point in points:
             rules = rules_at(problem.hulls, point)
             pool = pooled_rule(rules, problem.negatives + problem.positives)
@@ -125,7 +127,7 @@ class FairFrontierDisplay:
                 estimator.false_negative_cost * (1 - decided),
                 estimator.false_positive_cost * decided,
             )
-            rng = np.random.default_rng(random_state)
+            rng = np.random.default_rng(seed)
             drawn = bootstrap_violation(
                 decided, rows, (problem.constraints, problem.norm), n_resamples, rng
             )
