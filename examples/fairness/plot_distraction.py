@@ -35,6 +35,7 @@ def measure(p):
 
 
 # %%
+# The game needs larger weights than the penalty for the same effect.
 figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
 colors = {"distraction": "#1f6f8b", "penalty": "#d1495b", "adversarial": "#6b6b6b"}
 for mode, color in colors.items():
@@ -43,7 +44,7 @@ for mode, color in colors.items():
         model = DistractionClassifier(
             (16, 16),
             mode=mode,
-            fairness_weight=weight,
+            fairness_weight=30 * weight if mode == "distraction" else weight,
             learning_rate_init=0.01,
             max_iter=60,
             random_state=0,

@@ -142,7 +142,7 @@ def test_the_gradient_of_the_gap_reaches_the_layer_only():
 
 
 @pytest.mark.parametrize(
-    ("mode", "weight"), [("distraction", 1.0), ("penalty", 2.0), ("adversarial", 2.0)]
+    ("mode", "weight"), [("distraction", 30.0), ("penalty", 2.0), ("adversarial", 2.0)]
 )
 def test_the_dial_lowers_the_difference(mode, weight):
     X, y, g = table()

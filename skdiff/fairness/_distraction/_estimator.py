@@ -39,7 +39,8 @@ default="demographic_parity"
         Mean probabilities that should be alike in all groups: of all rows, of the rows
         of each label, or of the rows of the positive label.
     fairness_weight : float, default=1.0
-        Weight of the difference. 0 is a standard network.
+        Weight of the difference. 0 is a standard network. ``mode="distraction"`` needs
+        larger weights than the others for the same effect, about ten.
     mode : {"distraction", "penalty", "adversarial"}, default="distraction"
         ``"distraction"`` gives a linear layer inside the network to a second player,
         who reduces the difference. ``"penalty"`` adds it to the loss of all parameters.

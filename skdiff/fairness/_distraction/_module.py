@@ -198,16 +198,16 @@ class FairNet(Net):
         output = module.head(module.distracted(h, module.turn, module.shift))
         loss = self.criterion_(output, (target, weight))
         loss.backward()
-        if self.player is None:
-            self.player = Player([module.turn, module.shift], settings.lr)
-        turn, shift = (
-            t.detach().clone().requires_grad_(True) for t in self.player.tensors
-        )
+        layer = (module.turn, module.shift)
+        turn, shift = (t.detach().clone().requires_grad_(True) for t in layer)
         seen = module.head(module.distracted(h.detach(), turn, shift), detached=True)
         gap = self._gap(seen, target, weight, codes)
         kept = settings.keep_weight * self.criterion_(seen, (target, weight))
         goal = settings.fairness_weight * gap + kept
-        self.player.step(torch.autograd.grad(goal, [turn, shift]))
+        # steps without a scale of their own: the weight is a dial, and does not only
+        # set what is kept against
+        for t, g in zip(layer, torch.autograd.grad(goal, [turn, shift]), strict=True):
+            t.sub_(g, alpha=settings.lr)
         return loss, output, gap.detach()
 
     def _oppose(self, X: Any, target: Any, weight: Any, codes: Any) -> Any:
