@@ -59,10 +59,22 @@ class State:
     size: Array
 
     def take(self, rows: Any) -> "State":
-        """The same for some rows."""
+        """The same for some rows; it uses this one up."""
         if rows.all():
             return self
-        return State(*(part[rows] for part in vars(self).values()))
+        parts = vars(self) | {"second": _compact(self.second, rows)}
+        return State(*(v if k == "second" else v[rows] for k, v in parts.items()))
+
+
+def _compact(table: Array, rows: Any) -> Array:
+    """Some rows of a table, moved up within it where a copy would be large."""
+    if table.size <= CHUNK_CELLS or not table.flags.writeable:
+        return np.asarray(table[rows])
+    kept = np.flatnonzero(rows)
+    for new, old in enumerate(kept.tolist()):
+        if new != old:
+            table[new] = table[old]
+    return table[: len(kept)]
 
 
 class Maximiser:
@@ -152,6 +164,7 @@ class Maximiser:
                 break
             rows, before = rows[go], size[go]
             U, mu = self.step(state.take(go), V[rows], U[go], mu[go])
+            del state  # the next one is not to stand beside it
         else:
             slow.append(rows)
         left = np.concatenate(slow) if slow else np.empty(0, dtype=np.intp)
@@ -247,6 +260,7 @@ class Maximiser:
                 U[bad] = np.where(anew[:, None], first, good[0][bad])
                 mu[bad] = np.where(anew, multiplier, good[1][bad])
                 level[bad], tries[bad] = np.minimum(short, self.tau), 0
+            del state
         else:
             result.put(rows, self.one_by_one(V[rows]))
         return result

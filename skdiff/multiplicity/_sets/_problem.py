@@ -115,12 +115,17 @@ class Whitened:
 
     def curves(self, V: Array) -> tuple[Array, Array]:
         """Second and third derivative at the minimiser of the paths along V."""
-        A = V @ self.X.T
-        A2 = A * A
-        b = -((A2 * self.h3) @ self.X)
-        inner = b @ self.X.T
-        inner *= 3 * self.h3
-        A2 *= self.h4
-        inner += A2
-        inner *= A
-        return b, -(inner @ self.X)
+        blocks = list(row_blocks(self.n, len(V)))
+        b, bend = np.zeros(V.shape), np.zeros(V.shape)
+        scores = np.empty((len(V), self.n))
+        for rows in blocks:
+            A = np.matmul(V, self.X[rows].T, out=scores[:, rows])
+            b -= (A * A * self.h3[rows]) @ self.X[rows]
+        for rows in blocks:
+            A = scores[:, rows]
+            inner = b @ self.X[rows].T
+            inner *= 3 * self.h3[rows]
+            inner += A * A * self.h4[rows]
+            inner *= A
+            bend -= inner @ self.X[rows]
+        return b, bend
