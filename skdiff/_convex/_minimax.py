@@ -88,7 +88,7 @@ def simplex_qp(b: Array, M: Array, q: Array) -> Array:
     m = len(b)
     M = M + 1e-13 * max(float(np.trace(M)), 1e-300) * np.eye(m)
     scale = np.abs(b).max(initial=0.0) + np.abs(M).max(initial=0.0)
-    free = q > 0
+    free, start = q > 0, q
     for _ in range(10 * m + 20):
         target = _on_face(b, M, free)
         blocked = free & (target < 0)
@@ -99,6 +99,8 @@ def simplex_qp(b: Array, M: Array, q: Array) -> Array:
             out = np.flatnonzero(blocked)[t <= step]
             q[out] = 0.0
             free[out] = False
+            if not free.any():  # the face's system is singular beyond repair
+                return start
             continue
         q = target
         slope = b - M @ q
@@ -133,8 +135,8 @@ def minimax(
     max_iter: int = 100,
 ) -> Saddle:
     """Minimise the largest; ``tol`` bounds the largest value less the weighted one."""
-    here = _minimise(pieces, ridge, q, w)
-    for n_iter in range(1, max_iter + 1):
+    here, n_iter = _minimise(pieces, ridge, q, w), 0
+    for n_iter in range(1, max_iter + 1):  # noqa: B007
         gap = here.gap(q)
         last = gap <= tol  # one step more, not searched, squares the error
         if last and tol == np.inf:

@@ -23,6 +23,7 @@ __all__ = [
     "GBNNRegressor",
     "GRBFClassifier",
     "GRBFRegressor",
+    "HolisticRobustLoss",
     "LipschitzMLPClassifier",
     "LipschitzMLPRegressor",
     "SparseBayesianMLPClassifier",
@@ -31,9 +32,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # a torch module: loading it loads torch, which an estimator does at its first fit
+    # torch modules: loading one loads torch, which an estimator does at its first fit
     if name == "ConfusionMetricLoss":
         from skdiff.neural_network._anyloss._module import ConfusionMetricLoss
 
         return ConfusionMetricLoss
+    if name == "HolisticRobustLoss":
+        from skdiff.neural_network._holistic._module import HolisticRobustLoss
+
+        return HolisticRobustLoss
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

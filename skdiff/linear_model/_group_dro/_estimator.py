@@ -135,8 +135,8 @@ class GroupDROClassifier(_GroupDRO, LinearClassifier):
     solver : {"auto", "cvxpy"}, default="auto"
         Newton steps of the dual, or the statement in cvxpy.
     tol : float, default=1e-9
-        Tolerance of the stopping rule. It is that of the gap between the largest group loss and the
-        mean under ``group_weights_``.
+        Tolerance of the stopping rule. It is that of the gap between the largest
+        group loss and the mean under ``group_weights_``.
     max_iter : int, default=100
         Maximum number of iterations.
 
@@ -279,8 +279,8 @@ class GroupDRORegressor(_GroupDRO, LinearRegressor):
     solver : {"auto", "cvxpy"}, default="auto"
         Newton steps of the dual, or the statement in cvxpy.
     tol : float, default=1e-9
-        Tolerance of the stopping rule. It is that of the gap between the largest group loss and the
-        mean under ``group_weights_``, relative to the variance of y.
+        Tolerance of the stopping rule. It is that of the gap between the largest
+        group loss and the mean under ``group_weights_``, relative to the variance of y.
     max_iter : int, default=100
         Maximum number of iterations.
 

@@ -1,0 +1,1 @@
+"""The holistic robust loss for torch."""
