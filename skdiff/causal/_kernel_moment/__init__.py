@@ -1,0 +1,1 @@
+"""Regression by conditional moment restrictions."""
