@@ -3,8 +3,8 @@ Should I label more data?
 =========================
 
 A thousand labelled rows are at hand. Two models are scored on nested parts of them, and
-their curves predict what further labels would bring, before anybody pays for them. The data
-have more rows, which serve as the check.
+their curves predict what further labels would bring, before anybody pays for them. The
+data have more rows, which serve as the check.
 """
 
 import matplotlib.pyplot as plt

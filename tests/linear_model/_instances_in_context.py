@@ -1,4 +1,4 @@
-"""A subclass that takes more columns than the network was trained on, for the checks."""
+"""A subclass that takes more columns than the network was trained on."""
 
 from skdiff import linear_model
 from tests.data_selection._instances_selectors import Adapted
