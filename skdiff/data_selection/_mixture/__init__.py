@@ -1,0 +1,1 @@
+"""Scores of mixtures of data sources, by optimal transport and few pilots."""
