@@ -20,11 +20,8 @@ from benchmarks._harness import (  # isort: skip
     seconds,
 )
 
-import gzip
-
 import numpy as np
 from scipy.stats import loguniform
-from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import Ridge
@@ -37,7 +34,7 @@ from sklearn.model_selection import (
 )
 from sklearn.neural_network import MLPClassifier
 
-from benchmarks._replay import ONE_SPLIT, X_NOTHING, folder
+from benchmarks._replay import ONE_SPLIT, X_NOTHING, CurveReplay, folder, read_curves
 from skdiff.model_selection import HyperbandSearchCV
 
 SPACE = {"alpha": loguniform(1e-6, 10), "learning_rate_init": loguniform(1e-4, 0.3)}
@@ -147,39 +144,12 @@ def digits():
         )
 
 
-class CurveReplay(BaseEstimator):
-    """A network whose accuracy after each epoch stands in a table."""
-
-    curves = None
-
-    def __init__(self, config=0):
-        self.config = config
-
-    def partial_fit(self, X, y=None):
-        """Be one epoch older."""
-        self.epochs_ = getattr(self, "epochs_", 0) + 1
-        return self
-
-    fit = partial_fit
-
-    def score(self, X, y=None):
-        """Look the accuracy up."""
-        return self.curves[self.config][self.epochs_ - 1]
-
-
 def replay_curves(seeds=40):
     """Regret against the best setting at full length, at equal epochs."""
     data = folder()
     if data is None:
         return
-    with gzip.open(data / "mlp_epoch_curves_dev.csv.gz", "rt") as file:
-        names = file.readline().strip().split(",")
-        rows = [dict(zip(names, x.strip().split(","), strict=True)) for x in file]
-    curves = {}
-    for row in rows:
-        table = curves.setdefault(row["dataset"], {})
-        table.setdefault(row["config"], np.zeros(50))
-        table[row["config"]][int(row["epoch"]) - 1] = float(row["valid_acc"])
+    curves = read_curves(data)
     print(f"\nreplayed curves (mlp_epoch_curves_dev), R = {FULL} epochs, {seeds} seeds")
     print("regret of accuracy (epochs spent)")
     for name, table in curves.items():

@@ -10,7 +10,9 @@ import numpy as np
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
+from sklearn.pipeline import Pipeline
 from sklearn.utils import assert_all_finite, column_or_1d, get_tags, indexable
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.parallel import delayed
 
 from skdiff._base.compat import (
@@ -24,16 +26,20 @@ from skdiff._base.compat import (
     has_callbacks,
     insert_error_scores,
     report_failed_fits,
+    routing_enabled,
     streaming_parallel,
 )
+from skdiff._base.inner import refuse_samplers
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.progress import Progress
 from skdiff._base.validation import refuse_dates, require_y
 from skdiff.model_selection._sampled._training import (
+    EpochTraining,
     Folds,
     Listener,
     Scoring,
     Training,
+    last_step,
     train_and_score,
 )
 
@@ -144,7 +150,8 @@ class Run:
             )
         except Exception as error:
             setting = {**job.params, **self.training.parameters(job.budget)}
-            raise ValueError(
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(
                 f"All {len(flat)} fits of the search failed so far, for instance with "
                 f"the setting {setting}: {error}"
             ) from error
@@ -275,7 +282,7 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         routed = self._get_routed_params_for_fit(params)
         root = self._init_callback_context(max_subtasks=1 + (self.refit is not False))
         root.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+        cv = self._splitter(y)
         # drawn once: every setting is judged on the same folds
         splits = list(cv.split(X, y, **routed.splitter.split))
         if not splits:
@@ -300,6 +307,9 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
         self._finish(run, found, root)
         root.call_on_fit_task_end(estimator=self)
         return self
+
+    def _splitter(self, y):
+        return check_cv(self.cv, y, classifier=is_classifier(self.estimator))
 
     def _check_search(self):
         """Refuse what parameters cannot say together, before any work."""
@@ -405,3 +415,58 @@ class BaseSampledSearchCV(SaveMixin, BaseSearchCV, CallbackSupportMixin):
 
     def _refit_budget(self, results, best):
         return None
+
+
+class BaseEpochSearchCV(BaseSampledSearchCV):
+    """A search that trains by ``partial_fit``: one call is one epoch.
+
+    A search that has other resources too overrides :meth:`_by_epochs`.
+    """
+
+    def _by_epochs(self):
+        return True
+
+    @property
+    def _callee(self):
+        # a pipeline has no partial_fit: what its steps take in fit is handed to them
+        by_steps = isinstance(self.estimator, Pipeline)
+        return "partial_fit" if self._by_epochs() and not by_steps else "fit"
+
+    def get_metadata_routing(self):
+        """Return how metadata goes to estimator, scorer and splitter.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            ``fit`` goes to the estimator's ``partial_fit`` where that is the resource.
+        """
+        if self._callee == "fit":
+            return super().get_metadata_routing()
+        router = MetadataRouter(owner=self)
+        fitting = MethodMapping().add(caller="fit", callee="partial_fit")
+        router.add(estimator=self.estimator, method_mapping=fitting)
+        scoring = MethodMapping().add(caller="score", callee="score")
+        scoring.add(caller="fit", callee="score")
+        router.add(scorer=self._get_scorers()[0], method_mapping=scoring)
+        splitting = MethodMapping().add(caller="fit", callee="split")
+        return router.add(splitter=self.cv, method_mapping=splitting)
+
+    def _get_routed_params_for_fit(self, params):
+        routed = super()._get_routed_params_for_fit(params)
+        if not routing_enabled():  # then everything is meant for the training
+            routed.estimator[self._callee] = routed.estimator.fit
+        return routed
+
+    def _check_partial_fit(self, what, remedy=""):
+        """Refuse estimators that cannot go on."""
+        last = last_step(self.estimator)
+        if not hasattr(last, "partial_fit"):
+            raise ValueError(
+                f"{what} needs an estimator with that method, and "
+                f"{type(last).__name__} has none.{remedy}"
+            )
+        refuse_samplers(self.estimator, f"{what} trains on the same rows again")
+
+    def _epoch_training(self, run, params):
+        classes = np.unique(run.folds.y) if is_classifier(self.estimator) else None
+        return EpochTraining(clone(self.estimator), params, classes)

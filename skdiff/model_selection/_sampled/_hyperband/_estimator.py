@@ -5,14 +5,11 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.multiclass import type_of_target
 
-from skdiff._base.compat import Interval, StrOptions, routing_enabled
-from skdiff._base.inner import refuse_samplers
-from skdiff.model_selection._sampled._base import BaseSampledSearchCV
+from skdiff._base.compat import Interval, StrOptions
+from skdiff.model_selection._sampled._base import BaseEpochSearchCV
 from skdiff.model_selection._sampled._hyperband._race import (
     Plan,
     Race,
@@ -38,11 +35,9 @@ from skdiff.model_selection._sampled._surrogate import (
 )
 from skdiff.model_selection._sampled._training import (
     CountTraining,
-    EpochTraining,
     Job,
     SampleTraining,
     check_count,
-    last_step,
     nested_order,
 )
 
@@ -55,7 +50,7 @@ _SETTLED = (
 )  # fmt: skip
 
 
-class HyperbandSearchCV(BaseSampledSearchCV):
+class HyperbandSearchCV(BaseEpochSearchCV):
     """Random search that stops poor candidates early and trains good ones further.
 
     Many candidates start with little of a resource (rows, epochs, trees); the best
@@ -229,7 +224,7 @@ class HyperbandSearchCV(BaseSampledSearchCV):
     """
 
     _parameter_constraints: dict = {
-        **BaseSampledSearchCV._parameter_constraints,
+        **BaseEpochSearchCV._parameter_constraints,
         "resource": [str],
         "max_resource": [
             Interval(Integral, 1, None, closed="left"),
@@ -328,39 +323,8 @@ class HyperbandSearchCV(BaseSampledSearchCV):
         self._check_order(most, least)
         return hyperband_schedule(most, least, self.factor, self.brackets)
 
-    @property
-    def _callee(self):
-        # a pipeline has no partial_fit: what its steps take in fit is handed to them
-        by_epochs = self.resource == "partial_fit"
-        return "partial_fit" if by_epochs and not self._by_steps() else "fit"
-
-    def _by_steps(self):
-        return isinstance(self.estimator, Pipeline)
-
-    def get_metadata_routing(self):
-        """Return how metadata goes to estimator, scorer and splitter.
-
-        Returns
-        -------
-        routing : MetadataRouter
-            ``fit`` goes to the estimator's ``partial_fit`` where that is the resource.
-        """
-        if self._callee == "fit":
-            return super().get_metadata_routing()
-        router = MetadataRouter(owner=self)
-        fitting = MethodMapping().add(caller="fit", callee="partial_fit")
-        router.add(estimator=self.estimator, method_mapping=fitting)
-        scoring = MethodMapping().add(caller="score", callee="score")
-        scoring.add(caller="fit", callee="score")
-        router.add(scorer=self._get_scorers()[0], method_mapping=scoring)
-        splitting = MethodMapping().add(caller="fit", callee="split")
-        return router.add(splitter=self.cv, method_mapping=splitting)
-
-    def _get_routed_params_for_fit(self, params):
-        routed = super()._get_routed_params_for_fit(params)
-        if not routing_enabled():  # then everything is meant for the training
-            routed.estimator[self._callee] = routed.estimator.fit
-        return routed
+    def _by_epochs(self):
+        return self.resource == "partial_fit"
 
     def _expects_early_stops(self):
         return self.resource not in ("n_samples", "partial_fit")
@@ -373,15 +337,9 @@ class HyperbandSearchCV(BaseSampledSearchCV):
                 f"{resource!r} is the resource and cannot be in param_distributions."
             )
         if resource == "partial_fit":
-            last = last_step(self.estimator)
-            if not hasattr(last, "partial_fit"):
-                raise ValueError(
-                    f"resource='partial_fit' needs an estimator with that method, and "
-                    f"{type(last).__name__} has none. Name a parameter that counts, or "
-                    "'n_samples'."
-                )
-            refuse_samplers(
-                self.estimator, "resource='partial_fit' trains on the same rows again"
+            self._check_partial_fit(
+                "resource='partial_fit'",
+                " Name a parameter that counts, or 'n_samples'.",
             )
         elif resource != "n_samples":
             check_count(self.estimator, resource)
@@ -431,8 +389,7 @@ class HyperbandSearchCV(BaseSampledSearchCV):
         if self.resource == "n_samples":
             return SampleTraining(clone(self.estimator), params, race.orders)
         if self.resource == "partial_fit":
-            classes = np.unique(run.folds.y) if is_classifier(self.estimator) else None
-            return EpochTraining(clone(self.estimator), params, classes)
+            return self._epoch_training(run, params)
         return CountTraining(clone(self.estimator), params, self.resource)
 
     def _start_race(self, run):

@@ -1,0 +1,1 @@
+"""Stop networks whose learning curves are forecast to lose."""

@@ -1,0 +1,1 @@
+"""Random search that stops candidates by forecasts of their learning curves."""
