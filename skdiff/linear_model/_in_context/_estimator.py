@@ -33,7 +33,7 @@ class InContextLinearRegressor(SaveMixin, RegressorMixin, BaseEstimator):
     ----------
     max_features : int, default=8
         Largest number of columns that is accepted. The network was trained on up to 16
-        columns, which is the most that may be asked for.
+        columns, which is the largest possible.
     max_context : int, default=64
         Number of rows beyond which ``fit`` warns. The network was trained on up to 128
         rows.

@@ -173,7 +173,7 @@ class LearningCurvePFN(SaveMixin, BaseEstimator):
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Check curves, and learn the range and the spread of scores where asked to.
+        """Check curves, and learn the range and the spread of scores if required.
 
         Parameters
         ----------

@@ -73,7 +73,7 @@ class Incumbent:
 class PredictiveStopping:
     """Stop a training that is very unlikely to beat the best one so far.
 
-    A callback of skorch networks, and of every estimator that answers scikit-learn's
+    A callback of skorch networks, and of every estimator that supports scikit-learn's
     callbacks. After each iteration the curve of validation scores is continued by
     :class:`LearningCurvePFN`. The training ends when its best score is worse than the
     one to beat and the probability of a better one at any later iteration is below
@@ -85,7 +85,7 @@ class PredictiveStopping:
     monitor : str, default="valid_acc"
         Column of the history of a skorch network.
     lower_is_better : bool or "auto", default="auto"
-        Whether smaller values are better. ``"auto"`` says so for names that contain
+        Whether smaller values are better. ``"auto"`` means names that contain
         "loss" or "error".
     threshold : float, default=None
         A fixed score to beat, in place of ``incumbent``.
