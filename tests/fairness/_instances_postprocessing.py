@@ -14,9 +14,18 @@ def public_class(cls):
 NO_RULE = (0, 0.0, 1.0)
 
 
+def without_text(X):
+    """The columns of a frame that hold numbers, in the order of their names."""
+    if not hasattr(X, "columns") or not hasattr(X, "shape"):
+        return X
+    fine = [c for c in X.columns if numbers(np.asarray(X[c])[:, None]) is not None]
+    return X[sorted(fine, key=str)] if 0 < len(fine) < X.shape[1] else X
+
+
 def numbers(X):
     """The rows as an array, or None where they are none."""
     try:
+        X = without_text(X)
         X = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
         X = None if X.dtype.kind == "c" else X.astype(np.float64)
     except (TypeError, ValueError):

@@ -10,7 +10,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skdiff.fairness import DistractionClassifier
-from skdiff.fairness._distraction._module import DistractedMLP, Rule, smooth_gap
+from skdiff.fairness._distraction._module import (
+    DistractedMLP,
+    FairNet,
+    Rule,
+    smooth_gap,
+)
+from skdiff.fairness._distraction._plain import PlainFairNet
 
 PARITY = Rule("demographic_parity", 2)
 
@@ -111,7 +117,61 @@ def test_the_layer_is_the_identity_at_the_start_and_belongs_to_one_player():
     assert not {"turn", "shift"} & {name for name, _ in module.named_parameters()}
 
 
-@pytest.mark.parametrize("mode", ["distraction", "penalty", "adversarial"])
+MODES = ["distraction", "penalty", "adversarial"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "constraint", ["demographic_parity", "equalized_odds", "equal_opportunity"]
+)
+@pytest.mark.parametrize(("n_classes", "place"), [(2, 0), (2, -1), (3, 1)])
+def test_gradients_by_hand_are_those_of_autograd(
+    mode, constraint, n_classes, place, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(150, 4)), rng.integers(n_classes, size=150)
+    g, w = rng.integers(3, size=150), rng.integers(1, 4, size=150)
+    X[:, 0] += g
+    found = []
+    for net_class in (PlainFairNet, FairNet):
+        monkeypatch.setattr(
+            DistractionClassifier, "_stepper", lambda s, m, c=net_class: c
+        )
+        model = DistractionClassifier(
+            (5, 4, 3),
+            mode=mode,
+            constraint=constraint,
+            position=place,
+            activation="tanh",
+            fairness_weight=2.0,
+            batch_size=50,
+            learning_rate_init=0.05,
+            max_iter=4,
+            random_state=0,
+        )
+        model.fit(X, y, sensitive_features=g, sample_weight=w)
+        assert type(model.net_) is net_class
+        found.append([*model._state["arrays"].values(), model.gaps_, model.loss_curve_])
+    for hand, auto in zip(*found, strict=True):
+        np.testing.assert_allclose(hand, auto, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_a_row_of_weight_two_is_the_row_twice(mode, activation):
+    X, y, g = table(120)
+    weight = np.where(np.arange(120) % 3 == 0, 2, 1)
+    # all rows in a batch: the order of the rows is then no matter
+    model = quick(
+        mode=mode, activation=activation, max_iter=20, tol=0.0, batch_size=1000
+    )
+    twice = np.repeat(np.arange(120), weight)
+    p = model.fit(X, y, sensitive_features=g, sample_weight=weight).predict_proba(X)
+    model.fit(X[twice], y[twice], sensitive_features=g[twice])
+    np.testing.assert_allclose(model.predict_proba(X), p, atol=1e-8)
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_weight_zero_is_the_standard_network_bit_for_bit(mode):
     X, y, g = table(300)
     fits = [

@@ -355,7 +355,15 @@ default="relu"
         return FairNet
 
     def _stepper(self, module):
-        return self._net_class() if self.fairness_weight else super()._stepper(module)
+        if not self.fairness_weight:
+            return super()._stepper(module)
+        from skdiff._nn._plain import BACKWARD
+        from skdiff.fairness._distraction._plain import PlainFairNet
+
+        by_hand = module.activation in BACKWARD and not self._has_added_loss()
+        if by_hand and "optimizer" not in (self.net_params or {}):
+            return PlainFairNet
+        return self._net_class()
 
     def _descends(self):
         return not self.fairness_weight

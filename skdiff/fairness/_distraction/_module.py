@@ -163,7 +163,7 @@ class FairNet(Net):
     def gradient(self, batch: Any, **fit_params: Any) -> tuple[Tensor, Tensor]:
         """Leave the gradient of the accurate player; move the fair one."""
         X, (target, weight, codes) = batch
-        self.optimizer_.zero_grad()
+        self._clear()
         assert self.settings is not None
         steps = {
             "distraction": self._distract,
@@ -172,8 +172,11 @@ class FairNet(Net):
         }
         mode = self.settings.mode if self.settings.fairness_weight else "penalty"
         loss, output, gap = steps[mode](X, target, weight, codes)
-        self._sums = [self._sums[0] + float(gap) * len(X), self._sums[1] + len(X)]
+        self._sums = [self._sums[0] + gap * len(X), self._sums[1] + len(X)]
         return loss.detach(), output
+
+    def _clear(self) -> None:
+        self.optimizer_.zero_grad()
 
     def _gap(self, output: Tensor, target: Any, weight: Any, codes: Any) -> Tensor:
         assert self.settings is not None
@@ -218,17 +221,27 @@ class FairNet(Net):
         W, b = module.layers()[-1]
         output = F.linear(h, W, b)
         loss = self.criterion_(output, (target, weight))
-        known = [h]
-        if settings.rule.constraint != "demographic_parity":
-            known.append(F.one_hot(target, output.shape[1]).to(h))
-        inputs = torch.cat(known, dim=1)
-        if self.adversary is None:
-            shape = (inputs.shape[1], settings.rule.n_groups)
-            self.adversary = [inputs.new_zeros(shape), inputs.new_zeros(shape[1])]
-            self.player = Player(self.adversary, settings.lr)
-        A, c = (t.detach().clone().requires_grad_(True) for t in self.adversary)
-        found = F.cross_entropy(inputs @ A + c, codes)
+        inputs = self._evidence(h, target, output.shape[1])
+        A, c = (t.clone().requires_grad_(True) for t in self._opponent(inputs))
+        found = self.criterion_(inputs @ A + c, (codes, weight))
         self.player.step(torch.autograd.grad(found, [A, c], retain_graph=True))
         (loss - settings.fairness_weight * found).backward()
         gap = self._gap(output.detach(), target, weight, codes)
         return loss, output, gap
+
+    def _evidence(self, h: Tensor, target: Tensor, n_classes: int) -> Tensor:
+        """Return what the opponent sees: hidden units, and labels where they count."""
+        assert self.settings is not None
+        if self.settings.rule.constraint == "demographic_parity":
+            return h
+        return torch.cat((h, F.one_hot(target, n_classes).to(h)), dim=1)
+
+    def _opponent(self, inputs: Tensor) -> list[Tensor]:
+        """The opponent's weights, which start at zero."""
+        assert self.settings is not None
+        if self.adversary is None:
+            shape = (inputs.shape[1], self.settings.rule.n_groups)
+            with torch.no_grad():
+                self.adversary = [inputs.new_zeros(shape), inputs.new_zeros(shape[1])]
+            self.player = Player(self.adversary, self.settings.lr)
+        return list(self.adversary)
