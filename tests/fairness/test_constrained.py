@@ -4,6 +4,7 @@ import joblib
 import numpy as np
 import pytest
 import sklearn
+from scipy.sparse import csr_array
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.frozen import FrozenEstimator
@@ -13,10 +14,15 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler, scale
+from sklearn.utils import get_tags
 
 from skdiff._convex._dual_ascent import box_qp
 from skdiff.fairness import ConstrainedClassifier, ConstrainedRegressor, Constraint
-from skdiff.neural_network import AnyLossClassifier, LipschitzMLPClassifier
+from skdiff.neural_network import (
+    AnyLossClassifier,
+    LipschitzMLPClassifier,
+    LipschitzMLPRegressor,
+)
 
 loss, gap = Constraint.loss_at_most, Constraint.rate_gap
 
@@ -299,6 +305,66 @@ def test_descent_and_ascent_reach_the_exact_solution_of_a_linear_network():
     assert not hasattr(model.estimator_, "_added_loss")
 
 
+def test_a_network_regressor_reaches_the_exact_solution_in_the_units_of_y():
+    X, _, y, g = table(150, 4)
+    unit = 1000.0
+    y = unit * y
+    limits = [gap("score", at_most=0.4 * unit)]
+    exact = ConstrainedRegressor(LinearRegression(), limits)
+    exact.fit(X, y, sensitive_features=g)
+    network = LipschitzMLPRegressor(
+        lipschitz_bound=50.0,
+        hidden_layer_sizes=(4,),
+        activation="identity",
+        alpha=0.0,
+        max_iter=200,
+        n_iter_no_change=300,
+        learning_rate_init=0.03,
+        random_state=0,
+    )
+    model = ConstrainedRegressor(network, limits, max_iter=100, dual_step=1.0)
+    model.fit(X, y, sensitive_features=g)
+    assert model.objective_ == pytest.approx(exact.objective_, rel=0.01)
+    assert model.multipliers_["score_gap"] == pytest.approx(
+        exact.multipliers_["score_gap"], rel=0.1
+    )
+    assert abs(model.violations_["score_gap"]) < 0.02 * unit
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e7])
+def test_an_exact_fit_is_the_same_in_any_unit_of_y(unit):
+    X, _, y, g = table(200)
+
+    def fitted(unit, bound):
+        energy = Constraint(lambda f, y: (f / unit) ** 2, 2.5, "energy")
+        score = gap("score", at_most=0.2 * unit)
+        limits = [score, energy, loss(bound * unit**2, where="b")]
+        model = ConstrainedRegressor(Ridge(), limits)
+        return model.fit(X, unit * y, sensitive_features=g)
+
+    one, other = fitted(1.0, 9.0), fitted(unit, 9.0)
+    assert one.multipliers_["score_gap"] > 0 and one.multipliers_["energy"] > 0
+    np.testing.assert_allclose(other.predict(X) / unit, one.predict(X), atol=1e-6)
+    assert other.objective_ == pytest.approx(unit**2 * one.objective_)
+    for name, power in (("score_gap", 1), ("energy", 2)):
+        expected = unit**power * one.multipliers_[name]
+        assert other.multipliers_[name] == pytest.approx(expected, rel=1e-4)
+    for scale_of_y in (1.0, unit):
+        with pytest.raises(ValueError, match="cannot all hold"):
+            fitted(scale_of_y, 1.0)
+
+
+def test_refits_do_not_depend_on_the_unit_of_y():
+    X, _, y, g = table(200)
+    found = []
+    for unit in (1.0, 1024.0):
+        limits = [loss(2.0 * unit**2, where="b")]
+        model = ConstrainedRegressor(LinearRegression(positive=True), limits)
+        model.fit(X, unit * y, sensitive_features=g)
+        found.append((model.n_iter_, model.multipliers_["loss[b]"], model.feasible_))
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
 @pytest.mark.parametrize("select", ["last", "feasible", "mixture"])
 def test_a_network_keeps_rates_and_selects_iterates(select):
     X, y, _, g = table(400)
@@ -379,6 +445,54 @@ def test_a_pipeline_with_sparse_columns_is_solved_exactly():
     f = model.estimator_.decision_function(size)
     assert abs(f[g].mean() - f[~g].mean()) == pytest.approx(0.2, abs=1e-6)
     assert model.feature_names_in_.tolist() == ["mean area"]
+
+
+@pytest.mark.parametrize("limits", [[loss(0.62, where="a")], [loss(0.55)]])
+def test_sparse_rows_give_the_model_of_dense_ones(limits):
+    X, y, values, g = table(200)
+    X[np.abs(X) < 0.8] = 0.0
+    for given, target in ((None, y), (GaussianNB(), y), (None, values)):
+        kind = ConstrainedRegressor if target is values else ConstrainedClassifier
+        bounds = [loss(2.5)] if target is values else limits
+        model = kind(given, bounds, max_iter=5, on_infeasible="relax")
+        if given is not None:  # its model takes no sparse rows
+            with pytest.raises(TypeError, match=r"[Ss]parse"):
+                model.fit(csr_array(X), target, sensitive_features=g)
+            continue
+        dense = model.fit(X, target, sensitive_features=g).predict(X)
+        model.fit(csr_array(X), target, sensitive_features=g)
+        assert get_tags(model).input_tags.sparse
+        np.testing.assert_allclose(model.predict(csr_array(X)), dense, atol=1e-8)
+
+
+def test_weights_of_classes_go_by_labels_and_by_the_weights_of_rows():
+    X, y, _, g = table(200)
+    labels = np.array(["no", "yes"])[y]
+    weight = np.random.default_rng(0).integers(1, 4, size=200)
+    twice = np.repeat(np.arange(200), weight)
+    for class_weight in ("balanced", {"yes": 3.0, "no": 1.0}):
+        inner = LogisticRegression(class_weight=class_weight, tol=1e-10)
+        free = ConstrainedClassifier(inner).fit(X, labels, sample_weight=weight)
+        inner.fit(X[twice], labels[twice])
+        np.testing.assert_allclose(
+            free.predict_proba(X), inner.predict_proba(X), atol=1e-6
+        )
+        model = ConstrainedClassifier(inner, [gap("score", at_most=0.1)])
+        model.fit(X, labels, sensitive_features=g, sample_weight=weight)
+        p = model.predict_proba(X)
+        model.fit(X[twice], labels[twice], sensitive_features=g[twice])
+        np.testing.assert_allclose(model.predict_proba(X), p, atol=1e-7)
+
+
+def test_a_pipeline_of_one_step_is_its_model():
+    X, y, _, g = table(100)
+    limits = [gap("score", at_most=0.1)]
+    alone = ConstrainedClassifier(LogisticRegression(), limits)
+    alone.fit(X, y, sensitive_features=g)
+    piped = ConstrainedClassifier(make_pipeline(LogisticRegression()), limits)
+    piped.fit(X, y, sensitive_features=g)
+    np.testing.assert_array_equal(piped.predict_proba(X), alone.predict_proba(X))
+    assert list(piped.estimator_.named_steps) == ["logisticregression"]
 
 
 def test_it_is_searched_over_bounds_with_routing():

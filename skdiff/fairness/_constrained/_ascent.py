@@ -9,6 +9,7 @@ from scipy.special import expit
 from skdiff._base.typing import Array
 from skdiff.fairness._constrained._models import log_losses, outputs
 from skdiff.fairness._constrained._terms import Term, TrainingRows, custom_loss
+from skdiff.fairness._constrained._units import Units
 
 GROWN, SHRUNK = 1.5, 0.5
 DAMPED, LEAST = 0.7, 0.02  # of the steps beside a descent, where multipliers swing
@@ -71,23 +72,33 @@ def look_at(
     return Iterate(model, multipliers, excess, float(rows.weight @ loss))
 
 
+class Limits(NamedTuple):
+    """How long, how fast and how exactly multipliers move."""
+
+    max_iter: int
+    dual_step: float
+    tol: float
+    units: Units
+
+
 def ascend(
     improve: Callable[[Array], Any],
     look: Callable[[Any, Array], Iterate],
     first: Iterate,
-    limits: tuple[int, float, float],
+    limits: Limits,
     step_done: Callable[[Iterate], bool],
     settle: bool,
 ) -> Trace:
     """Move multipliers by ``lam <- max(lam + eta (L - c), 0)`` and fit again.
 
     ``improve(multipliers)`` returns the next model, ``look`` says where it stands;
-    ``limits`` holds the number of steps, the first ``eta`` and the tolerance. The step
-    of a multiplier shrinks when its constraint crosses the bound. With ``settle`` it
-    grows while it does not, and the ascent ends when nothing moves any more.
+    ``limits`` says how long and how exactly. The step of a multiplier shrinks when its
+    constraint crosses the bound. With ``settle`` it grows while it does not, and the
+    ascent ends when nothing moves any more.
     """
-    max_iter, dual_step, tol = limits
-    eta = np.full(len(first.excess), dual_step)
+    max_iter, tol, units = limits.max_iter, limits.tol, limits.units
+    first_eta = limits.dual_step * units.multipliers / units.terms
+    eta = first_eta
     state, iterates = first, [first]
     history: dict[str, list[float]] = {
         "objective": [],
@@ -108,12 +119,12 @@ def ascend(
             break
         same = np.sign(found.excess) == np.sign(state.excess)
         if not settle:
-            eta = np.maximum(eta * np.where(same, 1.0, DAMPED), LEAST * dual_step)
+            eta = np.maximum(eta * np.where(same, 1.0, DAMPED), LEAST * first_eta)
         if settle:
             eta = eta * np.where(same, GROWN, SHRUNK)
-            moved = np.abs(lam - state.multipliers) / (1.0 + lam)
-            slack = float(np.abs(lam * found.excess).sum())
-            met = float(np.max(found.excess, initial=0.0)) <= tol
+            moved = np.abs(lam - state.multipliers) / (units.multipliers + lam)
+            slack = float(np.abs(lam * found.excess).sum()) / units.objective
+            met = units.worst(found.excess) <= tol
             state = found
             if (met and slack <= tol) or float(moved.max()) <= tol:
                 converged = True
@@ -133,7 +144,7 @@ def _note(history: dict[str, list[float]], state: Iterate) -> None:
     history["sum_multipliers"].append(float(state.multipliers.sum()))
 
 
-def chosen(trace: Trace, select: str, tol: float) -> list[Iterate]:
+def chosen(trace: Trace, select: str, limits: Limits) -> list[Iterate]:
     """Return the iterates that make up the model: one, or those to be averaged."""
     iterates = trace.iterates
     if select == "mixture":
@@ -141,8 +152,8 @@ def chosen(trace: Trace, select: str, tol: float) -> list[Iterate]:
         places = np.linspace(0, len(half) - 1, min(MOST_KEPT, len(half)))
         return [half[round(float(k))] for k in places]
     if select == "feasible":
-        worst = [float(np.max(i.excess, initial=0.0)) for i in iterates]
-        fine = [k for k, v in enumerate(worst) if v <= tol]
+        worst = [limits.units.worst(i.excess) for i in iterates]
+        fine = [k for k, v in enumerate(worst) if v <= limits.tol]
         if fine:
             return [iterates[min(fine, key=lambda k: iterates[k].objective)]]
         return [iterates[int(np.argmin(worst))]]

@@ -9,7 +9,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted
 
@@ -39,6 +39,7 @@ from skdiff._convex._dual_ascent import Ascent, augmented_lagrangian, dual_newto
 from skdiff._convex._solve import warn_unless_converged
 from skdiff._nn._base import BaseNeural
 from skdiff.fairness._constrained._ascent import (
+    Limits,
     ascend,
     chosen,
     look_at,
@@ -59,6 +60,7 @@ from skdiff.fairness._constrained._models import (
     joined,
     last_step,
     linear_problem,
+    weights_of_classes,
 )
 from skdiff.fairness._constrained._terms import (
     TrainingRows,
@@ -67,9 +69,11 @@ from skdiff.fairness._constrained._terms import (
     settled,
     true_rates,
 )
+from skdiff.fairness._constrained._units import units_of, without_units
 from skdiff.fairness._groups import encode_groups, read_groups
 
-LOOSE = 1e-3  # violations that count as none where no certificate exists
+# violations that count as none where no certificate exists: of networks, of refits
+LOOSE, LOOSE_REFITS = 1e-3, 1e-4
 
 
 def largest_of(report, name):
@@ -139,6 +143,12 @@ class BaseConstrained(SaveMixin, CallbackSupportMixin, BaseEstimator):
         mapping = MethodMapping().add(caller="fit", callee="fit")
         return router.add(method_mapping=mapping, estimator=self.estimator)
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        model = self.estimator
+        tags.input_tags.sparse = model is None or get_tags(model).input_tags.sparse
+        return tags
+
     # --- fit ------------------------------------------------------------------------
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -147,7 +157,7 @@ class BaseConstrained(SaveMixin, CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
             Training rows.
         y : array-like of shape (n_samples,)
             Labels or target values.
@@ -272,13 +282,20 @@ class BaseConstrained(SaveMixin, CallbackSupportMixin, BaseEstimator):
             return None
         weight = rows.weight * self._total
         numbers = np.asarray(Z, dtype=np.float64) if hasattr(Z, "columns") else Z
-        data = linear_problem(linear, numbers, rows.y, weight)
+        if linear.class_weight is not None:
+            weight = weight * weights_of_classes(
+                linear.class_weight, self.classes_, rows.y.astype(int), weight
+            )
+        units = units_of(terms, rows)
+        data = linear_problem(linear, numbers, rows.y / units.y, weight)
+        terms = without_units(terms, units)
         if rows.classifier and rows.n_classes > 2:
-            return before, Z, SoftmaxProblem(data, terms)
-        return before, Z, LinearProblem(data, terms, float(self.temperature))
+            return before, Z, SoftmaxProblem(data, terms), units
+        problem = LinearProblem(data, terms, float(self.temperature))
+        return before, Z, problem, units
 
     def _fit_linear(self, linear, model, parts, rows, terms, progress):
-        before, Z, problem = parts
+        before, Z, problem, units = parts
         n_outputs = rows.n_classes if rows.n_classes > 2 else 1
         start = getattr(self, "_start", None)
         if start is None:
@@ -287,20 +304,26 @@ class BaseConstrained(SaveMixin, CallbackSupportMixin, BaseEstimator):
         history = new_history()
 
         def note(state):
-            violation = float(np.max(state.terms.excess, initial=0.0))
-            history["objective"].append(state.terms.objective)
+            excess = state.terms.excess * units.terms
+            violation = float(np.max(excess, initial=0.0))
+            objective = state.terms.objective * units.objective
+            multipliers = state.multipliers * units.multipliers
+            history["objective"].append(objective)
             history["max_violation"].append(violation)
-            history["sum_multipliers"].append(float(state.multipliers.sum()))
-            return progress.step(loss=state.terms.objective, state=state)
+            history["sum_multipliers"].append(float(multipliers.sum()))
+            return progress.step(loss=objective, state=state)
 
         found = self._solve(problem, start, note)
-        multipliers, excess = found.stats["multipliers"], found.stats["excess"]
-        infeasible = found.stats["capped"] and np.max(excess) > max(self.tol, 1e-7)
+        tol = max(self.tol, 1e-7)
+        infeasible = found.stats["capped"] and np.max(found.stats["excess"]) > tol
+        self._start_found = found.x, found.stats["multipliers"]
+        multipliers = found.stats["multipliers"] * units.multipliers
+        excess = found.stats["excess"] * units.terms
         if infeasible and self.on_infeasible == "raise":
             worst = {
                 entry: float(v)
                 for entry, v in by_entry(terms, excess, "max").items()
-                if v > self.tol
+                if v > tol * float(units.terms.min())
             }
             raise ValueError(
                 "The constraints cannot all hold. The smallest violations that can be "
@@ -310,11 +333,11 @@ class BaseConstrained(SaveMixin, CallbackSupportMixin, BaseEstimator):
         if not infeasible and progress.ended is None:
             warn_unless_converged(self, found)
         classes = self.classes_ if rows.classifier else None
-        fitted = fitted_model(linear, before, Z, found.x, classes)
+        fitted = fitted_model(linear, before, Z, found.x * units.y, classes)
         self._take([joined(model, before, fitted)], rows, terms)
-        self._start_found = found.x, multipliers
-        gap = float(found.gap)
-        self._report(terms, multipliers, excess, found.objective, max(self.tol, 1e-7))
+        gap = float(found.gap) * units.objective
+        objective = found.objective * units.objective
+        self._report(terms, multipliers, excess, objective, tol * units.terms)
         self.near_optimality_gap_ = gap
         if problem.convex:
             self.dual_gap_ = gap
@@ -421,18 +444,23 @@ class BaseConstrained(SaveMixin, CallbackSupportMixin, BaseEstimator):
 
         start = look(first, np.zeros(len(terms)))
         progress.step(loss=start.objective, state=start)
-        tol = max(float(self.tol), LOOSE)
-        limits = (self.max_iter if terms else 0, float(self.dual_step), tol)
+        tol = max(float(self.tol), LOOSE_REFITS if settle else LOOSE)
+        limits = Limits(
+            self.max_iter if terms else 0,
+            float(self.dual_step),
+            tol,
+            units_of(terms, rows),
+        )
         with progress.interruptible(lambda: True):
             trace = ascend(improve, look, start, limits, step_done, settle)
-        picked = chosen(trace, self.select, tol)
+        picked = chosen(trace, self.select, limits)
         self._take([i.model for i in picked], rows, terms)
         multipliers, excess = (
             np.mean([getattr(i, name) for i in picked], axis=0)
             for name in ("multipliers", "excess")
         )
         objective = float(np.mean([i.objective for i in picked]))
-        self._report(terms, multipliers, excess, objective, tol)
+        self._report(terms, multipliers, excess, objective, tol * limits.units.terms)
         self.near_optimality_gap_ = float(np.abs(multipliers @ excess))
         self.history_, self.n_iter_ = trace.history, max(len(trace.iterates) - 1, 1)
         self.stopped_ = progress.reason("converged" if trace.converged else "max_iter")
@@ -464,7 +492,7 @@ class BaseConstrained(SaveMixin, CallbackSupportMixin, BaseEstimator):
         self.price_ = {entry: -value for entry, value in self.multipliers_.items()}
         self.violations_ = by_entry(terms, excess, "max")
         self.objective_ = float(objective)
-        self.feasible_ = bool(np.max(excess, initial=0.0) <= tol)
+        self.feasible_ = bool(np.all(excess <= tol))
 
     def _query(self, X):
         check_is_fitted(self)
@@ -478,7 +506,7 @@ class BaseConstrained(SaveMixin, CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
             Training rows.
         y : array-like of shape (n_samples,)
             Labels or target values.

@@ -50,7 +50,7 @@ class ConstrainedClassifier(ClassifierMixin, BaseConstrained):
         own epochs over them.
     tol : float, default=1e-6
         Tolerance of the stopping rule. Bound of gap and violations of linear models;
-        others stop at 1e-3 at the earliest.
+        networks stop at 1e-3 and refits at 1e-4 at the earliest.
     temperature : float, default=0.2
         Log odds over which a smooth rate passes from 0 to 1: ``sigmoid(f /
         temperature)`` stands for the decision in training.
@@ -139,11 +139,6 @@ class ConstrainedClassifier(ClassifierMixin, BaseConstrained):
     True
     """
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = False
-        return tags
-
     def _default(self):
         return LogisticRegression()
 
@@ -177,7 +172,7 @@ class ConstrainedClassifier(ClassifierMixin, BaseConstrained):
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -192,7 +187,7 @@ class ConstrainedClassifier(ClassifierMixin, BaseConstrained):
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -234,7 +229,8 @@ class ConstrainedRegressor(RegressorMixin, BaseConstrained):
         own epochs over them.
     tol : float, default=1e-6
         Tolerance of the stopping rule. Bound of gap and violations of linear models;
-        others stop at 1e-3 at the earliest.
+        networks stop at 1e-3 and refits at 1e-4 at the earliest, relative to the
+        standard deviation of y, or to its variance for squared errors.
     temperature : float, default=0.2
         Without effect: regressors make no decisions.
     select : {"last", "feasible", "mixture"}, default="last"
@@ -327,7 +323,7 @@ class ConstrainedRegressor(RegressorMixin, BaseConstrained):
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
             Rows.
 
         Returns

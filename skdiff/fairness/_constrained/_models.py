@@ -10,7 +10,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.utils.class_weight import compute_sample_weight
 
-from skdiff._base.typing import Array
+from skdiff._base.typing import Array, IntArray
 from skdiff._base.validation import check_X
 from skdiff.fairness._constrained._linear import LinearModel
 
@@ -55,8 +55,6 @@ def linear_problem(linear: Linear, Z: Any, y: Array, weight: Array) -> LinearMod
     The objective is the weighted mean loss plus ``||w||^2 / (2 C n)`` or ``alpha / n
     ||w||^2``, where n is the sum of the weights.
     """
-    if linear.class_weight is not None:
-        weight = weight * compute_sample_weight(linear.class_weight, y)
     total = float(weight.sum())
     C = linear.penalty
     strength = 1.0 / (C * total) if linear.logistic else 2.0 * C / total
@@ -69,9 +67,19 @@ def linear_problem(linear: Linear, Z: Any, y: Array, weight: Array) -> LinearMod
     return LinearModel(A, y, weight / total, ridge, linear.logistic)
 
 
+def weights_of_classes(
+    class_weight: Any, classes: Any, codes: IntArray, weight: Array
+) -> Array:
+    """Return the factor of each row; balanced ones count rows by their weights."""
+    if class_weight == "balanced":
+        totals = np.bincount(codes, weights=weight, minlength=len(classes))
+        return np.asarray(weight.sum() / (len(classes) * totals))[codes]
+    return np.asarray(compute_sample_weight(class_weight, classes[codes]))
+
+
 def fit_before(estimator: Any, X: Any, y: Any) -> tuple[Any, Any]:
     """Fit the steps before the linear model; return them and what it sees."""
-    if not isinstance(estimator, Pipeline):
+    if not isinstance(estimator, Pipeline) or len(estimator.steps) == 1:
         return None, X
     before = clone(estimator[:-1])
     return before, before.fit_transform(X, y)
@@ -96,11 +104,11 @@ def fitted_model(linear: Linear, before: Any, Z: Any, x: Array, classes: Any) ->
 
 def joined(estimator: Any, before: Any, model: Any) -> Any:
     """Return the pipeline with its fitted steps, or the model alone."""
-    if before is None:
+    if not isinstance(estimator, Pipeline):
         return model
     name = estimator.steps[-1][0]
     pipeline = clone(estimator)
-    pipeline.steps = [*before.steps, (name, model)]
+    pipeline.steps = [*([] if before is None else before.steps), (name, model)]
     return pipeline
 
 

@@ -31,12 +31,15 @@ def margin(output: Tensor, units: Units) -> Tensor:
 class Lagrangian:
     """A loss of batches with ``sum_j lam_j L_j`` added, estimated without bias.
 
+    Multipliers belong to the loss in the units of y: ``(y - f)^2`` of a regressor.
     ``attach`` puts it into a net that is about to train: the rows of a batch bring the
     weights of the constraints with them, times the number of rows.
     """
 
     def __init__(self, terms: Sequence[Term], units: Units) -> None:
         self.terms, self.units = list(terms), units
+        # a network minimises half the squares of standardised targets
+        self.share = 1.0 if units.classifier else 1.0 / (2.0 * units.scale**2)
         self.multipliers = np.zeros(len(terms))
         self.batch_loss: Callable[..., Tensor] | None = None
         self.used = False
@@ -60,7 +63,8 @@ class Lagrangian:
         loss = self.batch_loss(output, target, *others)
         for j in np.flatnonzero(self.multipliers):
             values = self.values(self.terms[j], output, target)
-            loss = loss + float(self.multipliers[j]) * (columns[:, j] * values).mean()
+            multiplier = float(self.multipliers[j]) * self.share
+            loss = loss + multiplier * (columns[:, j] * values).mean()
         return loss
 
     def values(self, term: Term, output: Tensor, target: Tensor) -> Tensor:
