@@ -5,7 +5,7 @@ over: exactly up to ``STATES`` of their states, beyond by Gibbs sampling with ra
 numbers that are the same for every row, so that a result depends on its row alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +20,13 @@ STATES = 2**12
 # which takes an evaluation for each missing cell
 STATES_OF_CONDITIONALS = 2**6
 CHUNK = 2**15  # states at a time
+# features of chains at a time: they are read once a draw, from cache if they fit
+CHAIN_CELLS = 2**19
+PAIR_CELLS = 2**21  # cells of rows that are each asked for one of their columns
 CHAINS, BURN_IN, SWEEPS = 8, 10, 40
 STATIONARY, MOST_SWEEPS = 1e-12, 500
+
+Watch = Callable[[int, Array], None]  # a column, and the probabilities of its draws
 
 
 class States(NamedTuple):
@@ -41,6 +46,10 @@ class States(NamedTuple):
 def count_states(codes: IntArray, sizes: Sequence[int]) -> Array:
     """Number of states of the missing cells of each row, as floats."""
     return np.where(codes == MISSING, np.asarray(sizes, dtype=np.float64), 1.0).prod(1)
+
+
+def _most_states(model: Model) -> int:
+    return STATES if model.joint is not None else STATES_OF_CONDITIONALS
 
 
 def expand_states(codes: IntArray, sizes: Sequence[int]) -> States:
@@ -134,17 +143,14 @@ def _incomplete(model: Model, codes: IntArray, nodes: Sequence[int]) -> list[Arr
     rows, place = np.unique(codes, axis=0, return_inverse=True)
     found = [np.empty((len(rows), model.sizes[u])) for u in nodes]
     exact = _summed if model.joint is not None else _stationary
-    most = STATES if model.joint is not None else STATES_OF_CONDITIONALS
-    few = count_states(rows, model.sizes) <= most
+    few = count_states(rows, model.sizes) <= _most_states(model)
     for part in _chunks(rows, np.flatnonzero(few), model.sizes):
         for k, answer in enumerate(exact(model, rows[part], nodes)):
             found[k][part] = answer
-    size = max(1, CHUNK // CHAINS)
     many = np.flatnonzero(~few)
-    for first in range(0, len(many), size):
-        part = many[first : first + size]
-        for k, u in enumerate(nodes):
-            found[k][part] = _sampled(model, rows[part], u)
+    for k, u in enumerate(nodes):
+        asked = np.full(len(many), u)
+        found[k][many] = _sampled(model, rows[many], asked)[:, : model.sizes[u]]
     return [answer[place.ravel()] for answer in found]
 
 
@@ -222,37 +228,62 @@ class Chains:
         size = (1 + BURN_IN + SWEEPS, CHAINS)
         self.noise = {j: np.random.RandomState(j).uniform(size=size) for j in columns}
         self.hits = {j: np.flatnonzero(self.gaps[:, j]) for j in columns}
+        # tables are so cheap that to copy a good part of the rows costs more
+        enough = 0.3 if model.factors is not None else 1.0
+        self.whole = {
+            j: len(hit) >= enough * len(state) for j, hit in self.hits.items()
+        }
         for j in columns:
             first = (self.noise[j][-1] * model.sizes[j]).astype(np.int64)
             state[:, j] = np.where(self.gaps[:, j], np.tile(first, self.n), state[:, j])
         self.F = features(state, model.where)
 
-    def sweep(self, t: int, watched: int | None = None) -> Array | None:
-        """Draw each missing cell; return the probabilities that one was drawn by."""
-        seen = None
+    def sweep(self, t: int, watch: Watch | None = None) -> None:
+        """Draw each missing cell, and show the probabilities it was drawn by."""
         for j, hit in self.hits.items():
-            p = softmax(self.model.energies(self.F[hit], j))
-            seen = p if j == watched else seen
-            uniform = np.tile(self.noise[j][t], self.n)[hit]
+            if self.whole[j]:
+                H = self.model.energies(self.F, j)
+                H = H if len(hit) == len(H) else H[hit]
+            else:
+                H = self.model.energies(self.F[hit], j)
+            p = softmax(H)
+            if watch is not None:
+                watch(j, p)
+            uniform = self.noise[j][t][hit % CHAINS]
             drawn = (np.cumsum(p[:, :-1], axis=1) < uniform[:, None]).sum(axis=1)
             self.F[hit, self.model.where.spans[j]] = self.model.where.bases[j][drawn]
-        return seen
-
-    def mean(self, values: Array) -> Array:
-        """Mean over the chains of each row."""
-        return np.asarray(values.reshape(self.n, CHAINS, -1).mean(axis=1))
 
 
-def _sampled(model: Model, codes: IntArray, node: int) -> Array:
-    """Means of the conditional probabilities along Gibbs chains."""
-    asked = codes.copy()
-    asked[:, node] = MISSING
-    chains, total = Chains(model, asked), np.zeros((len(codes), model.sizes[node]))
+def _sampled(model: Model, codes: IntArray, nodes: IntArray) -> Array:
+    """Log-probabilities of one column a row, means along Gibbs chains.
+
+    Entries beyond the categories of a row's column are those of zero.
+    """
+    size = max(1, CHAIN_CELLS // (CHAINS * max(model.where.width, 1)))
+    out = np.zeros((len(codes), max(model.sizes)))
+    for first in range(0, len(codes), size):
+        part = slice(first, first + size)
+        out[part] = _mean_conditionals(model, codes[part], nodes[part])
+    return np.asarray(np.log(np.maximum(out, np.finfo(float).tiny)))
+
+
+def _mean_conditionals(model: Model, codes: IntArray, nodes: IntArray) -> Array:
+    """Means of the conditional probabilities of one column a row."""
+    codes = codes.copy()
+    codes[np.arange(len(codes)), nodes] = MISSING
+    chains, total = Chains(model, codes), np.zeros((len(codes), max(model.sizes)))
+    asked = np.repeat(nodes, CHAINS)
+    seen = {j: np.flatnonzero(asked[hit] == j) for j, hit in chains.hits.items()}
+    rows = {j: np.flatnonzero(nodes == j) for j in chains.hits}
+
+    def watch(j: int, p: Array) -> None:
+        if len(seen[j]):
+            mean = p[seen[j]].reshape(-1, CHAINS, p.shape[1]).mean(axis=1)
+            total[rows[j], : p.shape[1]] += mean
+
     for t in range(BURN_IN + SWEEPS):
-        p = chains.sweep(t, node)
-        if t >= BURN_IN and p is not None:
-            total += chains.mean(p)
-    return np.asarray(np.log(np.maximum(total / SWEEPS, np.finfo(float).tiny)))
+        chains.sweep(t, watch if t >= BURN_IN else None)
+    return total / SWEEPS
 
 
 def distribution(model: Model, codes: IntArray) -> tuple[IntArray, Array] | None:
@@ -261,8 +292,7 @@ def distribution(model: Model, codes: IntArray) -> tuple[IntArray, Array] | None
     None where they are too many.
     """
     row = codes[None]
-    most = STATES if model.joint is not None else STATES_OF_CONDITIONALS
-    if count_states(row, model.sizes)[0] > most:
+    if count_states(row, model.sizes)[0] > _most_states(model):
         return None
     states = expand_states(row, model.sizes)
     if model.joint is None:
@@ -274,12 +304,41 @@ def distribution(model: Model, codes: IntArray) -> tuple[IntArray, Array] | None
 
 
 def cell_log_likelihood(model: Model, codes: IntArray) -> Array:
-    """Log-probability of each cell given the rest of its row; zero where missing."""
-    out = np.zeros(codes.shape)
-    logs = log_conditionals_of(model, codes, range(codes.shape[1]))
+    """Log-probability of each cell given the rest of its row; zero where missing.
+
+    Rows whose states are summed serve all columns by one sum. In the others each known
+    cell takes chains of its own, which run side by side.
+    """
+    out, known = np.zeros(codes.shape), codes != MISSING
+    summed = count_states(codes, model.sizes) <= _most_states(model)
+    few, many = np.flatnonzero(summed), np.flatnonzero(~summed)
+    logs = log_conditionals_of(model, codes[few], range(codes.shape[1]))
     for u, log in enumerate(logs):
-        known = np.flatnonzero(codes[:, u] != MISSING)
-        out[known, u] = log[known, codes[known, u]]
+        out[few, u] = log[np.arange(len(few)), codes[few, u]]
+    size = max(1, PAIR_CELLS // codes.shape[1] ** 2)
+    for first in range(0, len(many), size):
+        place, nodes = np.nonzero(known[many[first : first + size]])
+        rows = many[first + place]
+        log = _asked(model, codes[rows], nodes)
+        out[rows, nodes] = log[np.arange(len(rows)), codes[rows, nodes]]
+    return np.where(known, out, 0.0)
+
+
+def _asked(model: Model, codes: IntArray, nodes: IntArray) -> Array:
+    """Log-probabilities of one column a row, padded to the widest column."""
+    codes, start = codes.copy(), np.zeros(codes.shape, dtype=bool)
+    start[np.arange(len(codes)), nodes] = True
+    codes[start] = 0
+    ties = graph_of(model)
+    if ties is not None:  # cells that no path through missing cells leads to
+        gaps = codes == MISSING
+        codes[gaps & ~reached(gaps, start, ties)] = 0
+    few = count_states(codes, model.sizes) <= _most_states(model)
+    out = np.zeros((len(codes), max(model.sizes)))
+    for u in np.unique(nodes[few]).tolist():
+        rows = np.flatnonzero(few & (nodes == u))
+        out[rows, : model.sizes[u]] = _incomplete(model, codes[rows], [u])[0]
+    out[~few] = _sampled(model, codes[~few], nodes[~few])
     return out
 
 
@@ -320,7 +379,8 @@ def _log_sum(model: Model, codes: IntArray) -> Array:
         first = (codes[many] == MISSING).argmax(axis=1)
         for u in np.unique(first).tolist():
             rows = many[first == u]
-            log = _sampled(model, codes[rows], u)
+            asked = np.full(len(rows), u)
+            log = _sampled(model, codes[rows], asked)[:, : model.sizes[u]]
             best = log.argmax(axis=1)
             fixed[rows] -= log[np.arange(len(rows)), best]
             codes[rows, u] = best

@@ -557,3 +557,38 @@ def test_a_device_that_is_not_there_is_named(device):
         pytest.skip("there is one")
     with pytest.raises(ValueError, match=f"device='{device}' cannot be used"):
         NeuralInteractionScreening((3,), device=device).fit(tied(100))
+
+
+@pytest.mark.parametrize("states", [missing.STATES, 4])
+def test_cells_are_scored_side_by_side_as_one_at_a_time(monkeypatch, states):
+    monkeypatch.setattr(missing, "STATES", states)
+    monkeypatch.setattr(missing, "CHAIN_CELLS", 400)
+    energy, where = some_energy([2, 3, 2, 4, 2])
+    model, codes = linear_model(energy, where), holey_codes(40, sizes=[2, 3, 2, 4, 2])
+    want = np.zeros(codes.shape)
+    for i, u in zip(*np.nonzero(codes >= 0), strict=True):
+        want[i, u] = missing.log_conditionals(model, codes[[i]], u)[0, codes[i, u]]
+    got = missing.cell_log_likelihood(model, codes)
+    np.testing.assert_allclose(got, want, atol=1e-10)
+
+
+def test_a_score_draws_for_known_cells_alone():
+    """Forty of forty-two cells are missing: two chains of draws, not forty-two."""
+    rng = np.random.default_rng(0)
+    pairs = np.triu(rng.normal(scale=0.2, size=(42, 42)), 1)
+    energy = Energy(rng.normal(size=42), pairs + pairs.T, {})
+    model, rows = linear_model(energy, layout([2] * 42)), []
+
+    def energies(F, u):
+        rows.append(len(F))
+        return model.energies(F, u)
+
+    counted = type(model)(model.where, energies, model.joint, model.factors)
+    row = np.full((1, 42), -1)
+    row[0, [3, 30]] = 1
+    scored = missing.cell_log_likelihood(counted, row)
+    sweeps = missing.BURN_IN + missing.SWEEPS
+    # a column that only one of the two asks for may be computed for both
+    assert sum(rows) <= 2 * missing.CHAINS * sweeps * 42
+    one = missing.log_conditionals(model, row, 3)[0, 1]
+    np.testing.assert_allclose(scored[0, 3], one, atol=1e-10)
