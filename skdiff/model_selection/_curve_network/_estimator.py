@@ -79,7 +79,7 @@ class LearningCurvePFN(SaveMixin, BaseEstimator):
         Number of epochs of the curves given to ``fit``.
     n_features_in_ : int
         The same number, as columns.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where X had names.
     normalizer_ : object
         The map of scores onto the unit interval; ``forward`` and ``backward``.

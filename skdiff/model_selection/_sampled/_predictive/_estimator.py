@@ -117,7 +117,7 @@ class PredictiveStoppingSearchCV(BaseEpochSearchCV):
         Labels, of a classifier.
     n_features_in_ : int
         Number of columns seen by ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where X had names.
 
     See Also
