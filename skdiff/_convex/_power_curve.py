@@ -80,29 +80,27 @@ def project(
     fit : Projected
         Arrays of shape (n_curves, n_shapes).
     """
-    S, W = scores[:, None, :], weight[:, None, :]
-    c, a = _unbounded(basis, S, W)
+    total = weight.sum(axis=1, keepdims=True)
+    centre = np.sum(weight * scores, axis=1, keepdims=True) / total
+    mean = _sums(basis, weight) / total
+    centred = basis - mean[:, :, None]
+    spread = _sums(centred**2, weight)
+    slope = _sums(centred, weight * (scores - centre))
+    a = np.maximum(np.where(spread > 0, -slope / (spread + (spread <= 0)), 0.0), 0.0)
+    c = centre + a * mean
     over = c > upper
     if fixed or over.any():
-        squares = np.maximum(np.sum(W * basis**2, axis=2), _TINY)
-        bound = np.maximum(np.sum(W * basis * (upper - S), axis=2) / squares, 0.0)
+        squares = np.maximum(_sums(basis**2, weight), _TINY)
+        bound = np.maximum(_sums(basis, weight * (upper - scores)) / squares, 0.0)
         a = bound if fixed else np.where(over, bound, a)
         c = np.full_like(a, upper) if fixed else np.where(over, upper, c)
-    residual = S - c[:, :, None] + a[:, :, None] * basis
-    return Projected(c, a, np.sum(W * residual**2, axis=2))
+    residual = scores[:, None, :] - c[:, :, None] + a[:, :, None] * basis
+    return Projected(c, a, _sums(residual**2, weight))
 
 
-def _unbounded(basis: Array, S: Array, W: Array) -> tuple[Array, Array]:
-    """Weighted least squares with ``a >= 0``."""
-    total = W.sum(axis=2)
-    mean_b = np.sum(W * basis, axis=2) / total
-    mean_s = np.sum(W * S, axis=2) / total
-    centred = basis - mean_b[:, :, None]
-    spread = np.sum(W * centred**2, axis=2)
-    slope = np.sum(W * centred * (S - mean_s[:, :, None]), axis=2)
-    a = np.where(spread > 0, -slope / np.where(spread > 0, spread, 1.0), 0.0)
-    a = np.maximum(a, 0.0)
-    return mean_s + a * mean_b, a
+def _sums(values: Array, weight: Array) -> Array:
+    """Weighted sums over sizes: (n_curves, n_shapes). Products are faster than sums."""
+    return np.asarray((values @ weight[:, :, None])[:, :, 0])
 
 
 def criterion(

@@ -1,5 +1,7 @@
 """ScoreCurve: exact curves, equivariance, independent solvers, intervals, bad input."""
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy.optimize import least_squares
@@ -275,3 +277,17 @@ def test_bad_input():
         curve.predict([10], return_std=True)
     with pytest.raises(ValueError, match="open interval"):
         ScoreCurve().fit(SIZES, y).predict_quantiles([10], [0.0, 0.5])
+
+
+def test_the_trace_is_made_when_read_and_anew_after_a_fit():
+    sizes = np.array([100.0, 200, 400, 800, 1600])
+    curve = ScoreCurve(intervals=None)
+    assert not hasattr(curve, "trace_")
+    curve.fit(sizes, 0.95 - 2.0 * sizes**-0.5)
+    first = curve.trace_
+    curve.fit(sizes[:4], 0.85 - 2.0 * sizes[:4] ** -0.5)
+    again = pickle.loads(pickle.dumps(curve))
+    assert len(first) == 3 and len(curve.trace_) == 2 == len(again.trace_)
+    np.testing.assert_array_equal(curve.trace_, again.trace_)
+    curve.set_params(tol=0.0)
+    assert curve.thickness_ == curve.trace_thickness_[-1]

@@ -31,7 +31,7 @@ from skdiff.model_selection._score_curve._spread import (
     probability_above,
     quantiles,
 )
-from skdiff.model_selection._score_curve._trace import Points, trace_of
+from skdiff.model_selection._score_curve._trace import Points, Trace, trace_of
 
 _AUTO = ("power", "exp3", "log2", "mmf4", "weibull4")
 _PRECISE = 0.02
@@ -255,7 +255,7 @@ default="power"
             fitted = fit_all(
                 patterns, points, how, lower, repeats if several else None, rng
             )
-            self._set(fitted, _merged(points, power), how)
+            self._set(fitted, _merged(points, power))
             self.n_features_in_ = 1
             if hasattr(X, "columns"):
                 self.feature_names_in_ = np.asarray(X.columns, dtype=object)
@@ -334,16 +334,11 @@ default="power"
             )
         return kept
 
-    def _set(self, fitted, merged, how):
-        pattern = fitted.members[0].curve.pattern
+    def _set(self, fitted, merged):
         curve = fitted.members[0].curve
+        pattern = curve.pattern
         alone = len(fitted.members) == 1
         power = alone and pattern in ("power", "power2")
-        trace = trace_of(pattern, merged, how)
-        start = trace.prediction
-        late = np.arange(3, len(merged.sizes) + 1) >= (
-            np.inf if start is None else start
-        )
         self._fitted = to_state(fitted)
         self.asymptote_ = fitted.asymptote()
         rate = float(curve.shape[0, 0])
@@ -354,14 +349,54 @@ default="power"
         self.amplitude_ = amplitude if alone else np.nan
         self.params_cov_ = covariance(fitted) if power else np.full((3, 3), np.nan)
         self.pattern_weights_ = {m.curve.pattern: m.weight for m in fitted.members}
-        self.trace_, self.trace_thickness_ = trace.asymptotes, trace.thickness
-        self.working_level_ = trace.working
-        self.prediction_level_ = trace.prediction
-        self.thickness_ = float(trace.thickness[-1])
-        self.converged_ = bool(np.any(trace.thickness[late] <= self.tol))
+        self._merged, self._trace = merged._asdict(), None
         fall = np.maximum.accumulate(merged.scores) - merged.scores
         residual = merged.scores - fitted.predict(merged.sizes)
         self.monotone_ = bool(np.all(fall <= 2 * np.std(residual) + 1e-12))
+
+    def _levels(self):
+        """The trace, made when first read: it costs more than the fit."""
+        if "_merged" not in vars(self):  # hasattr is False before fit
+            raise AttributeError(f"This {type(self).__name__} has no trace before fit.")
+        if self._trace is None:
+            fitted = from_state(self._fitted)
+            pattern, points = fitted.members[0].curve.pattern, Points(**self._merged)
+            self._trace = trace_of(pattern, points, fitted.how)._asdict()
+        return Trace(**self._trace)
+
+    @property
+    def trace_(self):
+        """Asymptotes predicted from the first 3, 4, ... sizes."""
+        return self._levels().asymptotes
+
+    @property
+    def trace_thickness_(self):
+        """Thickness at each level."""
+        return self._levels().thickness
+
+    @property
+    def working_level_(self):
+        """Number of sizes from which the trace moves calmly."""
+        return self._levels().working
+
+    @property
+    def prediction_level_(self):
+        """Number of sizes from which the asymptote is a possible score."""
+        return self._levels().prediction
+
+    @property
+    def thickness_(self):
+        """Thickness at the last level."""
+        return float(self._levels().thickness[-1])
+
+    @property
+    def converged_(self):
+        """Whether a thickness from ``prediction_level_`` on is at most ``tol``."""
+        first = self.prediction_level_
+        late = np.inf if first is None else first - 3
+        thickness = self.trace_thickness_
+        within = (thickness <= self.tol) & (np.arange(len(thickness)) >= late)
+        return bool(within.any())
 
     def predict(self, X, return_std=False):
         """Predict scores.
