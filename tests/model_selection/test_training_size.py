@@ -272,3 +272,18 @@ def test_in_a_search_on_a_real_table():
     assert search.best_estimator_[-1].estimator_.var_smoothing == 1e-2
     numbers = TrainingSizeEstimator(Ridge(), cv=3, random_state=0).fit(X, y)
     assert numbers.curve_.upper == 1.0 and numbers.predict(X).shape == (1797,)
+
+
+@pytest.mark.parametrize(
+    ("y", "weight", "message"),
+    [
+        (np.ones(40), None, "only one class"),
+        (np.arange(40) % 2, np.arange(40) % 2, "sample_weight"),
+        (np.linspace(0, 1, 40), None, "continuous"),
+    ],
+)
+def test_targets_that_are_no_classes(y, weight, message):
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    given = {} if weight is None else {"sample_weight": weight}
+    with pytest.raises(ValueError, match=message):
+        TrainingSizeEstimator(LogisticRegression()).fit(X, y, **given)

@@ -20,6 +20,7 @@ from sklearn.utils.metadata_routing import (
     MethodMapping,
     process_routing,
 )
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import (
@@ -274,6 +275,8 @@ class TrainingSizeEstimator(
             X = check_table(self, X, [self.estimator], reset=True)
             X, y, groups = indexable(X, y, groups)
             X, y, groups, params = present(X, y, groups, fit_params)
+            if is_classifier(self.estimator):
+                self._check_classes(y, params)
             rng = check_random_state(self.random_state)
             estimator = seeded(self.estimator, rng)
             scorer = check_scoring(estimator, scoring=self.scoring)
@@ -296,6 +299,16 @@ class TrainingSizeEstimator(
                     stacklevel=2,
                 )
         return self
+
+    def _check_classes(self, y, params):
+        check_classification_targets(y)
+        if np.ndim(y) == 1 and len(np.unique(np.asarray(y))) < 2:
+            weighted = params.get("sample_weight") is not None
+            raise ValueError(
+                f"{type(self).__name__} needs samples of at least 2 classes in the "
+                "data, but the data contains only one class"
+                + (" among the rows with a sample_weight." if weighted else ".")
+            )
 
     def _route(self, scorer, params, groups):
         """Arguments of the estimator's fit, the scorer and the splitter."""
