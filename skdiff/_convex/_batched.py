@@ -24,6 +24,8 @@ def row_blocks(n: int, width: int, cells: int = BLOCK_CELLS) -> Iterator[slice]:
 
 def gram(X: Array, w: Array) -> Array:
     """``X' diag(w) X`` without a temporary of the table's size."""
+    if X.size <= BLOCK_CELLS:
+        return np.asarray((X.T * w) @ X)
     total = np.zeros((X.shape[1], X.shape[1]))
     for rows in row_blocks(len(X), X.shape[1]):
         total += (X[rows].T * w[rows]) @ X[rows]

@@ -139,8 +139,9 @@ def prox_newton(
         moved = _search(problem, w, gradient, step, total)
         if moved is None:
             break
-        w, total = moved.rest, moved.value
-        value, gradient, second = problem.smooth(w, 2)
+        total = moved.value
+        w, smooth = moved.rest
+        _, gradient, second = problem.smooth(w, 2) if smooth is None else smooth
     return Solution(w, total, gap, n_iter, gap <= 100 * tol)
 
 
@@ -217,7 +218,7 @@ def _descend(z: Array, slope: Array, H: Array, lasso: Array, accuracy: float) ->
         z[:] = values
         if largest <= limit:
             break
-        if sweep % 5 == 4 and np.array_equal(support, z != 0):
+        if sweep % 5 == 1 and np.array_equal(support, z != 0):
             _solve_support(z, slope, H, lasso)
 
 
@@ -315,8 +316,11 @@ def _search(
     """Armijo's rule on the composite objective."""
     drop = float(gradient @ step) + problem.penalty(w + step) - problem.penalty(w)
 
-    def trial(t: float) -> tuple[float, Array]:
+    def trial(t: float) -> tuple[float, tuple[Array, Any]]:
         point = w + t * step
-        return problem.smooth(point, 0)[0] + problem.penalty(point), point
+        # the whole step is nearly always taken, and its derivatives are needed then
+        found = problem.smooth(point, 2 if t == 1.0 else 0)
+        rest = point, found if t == 1.0 else None
+        return found[0] + problem.penalty(point), rest
 
     return line_search(trial, total, drop, rounding(total))

@@ -134,6 +134,7 @@ class Cumulative(Composite):
     def __init__(self, rows: Rows, lasso: Array, ridge: Array) -> None:
         self.rows, self.lasso, self.ridge = rows, lasso, ridge
         self.size = len(lasso)
+        self._known: tuple[Array, tuple[float, Array, Any]] | None = None
         counts = np.diff(rows.cuts)
         #: predictors u and v of the start
         self.offsets = (
@@ -160,7 +161,12 @@ class Cumulative(Composite):
         return u + first, v + last
 
     def smooth(self, w: Array, order: int = 1) -> tuple[float, Array, Any]:
-        """Value and gradient, and the weighted derivatives of the rows."""
+        """Value and gradient, and the weighted derivatives of the rows.
+
+        Stages of a fit begin where the last one ended, which is not evaluated again.
+        """
+        if self._known is not None and np.array_equal(self._known[0], w):
+            return self._known[1]
         u, v = self.predictors(w)
         cuts, s = self.rows.cuts, self.rows.s
         extra = float(self.ridge @ w**2 / 2)
@@ -168,7 +174,9 @@ class Cumulative(Composite):
             return float(s @ row_losses(u, v, cuts)) + extra, w, w
         value, parts = row_parts(u, v, cuts, s)
         gradient = self.pull(parts.du, parts.dv) + self.ridge * w
-        return float(s @ value) + extra, gradient, parts
+        found = float(s @ value) + extra, gradient, parts
+        self._known = w.copy(), found
+        return found
 
     def oracle(self, w: Array) -> tuple[float, Array, Array]:
         """Value, gradient and full Hessian of the smooth part, for Newton's method."""
@@ -237,7 +245,8 @@ class General(Cumulative):
         """Second derivatives of the smooth part in some of the coefficients."""
         width = self.rows.A.shape[1]
         block, column = np.divmod(columns, width)
-        used, place = np.unique(column, return_inverse=True)
+        wanted = np.bincount(column, minlength=width) > 0
+        used, place = np.flatnonzero(wanted), (np.cumsum(wanted) - 1)[column]
         H = self.threshold_hessian(second, used)
         for k in range(self.rows.n_thresholds - 2, -1, -1):  # reverse cumulative sums
             H[k] += H[k + 1]
