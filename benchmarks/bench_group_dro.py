@@ -1,7 +1,6 @@
 """The worst group: time beside Clarabel, and losses of groups on real tables.
 
-``tables`` reads ``adult`` and ``acs_massachusetts`` from the folder that the variable
-``SKDIFF_DATA`` names.
+``tables`` reads five tables from the folder that the variable ``SKDIFF_DATA`` names.
 """
 
 import os
@@ -66,6 +65,14 @@ def speed():
     print_table("Worst group", rows, "cvxpy")
 
 
+#: tables with the target, the column of the groups and columns that tell the target
+OTHERS = {
+    "bank_marketing": ("y", "job", ["duration"]),
+    "credit_default": ("default_next_month", "education", []),
+    "compas_two_year": ("two_year_recid", "race", ["decile_score", "score_text"]),
+}
+
+
 def read(name, folder):
     """Numbers, labels and groups of a table."""
     import pandas as pd
@@ -76,6 +83,11 @@ def read(name, folder):
         table = table.drop(columns="split")
         y = table.pop("income").to_numpy()
         groups = table["race"].to_numpy()
+    elif name in OTHERS:
+        target, group, left_out = OTHERS[name]
+        table = table.drop(columns=left_out)
+        y = np.unique(table.pop(target).to_numpy(), return_inverse=True)[1]
+        groups = table[group].astype(str).to_numpy()
     else:
         table = table[table["pincp_decile"] != "N"]
         y = (table.pop("pincp_decile").astype(float) >= 7).astype(int).to_numpy()
@@ -91,7 +103,7 @@ def tables(seeds=3):
     if folder is None:
         print("SKDIFF_DATA is not set: real tables are left out")
         return
-    for name in ("adult", "acs_massachusetts"):
+    for name in ("adult", "acs_massachusetts", *OTHERS):
         X, y, groups = read(name, folder)
         labels, counts = np.unique(groups, return_counts=True)
         kept = np.isin(groups, labels[counts >= 100])

@@ -138,8 +138,16 @@ def read(name, folder):
     """Numbers and ordered codes of a table."""
     import pandas as pd
 
-    target = {"era": "out1", "esl": "out1", "wine_quality": "quality"}[name]
+    target = {
+        "era": "out1",
+        "esl": "out1",
+        "wine_quality": "quality",
+        "skillcraft": "league",
+        "chem97": "score",
+    }[name]
     table = pd.read_csv(Path(folder) / f"{name}.csv.gz")
+    if name == "chem97":  # a tenth of the pupils, without the numbers of their schools
+        table = table.drop(columns=["lea", "school", "student"]).iloc[::10]
     y = table.pop(target).to_numpy()
     X = pd.get_dummies(table, drop_first=True).to_numpy(dtype=float)
     return X, y
@@ -167,12 +175,14 @@ def tables():
     if folder is None:
         print("SKDIFF_DATA is not set: real tables are left out")
         return
-    for name in ("era", "esl", "wine_quality"):
+    for name in ("era", "esl", "wine_quality", "skillcraft", "chem97"):
         X, y = read(name, folder)
         if name == "wine_quality":
             y = np.minimum(y, 8)  # five rows of the best grade
         if name == "esl":
             y = np.clip(y, 2, 8)  # two and four rows at the ends
+        if name == "skillcraft":
+            y = np.minimum(y, 6)  # 35 rows of the best league
         models = {
             "PRESTOClassifierCV": PRESTOClassifierCV(),
             "ProportionalOdds": ProportionalOddsClassifier(),

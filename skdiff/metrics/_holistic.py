@@ -72,6 +72,9 @@ def tilted(losses: Array, Q: Array, radius: float) -> Tilt:
     """Worst weights within the radius of Q."""
     used = Q > 0
     d, q = losses[used].max() - losses[used], Q[used]
+    # in units of the range, whose square may overflow or vanish
+    unit = float(d.max())
+    d = d / unit if unit > 0 else d
     mean = float(q @ d)
     scale = float(np.sqrt(q @ (d - mean) ** 2))
     if radius <= 0 or scale <= 1e-300 or mean <= 1e-300:
@@ -96,7 +99,7 @@ def tilted(losses: Array, Q: Array, radius: float) -> Tilt:
     a = np.zeros_like(Q)
     a[used] = 1.0 / (np.exp(at) + d)
     p = Q * a
-    return Tilt(np.asarray(p / p.sum()), a)
+    return Tilt(np.asarray(p / p.sum()), a / unit)
 
 
 def worst_weights(losses: Array, s: Array, poisoning: float, radius: float) -> Array:

@@ -225,6 +225,15 @@ def test_bad_groups_are_refused():
         GroupDRORegressor().fit(X, y, groups=missing)
     with pytest.raises(ValueError, match="one group"):
         GroupDRORegressor().fit(X, y, (g == 0).astype(float), groups=g)
+    with pytest.raises(ValueError, match="groups should be a 1d array"):
+        GroupDRORegressor().fit(X, y, groups=np.column_stack([g, g]))
+
+
+def test_one_weight_for_all_rows_is_none():
+    X, y, g = drawn(5)
+    one = GroupDRORegressor().fit(X, y, groups=g)
+    other = GroupDRORegressor().fit(X, y, 2.0, groups=g)
+    np.testing.assert_allclose(other.coef_, one.coef_)
 
 
 def test_a_small_group_gains_and_the_mean_pays():

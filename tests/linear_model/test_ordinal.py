@@ -529,3 +529,39 @@ def test_a_rare_last_class_is_learned_from_those_below():
             errors.append([np.mean((p - 1 + c[:, 2]) ** 2) for p in found])
         ours, logistic, parallel = np.mean(errors, axis=0)
         assert ours < logistic and ours < parallel
+
+
+@pytest.mark.parametrize("alpha", [1e-8, 1e-10, 1e-12])
+def test_penalties_below_the_tolerance_are_proved(alpha):
+    # the gradient misses such a penalty by more than it is worth
+    X, y = diabetes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model = PRESTOClassifier(alpha).fit(X, y)
+    free = PRESTOClassifier(0.0).fit(X, y)
+    assert 0 < model.dual_gap_ < 1e-6
+    assert free.objective_ - 1e-9 < model.objective_ < free.objective_ + 1e-6
+
+
+def test_the_bound_of_a_support_stays_below_at_wrong_coefficients():
+    X, y = drawn(0)
+    rows = sort_rows(X, y, np.ones(len(y)), 4)
+    problem = pose(rows, Penalty(1e-3, 1.0))
+    best = fit(problem, None, 1e-10, 100)
+    rng = np.random.default_rng(0)
+    for size in (1e-4, 1e-2, 0.1):
+        wrong = best.x * (1 + size * rng.normal(size=len(best.x)))
+        bound = lower_bound(problem, wrong, support=True)
+        assert bound <= best.objective + 1e-12
+        assert bound < problem.smooth(wrong, 0)[0] + problem.penalty(wrong)
+
+
+def test_an_enum_of_polars_brings_its_order():
+    pl = pytest.importorskip("polars")
+    X, y = diabetes(2)
+    labels = np.array(["low", "mid", "high", "top"])
+    kind = pl.Enum(labels.tolist())
+    series = pl.Series("y", labels[y]).cast(kind)
+    for given_y in (series, series.to_frame()):
+        model = quiet(PRESTOClassifier(0.01).fit, X, given_y)
+        assert model.classes_.tolist() == labels.tolist()

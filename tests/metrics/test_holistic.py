@@ -181,3 +181,21 @@ def test_bad_arguments_are_refused():
         holistic_robust_loss([[1.0]])
     with pytest.raises(ValueError, match="one-dimensional"):
         HolisticRobustLoss()(torch.ones(2, 2))
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_units_of_the_losses_change_no_weight(unit):
+    losses = np.random.default_rng(0).exponential(size=30)
+    arguments = {"poisoning": 0.1, "statistical_radius": 0.05}
+    value, weights = holistic_robust_loss(losses, **arguments)
+    other = holistic_robust_loss(unit * losses, **arguments)
+    np.testing.assert_allclose(other.weights, weights, rtol=1e-10)
+    assert other.value == pytest.approx(unit * value, rel=1e-10)
+
+
+def test_the_module_names_its_arguments_and_refuses_whole_numbers():
+    module = HolisticRobustLoss(0.1, 0.05)
+    assert "poisoning=0.1, statistical_radius=0.05" in repr(module)
+    for wrong in (torch.tensor([1, 2, 3]), [1.0, 2.0]):
+        with pytest.raises(TypeError, match="floating point"):
+            module(wrong)

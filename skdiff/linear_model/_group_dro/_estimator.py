@@ -28,6 +28,11 @@ def group_codes(groups, n_samples, sample_weight, name):
         raise ValueError(
             f"{name} requires groups to be passed to fit: the group of each row."
         )
+    shape = np.shape(groups)
+    if len(shape) != 1 and not (len(shape) == 2 and shape[1] == 1):
+        raise ValueError(
+            f"groups should be a 1d array, got an array of shape {shape} instead."
+        )
     groups = column_or_1d(groups)
     check_consistent_length(np.empty((n_samples, 1)), groups)
     missing = [k for k, g in enumerate(groups.tolist()) if g is None or g != g]
@@ -84,7 +89,8 @@ class _GroupDRO:
         self.max_iter = max_iter
 
     def _groups(self, groups, n_kept, sample_weight):
-        n_samples = n_kept if sample_weight is None else len(np.asarray(sample_weight))
+        given = np.asarray(1.0 if sample_weight is None else sample_weight)
+        n_samples = len(given) if given.ndim else n_kept
         return group_codes(groups, n_samples, sample_weight, type(self).__name__)
 
     def _learn(self, make_rows, table, groups, n_outputs=1, unit=1.0):

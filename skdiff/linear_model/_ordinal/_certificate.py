@@ -8,7 +8,7 @@ and stays below the L1 penalty on the others give a lower bound of the objective
 
 import numpy as np
 
-from skdiff._base.typing import Array, BoolArray
+from skdiff._base.typing import Array, BoolArray, IntArray
 from skdiff._convex._newton import spd_solve
 from skdiff.linear_model._ordinal._likelihood import Cumulative, Parts
 
@@ -52,30 +52,36 @@ def _conjugates(problem: Cumulative, du: Array, dv: Array) -> float:
     )
 
 
-def _free_of_gradient(problem: Cumulative, w: Array, parts: Parts) -> tuple:
-    """Derivatives of the rows after a linearised Newton step of the free ones."""
+def _corrected(problem: Cumulative, w: Array, parts: Parts, moved: IntArray) -> tuple:
+    """Derivatives of the rows after a linearised Newton step of some coefficients.
+
+    Their pull then is what optimality asks for: zero, or minus the L1 penalty's slope.
+    """
     du, dv = parts.du, parts.dv
-    free = np.flatnonzero((problem.lasso == 0) & (problem.ridge == 0))
-    if len(free):
+    if len(moved):
+        off = problem.pull(du, dv) + problem.lasso * np.sign(w)
         step = np.zeros_like(w)
-        H = problem.hessian(parts, free)
-        step[free] = spd_solve(H, problem.pull(du, dv)[free])
+        step[moved] = spd_solve(problem.hessian(parts, moved), off[moved])
         u, v = np.zeros(len(du)), np.zeros(len(dv))
         cuts = problem.rows.cuts
         u[: cuts[-2]], v[cuts[1] :] = problem.linear(step)
         du = du - (parts.duu * u + parts.duv * v)
         dv = dv - (parts.duv * u + parts.dvv * v)
-    return du, dv, free
+    return du, dv
 
 
-def lower_bound(problem: Cumulative, w: Array) -> float:
+def lower_bound(problem: Cumulative, w: Array, support: bool = False) -> float:
     """Value that no coefficients can fall below; at worst zero.
 
-    The free coefficients' gradient vanishes up to rounding.
+    The free coefficients' gradient vanishes up to rounding. With ``support`` that of
+    the others that are not zero is corrected too: it may miss an L1 penalty that is no
+    larger than the solver's tolerance.
     """
     _, gradient, parts = problem.smooth(w, 2)
+    free = (problem.lasso == 0) & (problem.ridge == 0)
+    moved = free | (support & (problem.ridge == 0) & (w != 0))
     with np.errstate(all="ignore"):
-        du, dv, free = _free_of_gradient(problem, w, parts)
+        du, dv = _corrected(problem, w, parts, np.flatnonzero(moved))
         pulled = problem.pull(du, dv)
         lasso, ridge = problem.lasso, problem.ridge
         hard = (lasso > 0) & (ridge == 0)

@@ -53,7 +53,8 @@ class PRESTOClassifier(BaseOrdinal):
         Whether columns are centred and scaled to unit variance inside. ``coef_`` is in
         the units of X. Sparse X is scaled only.
     categories : array-like of shape (n_categories,), default=None
-        Labels in their order. By default that of an ordered Categorical, or of sorting.
+        Labels in their order. By default that of an ordered Categorical (pandas) or an
+        Enum (polars), or of sorting.
         Categories that do not occur are dropped.
     decision : {"argmax", "median"}, default="argmax"
         Predict the likeliest class, or the first whose cumulative probability is at
@@ -230,7 +231,8 @@ class ProportionalOddsClassifier(BaseOrdinal):
         Whether columns are centred and scaled to unit variance inside. ``coef_`` is in
         the units of X. Sparse X is scaled only.
     categories : array-like of shape (n_categories,), default=None
-        Labels in their order. By default that of an ordered Categorical, or of sorting.
+        Labels in their order. By default that of an ordered Categorical (pandas) or an
+        Enum (polars), or of sorting.
         Categories that do not occur are dropped.
     decision : {"argmax", "median"}, default="argmax"
         Predict the likeliest class, or the first whose cumulative probability is at

@@ -25,10 +25,12 @@ def declared_order(y: Any, categories: Any) -> list[Any] | None:
             raise ValueError(f"categories repeats the labels {repeated}.")
         return order
     if hasattr(y, "columns") and y.shape[1] == 1:
-        y = y.iloc[:, 0] if hasattr(y, "iloc") else y
+        y = y.iloc[:, 0] if hasattr(y, "iloc") else y[y.columns[0]]
     dtype: Any = getattr(y, "dtype", None)
     if getattr(dtype, "ordered", False) and hasattr(dtype, "categories"):
         return list(dtype.categories)
+    if type(dtype).__name__ == "Enum" and hasattr(dtype, "categories"):
+        return list(dtype.categories)  # of polars, which orders it
     return None
 
 

@@ -72,7 +72,19 @@ class HolisticRobustLoss(nn.Module):
         -------
         loss : Tensor
             A number.
+
+        Raises
+        ------
+        TypeError
+            If ``row_losses`` is not a tensor of floating point numbers.
+        ValueError
+            If it is empty or has several dimensions.
         """
+        if not torch.is_tensor(row_losses) or not row_losses.is_floating_point():
+            raise TypeError(
+                "row_losses must be a tensor of floating point numbers. Got "
+                f"{getattr(row_losses, 'dtype', type(row_losses).__name__)}."
+            )
         if row_losses.ndim != 1 or not len(row_losses):
             raise ValueError(
                 "row_losses must be one-dimensional and not empty. Got a tensor of "
@@ -81,6 +93,12 @@ class HolisticRobustLoss(nn.Module):
         if self.poisoning == self.statistical_radius == 0:
             return row_losses.mean()
         return row_losses @ self._weights(row_losses)
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for the printed module."""
+        return (
+            f"poisoning={self.poisoning}, statistical_radius={self.statistical_radius}"
+        )
 
     def _weights(self, row_losses: Tensor) -> Tensor:
         """Worst-case weights, which are constants by Danskin's theorem."""

@@ -38,8 +38,9 @@ class PRESTOClassifierCV(BaseOrdinal):
         that tie, the largest is taken.
     cv : int, splitter or iterable of splits, default=5
         Number of folds, over which every class is spread evenly in the order of the
-        rows, or anything that scikit-learn takes. Folds whose training rows lack a
-        class are left out with a warning.
+        rows, or anything that scikit-learn takes and that needs no groups; with groups
+        give its splits as a list. Folds whose training rows lack a class are left out
+        with a warning.
     standardize : bool, default=True
         Whether columns are centred and scaled to unit variance inside. As in
         :class:`PRESTOClassifier`, on each fold anew.
