@@ -2,9 +2,9 @@
 
 Peer: L-BFGS-B of scipy from each start in turn; the bound is one pass of the surrogate
 over the starts per step. Quality: the worse half of 1000 rows is known; the score is
-(true value - worst) / (best possible - worst), over eight seeds. ``tables`` does the same
-on five real tables, where boosted trees of all rows stand for the truth, beside a rival:
-the best of 10 000 random rows by boosted trees of the known ones.
+(true value - worst) / (best possible - worst), over eight seeds. ``tables`` does the
+same on five real tables, where boosted trees of all rows stand for the truth, beside a
+rival: the best of 10 000 random rows by boosted trees of the known ones.
 """
 
 import os
@@ -186,7 +186,8 @@ def compare(name, draw, truth, top, seeds, settings=SETTINGS):
             standard = found[:, 0]
         gain = found[:, 0] - standard
         error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.nan
-        print(f"{setting:26s}{line}   gain {gain.mean():+.3f} (s.e. {error:.3f})", flush=True)
+        gained = f"gain {gain.mean():+.3f} (s.e. {error:.3f})"
+        print(f"{setting:26s}{line}   {gained}", flush=True)
 
 
 if __name__ == "__main__":
