@@ -13,6 +13,7 @@ from sklearn.datasets import (
     load_breast_cancer,
     load_wine,
     make_classification,
+    make_moons,
     make_regression,
 )
 from sklearn.exceptions import ConvergenceWarning
@@ -513,3 +514,31 @@ def test_quadratics_stop_at_ends_and_walls():
     assert 0.7 < found.theta[1] < 0.8 and found.theta[0] < 0.5
     lost = quadratics(lambda t: (np.inf, slope), scan, lower, upper, **options)
     assert not lost.converged
+
+
+def test_starts_that_lead_nowhere_are_given_up(monkeypatch):
+    X, y = make_moons(300, noise=0.3, random_state=1)
+    tried, itself = [], _inner_svm.polish
+
+    def polish(K, machine, alpha, max_rounds=20):
+        found = itself(K, machine, alpha, max_rounds)
+        tried.append((max_rounds, found is not None))
+        return found
+
+    monkeypatch.setattr(_inner_svm, "polish", polish)
+    space = {"C": Continuous(1e-2, 1e3), "gamma": Continuous(1e-4, 1e1)}
+    search = GradientSearchCV(SVC(), space, cv=2).fit(X, y)
+    nearby = [good for rounds, good in tried if rounds == 8]
+    missed = len(nearby) - sum(nearby)
+    assert 0 < missed < len(search.cv_results_["params"])  # of two machines a point
+
+
+def test_the_inner_libsvm_takes_signs_as_svc_takes_labels():
+    X, y = make_moons(80, noise=0.3, random_state=0)
+    K, sign, C = rbf_kernel(X), 2.0 * y - 1.0, np.linspace(0.5, 2.0, 80)
+    mine = _inner_svm._QuietSVC(kernel="precomputed").fit(K, sign, sample_weight=C)
+    own = SVC(kernel="precomputed").fit(K, sign, sample_weight=C)
+    np.testing.assert_array_equal(mine.dual_coef_, own.dual_coef_)
+    np.testing.assert_array_equal(mine.support_, own.support_)
+    with pytest.raises(ValueError, match="classes"):
+        _inner_svm._QuietSVC(kernel="precomputed").fit(K, np.ones(80))

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
+from scipy.linalg import eigh
+from scipy.linalg.lapack import dpotrf, dpotrs
 
 from skdiff._base.typing import Array
 
@@ -68,21 +69,21 @@ def _inverse(A: Array) -> Callable[[Array], Array]:
     for growth in (1.0, 1e2, 1e4):
         B = A.copy()
         B.flat[:: len(B) + 1] += growth * ridge
-        try:
-            return _refined(A, cho_factor(B, lower=True, check_finite=False))
-        except LinAlgError:
-            continue
+        # LAPACK itself: there are dozens of small solves a point
+        factor, info = dpotrf(B, lower=1, clean=0)
+        if info == 0:
+            return _refined(A, factor)
     values, V = eigh(A)  # not every kernel is positive definite
     kept = np.abs(values) > 100 * _ROUNDING * np.abs(values).max()
     V, values = V[:, kept], values[kept]
     return lambda b: np.asarray(V @ ((V.T @ b) / values))
 
 
-def _refined(A: Array, factor: Any) -> Callable[[Array], Array]:
+def _refined(A: Array, factor: Array) -> Callable[[Array], Array]:
     def solve(b: Array) -> Array:
-        x = np.asarray(cho_solve(factor, b, check_finite=False))
+        x = np.asarray(dpotrs(factor, b, lower=1)[0]).reshape(b.shape)
         for _ in range(2):
-            x = x + cho_solve(factor, b - A @ x, check_finite=False)
+            x = x + dpotrs(factor, b - A @ x, lower=1)[0].reshape(b.shape)
         return x
 
     return solve

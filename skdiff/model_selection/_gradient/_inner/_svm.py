@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
+from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import SVC, SVR
 
@@ -37,6 +38,7 @@ _SMOOTH_KERNELS = ("rbf", "poly", "sigmoid")
 _ROUGH, _TIGHT = 1e-3, 1e-7
 _PATIENCE = 25  # iterations a row before libsvm hands over
 _STRETCHES = 20  # of a hundred steps each
+_MISSES, _PAUSE = 3, 8  # starts nearby that lead nowhere, and points until the next
 
 
 class Fit(NamedTuple):
@@ -220,6 +222,7 @@ class SupportVectorProblem(InnerProblem):
         self.parts = self._parts()
         self._last: Any = (None, None)
         self.warned = False
+        self.misses = 0
         return self
 
     def _uppers(self, theta: Values) -> Any:
@@ -263,10 +266,13 @@ class SupportVectorProblem(InnerProblem):
         self, theta: Values, K: Any, machine: Any, target: Any, upper: Any, start: Any
     ) -> Any:
         """One machine: from nearby, from libsvm, or by steps that always descend."""
-        if start is not None:
+        if start is not None and (self.misses < _MISSES or self.misses % _PAUSE == 0):
             found = polish(K, machine, start, max_rounds=8)
             if found is not None:
+                self.misses = 0
                 return found, found.n_iter
+        # where support vectors change by the dozen, a start nearby seldom ends
+        self.misses += start is not None
         limit = max(_PATIENCE * len(K), 5_000)
         alpha, used = self._libsvm(theta, K, target, upper, _ROUGH, limit)
         found = polish(K, machine, alpha)
@@ -381,7 +387,13 @@ class _Quiet:
 
 
 class _QuietSVC(_Quiet, SVC):
-    pass
+    def _validate_targets(self, y: Any) -> Any:
+        """Take signs for what they are: of a small fit the checks are a half."""
+        positive = y > 0
+        if positive.all() or not positive.any():
+            return super()._validate_targets(y)
+        self.classes_, self.class_weight_ = np.array([-1.0, 1.0]), np.ones(2)
+        return positive.astype(np.float64)
 
 
 class _QuietSVR(_Quiet, SVR):
@@ -393,7 +405,9 @@ def _coefficients(machine: Any, K: Any, target: Any, upper: Any) -> Any:
     kept = upper > 0
     beta = np.zeros(len(upper))
     K = np.ascontiguousarray(K[np.ix_(kept, kept)])
-    machine.fit(K, target[kept], sample_weight=upper[kept])
+    # everything was checked when the search began
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        machine.fit(K, target[kept], sample_weight=upper[kept])
     beta[np.flatnonzero(kept)[machine.support_]] = machine.dual_coef_[0]
     return beta, int(np.sum(machine.n_iter_))
 
