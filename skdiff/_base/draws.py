@@ -72,6 +72,25 @@ def row_hashes(X: Any) -> Any:
         return total
 
 
+def told_apart(hashes: Any) -> Any:
+    """Give equal hashes different ones, by their places among their equals.
+
+    The first of equal rows keeps its hash, so that it has the draw that it has alone.
+    """
+    order = np.argsort(hashes, kind="stable")
+    ordered = np.asarray(hashes)[order]
+    place = np.arange(len(ordered))
+    first = np.r_[True, ordered[1:] != ordered[:-1]][: len(ordered)]
+    place = place - np.maximum.accumulate(np.where(first, place, 0))
+    found = ordered.copy()
+    with np.errstate(over="ignore"):
+        again = place > 0
+        found[again] = _mix(ordered[again] + place[again].astype(np.uint64) * _GOLDEN)
+    apart = np.empty_like(found)
+    apart[order] = found
+    return apart
+
+
 def uniforms(X: Any, codes: IntArray, seed: int) -> Array:
     """Return one number in [0, 1) per row, from the row, its group and a seed."""
     return uniforms_of(row_hashes(X), codes, seed)

@@ -228,3 +228,23 @@ def test_without_groups_the_small_group_pays():
         small = X[80:, 2] == 1
         found.append(false_share(selected[small], y[80:][small] > 0))
     assert np.mean(found) > 0.2 + 3 * np.std(found) / np.sqrt(300)
+
+
+def test_equal_rows_do_not_share_a_draw():
+    """One draw for equal rows gives .33 here, over a level of .3."""
+    found = []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        X = rng.choice([-1.0, 1.0], size=(76, 1))
+        y = X[:, 0] + rng.normal(size=76)
+        selector = ConformalSelector(
+            Column(), prefit=True, fdr_level=0.3, random_state=seed
+        ).fit(X[:36], y[:36])
+        found.append(false_share(selector.select(X[36:]), y[36:] > 0))
+    assert np.mean(found) <= 0.3 + np.std(found) / np.sqrt(400)
+    p = selector.p_values(X[36:])
+    assert len(np.unique(p)) == 40
+    # the first of equal rows has the p-value that it has alone
+    for value in (-1.0, 1.0):
+        first = np.flatnonzero(X[36:, 0] == value)[0]
+        assert selector.p_values([[value]])[0] == p[first]

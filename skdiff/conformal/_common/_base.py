@@ -15,7 +15,7 @@ from skdiff._base.compat import (
     StrOptions,
     check_sample_weight,
 )
-from skdiff._base.draws import row_hashes
+from skdiff._base.draws import row_hashes, told_apart
 from skdiff._base.inner import check_table
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.validation import check_levels, require_y
@@ -190,7 +190,8 @@ class BaseSelector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         grid = np.atleast_1d(check_levels(levels, name="fdr_level"))
         X = self._check_table(X, reset=False)
         groups = self._check_new_groups(groups, X.shape[0])
-        hashes = row_hashes(X)
+        # one draw for equal rows would select them together, above the level
+        hashes = told_apart(row_hashes(X))
         repeats = [r._replace(hashes=hashes) for r in self._repeats(X, thresholds)]
         rule = Rule(self._optimizes, self.randomized, self.pruning, self.beta)
         return select_batch(repeats, grid, rule, groups)

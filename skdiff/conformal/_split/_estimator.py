@@ -44,8 +44,9 @@ class ConformalSelector(SplitSelector):
         class, whether they are discoveries.
     randomized : bool, default=True
         Whether ties are broken at random, which uses the level in full, by draws that
-        belong to the row and the seed: equal rows have equal draws, and the rest of
-        the batch changes none. Otherwise ties count in full, which is conservative.
+        belong to the row and the seed: rows that differ change none of them, and equal
+        rows have draws of their own, by their order. Otherwise ties count in full,
+        which is conservative.
     larger : bool, default=True
         Whether a discovery lies above ``threshold`` (below it otherwise).
     density_ratio : callable, default=None
