@@ -131,6 +131,23 @@ def _coefficients(last: Any) -> Array | None:
     return both.astype(np.float64)
 
 
+def steps_and_last(model: Any) -> tuple[list[Any], Any]:
+    """The transformers of a pipeline, and of pipelines at its end, and the model."""
+    steps: list[Any] = []
+    while isinstance(model, Pipeline):
+        steps += [s for _, s in model.steps[:-1] if s not in (None, "passthrough")]
+        model = model.steps[-1][1]
+    return [s for s in steps if not hasattr(s, "fit_resample")], model
+
+
+def seen_by_last(steps: list[Any], table: Any) -> Array:
+    """What the model behind some transformers is given."""
+    for step in steps:
+        table = step.transform(table)
+    found: Array = table.toarray() if hasattr(table, "toarray") else np.asarray(table)
+    return found
+
+
 def outputs(decision: Array) -> Array:
     """One column per class; two classes share their log odds."""
     if decision.ndim == 1:
