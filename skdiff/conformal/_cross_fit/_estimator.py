@@ -78,8 +78,8 @@ class CrossFitConformalSelector(BaseSelector):
         With ``estimators``: factor in (0, 1] of the first step's bound.
     randomized : bool, default=True
         Whether ties are broken at random, by draws that belong to the row and the
-        seed: rows that differ change none of them, and equal rows have draws of their
-        own, by their order. Otherwise ties count in full.
+        seed: rows that differ change none of them, and equal rows have independent
+        draws, by their order. Otherwise ties count in full.
     larger : bool, default=True
         Whether a discovery lies above ``threshold`` (below it otherwise).
     n_repeats : int, default=1

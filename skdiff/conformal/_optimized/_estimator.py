@@ -39,8 +39,8 @@ class OptimizedConformalSelector(SplitSelector):
         Factor in (0, 1] of the first step's bound. 0.9 helps ``"dtm"``.
     randomized : bool, default=True
         Whether ties are broken at random, by draws that belong to the row and the
-        seed: rows that differ change none of them, and equal rows have draws of their
-        own, by their order. Otherwise ties count in full.
+        seed: rows that differ change none of them, and equal rows have independent
+        draws, by their order. Otherwise ties count in full.
     larger : bool, default=True
         Whether a discovery lies above ``threshold`` (below it otherwise).
     density_ratio : callable, default=None

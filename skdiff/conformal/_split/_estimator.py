@@ -45,7 +45,7 @@ class ConformalSelector(SplitSelector):
     randomized : bool, default=True
         Whether ties are broken at random, which uses the level in full, by draws that
         belong to the row and the seed: rows that differ change none of them, and equal
-        rows have draws of their own, by their order. Otherwise ties count in full,
+        rows have independent draws, by their order. Otherwise ties count in full,
         which is conservative.
     larger : bool, default=True
         Whether a discovery lies above ``threshold`` (below it otherwise).
