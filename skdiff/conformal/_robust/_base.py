@@ -215,7 +215,9 @@ class BaseRobust(SaveMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     def _train_on_copies(self, base, rows, y, params):
         """Train on noisy copies of the rows."""
         sigma, X = self._sigma(), rows.numbers
-        n_copies = N_COPIES if isinstance(self.augment, bool) else int(self.augment)
+        n_copies = (
+            N_COPIES if isinstance(self.augment, bool | np.bool_) else int(self.augment)
+        )
         rng = np.random.default_rng(self._seed)
         places = np.tile(np.arange(len(X)), n_copies)
         copies = X[places] + sigma * rng.standard_normal((len(places), X.shape[1]))
