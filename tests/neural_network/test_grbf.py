@@ -34,6 +34,7 @@ from skdiff.neural_network import (
     GRBFRegressor,
 )
 from skdiff.neural_network._grbf import _losses as losses
+from skdiff.neural_network._grbf import _refit as refit
 from skdiff.neural_network._grbf import _solver as solver
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -262,6 +263,81 @@ def test_weights_are_a_ridge_regression_on_the_features(smooth):
     ridge = Ridge(alpha=len(X) * model.alpha_weights_).fit(features, np.c_[y, -(y**2)])
     np.testing.assert_allclose(model.center_weights_, ridge.coef_, rtol=1e-6)
     np.testing.assert_allclose(model.predict(X), ridge.predict(features), rtol=1e-6)
+
+
+@pytest.mark.parametrize("widths", [(1.0,), refit.WIDTHS])
+def test_the_last_step_is_kernel_ridge_regression(widths):
+    rng = np.random.default_rng(0)
+    X, U = rng.normal(size=(25, 3)), rng.normal(size=(3, 2))
+    Y = np.c_[np.sin(X[:, 0]), X[:, 1] ** 2 + 0.1 * rng.normal(size=25)]
+    s = rng.uniform(0.5, 2, 25)
+    s /= s.sum()
+    start = losses.Point(U, X[:5], np.zeros((5, 2)), np.zeros(2), 1.0, widths)
+    found = refit._ridge(X, Y, s, start._replace(C=X))
+    D = (((X[:, None] - X[None]) @ U) ** 2).sum(axis=2)
+    K = np.mean([np.exp(-f * D / 2) for f in widths], axis=0)
+    K += refit.JITTER * np.eye(25)
+
+    def solved(s, penalty):
+        # (S K + penalty) w = S (y - b) and the weighted mean of the errors is zero
+        A = np.block([[s[:, None] * K + penalty * np.eye(25), s[:, None]], [s @ K, 1]])
+        A[-1, -1] = s.sum()
+        return np.linalg.solve(A, np.vstack([s[:, None] * Y, s @ Y]))
+
+    def left_out(penalty):
+        error = 0.0
+        for i in range(25):
+            V = solved(np.where(np.arange(25) == i, 0.0, s), penalty)
+            error += s[i] * ((K[i] @ V[:-1] + V[-1] - Y[i]) ** 2).sum()
+        return error
+
+    V, penalty = solved(s, found.point.penalty), found.point.penalty
+    F = solver.output(X, found.point)
+    np.testing.assert_allclose(F, K @ V[:-1] + V[-1], atol=1e-5)
+    assert found.error == pytest.approx(left_out(penalty), rel=1e-4)
+    assert found.error <= 1.001 * min(left_out(penalty * f) for f in (0.1, 10))
+
+
+def test_rows_become_centres_and_widths_are_chosen():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-2, 2, size=(300, 2))
+    detail = np.sign(np.sin(6 * X[:, 0])) + X[:, 0]
+    T = rng.uniform(-2, 2, size=(1000, 2))
+    model = GRBFRegressor(random_state=0, max_iter=60)
+    normal = np.random.default_rng(0).normal(size=(200, 2))
+    model.fit(normal, np.sin(normal[:, 0]))
+    assert model.widths_.tolist() == [1.0] and len(model.centers_) == 200
+    model.fit(X, detail)
+    assert model.widths_.tolist() == [0.25, 1.0, 4.0, 16.0]
+    clean = np.sign(np.sin(6 * T[:, 0])) + T[:, 0]
+    few = GRBFRegressor(75, random_state=0).fit(X, detail)
+    assert len(few.centers_) == 75 and few.widths_.tolist() == [1.0]
+    errors = [np.mean((m.predict(T) - clean) ** 2) for m in (model, few)]
+    assert errors[0] < 0.8 * errors[1], errors
+    # slopes are those of the mean of the bumps
+    step = np.array([1e-6, 0.0])
+    slope = (model.predict(T[:20] + step) - model.predict(T[:20] - step)) / 2e-6
+    np.testing.assert_allclose(
+        model.gradient(T[:20])[:, 0], slope, rtol=1e-4, atol=1e-5
+    )
+    features = model.kernel_features(T) @ model.center_weights_ + model.intercept_
+    np.testing.assert_allclose(model.predict(T), features, atol=1e-9)
+
+
+def test_a_row_off_the_training_rows_is_no_blow_up():
+    # mixtures: rows in groups that differ in one column alone, as in tests of concrete
+    rng = np.random.default_rng(3)
+    mixes = rng.normal(size=(60, 7)) * [1, 1, 1, 0.4, 1, 1, 1]
+    mixes[:, 6] = -mixes[:, :6].sum(axis=1)
+    age = rng.choice([1.0, 3, 7, 28, 90], size=(60, 5))
+    X = np.c_[np.repeat(mixes, 5, axis=0), np.log(age.ravel())]
+    y = np.tanh(X[:, 0] + X[:, 7]) + np.maximum(X[:, 1], 0) + 0.3 * X[:, 7] ** 0.5
+    y = y + 0.1 * rng.normal(size=300)
+    new = np.repeat(rng.normal(size=(200, 7)) * 1.5, 2, axis=0)
+    new[:, 6] = -new[:, :6].sum(axis=1)
+    T = np.c_[new, np.log(rng.choice([1.0, 7, 90], size=400))]
+    p = GRBFRegressor(random_state=0, max_iter=60).fit(X, y).predict(T)
+    assert np.abs(p - y.mean()).max() < 1.5 * np.ptp(y)
 
 
 @pytest.mark.parametrize("k", [2, 3])

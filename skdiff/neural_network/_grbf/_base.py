@@ -20,6 +20,7 @@ from skdiff._base.progress import watch
 from skdiff._base.rows import Columns, merge_rows, network_columns
 from skdiff._base.validation import check_X
 from skdiff.neural_network._grbf import _losses as losses
+from skdiff.neural_network._grbf import _refit as refit
 from skdiff.neural_network._grbf import _solver as solver
 
 PRECISION_PENALTY = 1e-2  # of a classifier, or of a handful of rows
@@ -218,7 +219,23 @@ class BaseGRBF(
             if progress.is_over():
                 best.stopped = progress.ended
                 return best
-        return self._on_main_directions(objective, best, progress)
+        best = self._on_main_directions(objective, best, progress)
+        if self._refits(objective):
+            best.point = self._refit(objective, best.point, rng)
+        return best
+
+    def _refits(self, objective):
+        """Whether all is left to the defaults, so that centres may go on the rows."""
+        named = isinstance(self.centers_init, str)
+        chosen = self.n_centers == "auto" and named and not self.learn_centers
+        return chosen and objective.left_out
+
+    def _refit(self, objective, point, rng):
+        """The function anew in the metric of a point."""
+        X, s = objective.X, objective.s
+        most = min(refit.MOST_ROWS, len(X))
+        C = solver.choose_centers(X, s, most, "random", rng)
+        return refit.refit(X, objective.Y, s, point, C).point
 
     def _on_main_directions(self, objective, run, progress):
         """The run on its few main directions, where they do as well."""
@@ -338,7 +355,7 @@ class BaseGRBF(
 
     def _fitted(self, point, objective, columns, target_columns):
         """Attributes of a point of the minimisation."""
-        U, C, W, b, penalty = point
+        U, C, W, b, penalty, widths = point
         values, vectors = solver.spectrum(U)
         scale, total = target_columns.divisor, values.sum()
 
@@ -356,11 +373,14 @@ class BaseGRBF(
                 "C": C.copy(),
                 "W": W * scale,
                 "b": b * scale + target_columns.mean,
+                "penalty": float(penalty),
+                "widths": widths,
             },
             "alpha_weights_": float(penalty),
             "alpha_precision_": float(objective.alpha_precision),
             "mean_": columns.mean,
             "scale_": columns.divisor,
+            "widths_": np.array(widths),
             "centers_": C * columns.divisor + columns.mean,
             "eigenvalues_": values,
             "components_": vectors,
@@ -382,12 +402,9 @@ class BaseGRBF(
 
     def _output(self, X):
         """Outputs (n, K) in the units of the targets."""
-        Z, state = self._standardised(X), self._state
+        Z, point = self._standardised(X), losses.Point(**self._state)
         parts = [
-            solver.kernel_features(Z[i : i + CHUNK], state["U"], state["C"])[0]
-            @ state["W"]
-            + state["b"]
-            for i in range(0, len(Z), CHUNK)
+            solver.output(Z[i : i + CHUNK], point) for i in range(0, len(Z), CHUNK)
         ]
         return np.concatenate(parts)
 
@@ -405,8 +422,8 @@ class BaseGRBF(
             Values in (0, 1]; the model is linear in them, with ``center_weights_`` and
             ``intercept_``.
         """
-        Z = self._standardised(X)
-        return solver.kernel_features(Z, self._state["U"], self._state["C"])[0]
+        Z, point = self._standardised(X), losses.Point(**self._state)
+        return solver.kernel_features(Z, point.U, point.C, point.widths)[0]
 
     def gradient(self, X):
         """Return the slope of the model at each row, in input units.
@@ -424,8 +441,7 @@ class BaseGRBF(
             (classification) by each column. With several outputs the second axis
             tells them apart.
         """
-        Z, state = self._standardised(X), self._state
-        point = solver.Point(state["U"], state["C"], state["W"], state["b"])
+        Z, point = self._standardised(X), losses.Point(**self._state)
         gradient = solver.function_gradient(Z, point) / self.scale_
         return gradient[:, 0] if gradient.shape[1] == 1 else gradient
 

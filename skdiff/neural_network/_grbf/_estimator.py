@@ -28,8 +28,10 @@ class GRBFRegressor(RegressorMixin, BaseGRBF):
     ----------
     n_centers : int or "auto", default="auto"
         Number of radial basis functions. ``"auto"`` is a quarter of the distinct rows,
-        at most 128 (32 with a given ``alpha_weights``). More than there are distinct
-        rows is cut to those.
+        at most 128 (32 with a given ``alpha_weights``), to learn the precision matrix;
+        if ``alpha_weights`` is ``"auto"`` too and the centres are neither given nor
+        learned, the function is then fitted anew with up to 1024 rows as centres. More
+        than there are distinct rows is cut to those.
     rank : int, default=None
         Directions the precision matrix may use with ``covariance_type="full"``; None
         is all of them. Lower is faster on high-dimensional X and forces a projection.
@@ -45,7 +47,8 @@ class GRBFRegressor(RegressorMixin, BaseGRBF):
         Ridge penalty on the weights of the basis functions. Larger is smoother.
         ``"auto"`` learns it together with the precision matrix by the leave-one-out
         error in closed form, at no less than 1e-6; beyond 20 000 distinct rows it is
-        0.001.
+        0.001. With rows as centres the penalty is instead on ``w' K w``, the norm of
+        the function, and has the lowest leave-one-out error.
     alpha_centers : float, default=1e-4
         Penalty on the squared distance of learned centres from their start.
     covariance_type : {"full", "diag", "spherical"}, default="full"
@@ -88,6 +91,9 @@ n_features), default="kmeans"
     ----------
     centers_ : ndarray of shape (n_centers, n_features)
         Centres, in the units of X.
+    widths_ : ndarray of shape (n_widths,)
+        A basis function is the mean of bumps with these multiples of ``precision_``: 1,
+        or, where the default fit takes several, 1/4, 1, 4 and 16.
     precision_ : ndarray of shape (n_features, n_features)
         Precision matrix shared by all centres, on standardised columns.
     precision_factor_ : ndarray of shape (n_features, rank)
@@ -106,7 +112,8 @@ n_features), default="kmeans"
     alpha_precision_ : float
         Penalty on the precision matrix that was used.
     alpha_weights_ : float
-        Penalty on the weights of the basis functions that was used.
+        Penalty on the weights of the basis functions, or on the norm of the function,
+        that was used.
     feature_importances_ : ndarray of shape (n_features,)
         Importance of each standardised column, in total one, by the measure
         ``importance`` names.
@@ -115,7 +122,7 @@ n_features), default="kmeans"
     scale_ : ndarray of shape (n_features,)
         What each column was divided by.
     objective_ : float
-        Penalised loss that was reached.
+        Penalised loss that was reached, before rows became centres.
     loss_curve_ : list of float
         Penalised loss after each iteration.
     n_iter_ : int
@@ -144,6 +151,11 @@ n_features), default="kmeans"
     to L-BFGS (variable projection). The paper penalises norms that are not squared,
     has no intercept and trains everything by Adam from ``P`` of trace
     ``d (d + 1) / 2``; on high-dimensional X that start is flat.
+
+    By default the function is fitted anew in the learned metric: a kernel ridge
+    regression on up to 1024 rows, of one width or the mean of four, by the
+    leave-one-out error. A ridge on the weights of few centres leaves huge weights that
+    cancel on the training rows and fail on a row away from them.
 
     Equal rows are merged and sorted first: neither the order of the rows nor the way
     a weight is written changes the result.
@@ -337,6 +349,8 @@ n_features), default="kmeans"
         Labels.
     centers_ : ndarray of shape (n_centers, n_features)
         Centres, in the units of X.
+    widths_ : ndarray of shape (n_widths,)
+        Multiples of ``precision_`` that the basis functions have: 1.
     precision_ : ndarray of shape (n_features, n_features)
         Precision matrix shared by all centres, on standardised columns.
     precision_factor_ : ndarray of shape (n_features, rank)

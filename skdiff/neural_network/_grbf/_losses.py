@@ -17,13 +17,17 @@ LEAST_LEFT = 1e-6  # of one minus a leverage: a row that its own weight fits exa
 
 
 class Point(NamedTuple):
-    """Factor of the precision, centres, weights (M, K), intercepts and the penalty."""
+    """Factor of the precision, centres, weights (M, K), intercepts and the penalty.
+
+    Each basis function is the mean of bumps with ``widths`` times the precision.
+    """
 
     U: Array
     C: Array
     W: Array
     b: Array
     penalty: float = 0.0
+    widths: tuple[float, ...] = (1.0,)
 
 
 class Squares:

@@ -71,13 +71,27 @@ def half_distances(Z: Array, Q: Array) -> Array:
     return np.minimum(D, 0.0, out=D)
 
 
-def kernel_features(X: Array, U: Array, C: Array) -> tuple[Array, Array, Array]:
-    """Return ``exp(-|U'(x - c)|^2 / 2)`` (n, M), and ``X U`` and ``C U``."""
+def kernel_features(
+    X: Array, U: Array, C: Array, widths: tuple[float, ...] = (1.0,), order: int = 0
+) -> tuple[Array, Array, Array]:
+    """Return ``exp(-|U'(x - c)|^2 / 2)`` (n, M), and ``X U`` and ``C U``.
+
+    With several widths the mean of ``f^order exp(-f |U'(x - c)|^2 / 2)`` over them;
+    order one is what slopes need.
+    """
     Z, Q = X @ U, C @ U
-    Phi = half_distances(Z, Q)
-    np.maximum(Phi, FARTHEST, out=Phi)
-    np.exp(Phi, out=Phi)
+    D = half_distances(Z, Q)
+    if widths == (1.0,):
+        return _bumps(D), Z, Q
+    Phi = np.zeros_like(D)
+    for f in widths:
+        Phi += (f**order / len(widths)) * _bumps(f * D)
     return Phi, Z, Q
+
+
+def _bumps(D: Array) -> Array:
+    np.maximum(D, FARTHEST, out=D)
+    return np.exp(D, out=D)
 
 
 def pull_back(
@@ -160,7 +174,7 @@ class Objective:
 
     def evaluate(self, theta: Array, last: Point) -> tuple[float, Array, Point]:
         """Value, gradient and the point with its weights."""
-        U, C, W, b, penalty = self.unpack(theta, last)
+        U, C, W, b, penalty = self.unpack(theta, last)[:5]
         Phi, Z, Q = kernel_features(self.X, U, C)
         in_penalty, G = np.zeros(0), np.zeros(0)
         if self.left_out:
@@ -469,13 +483,13 @@ def spectrum(U: Array) -> Spectrum:
 
 def output(X: Array, point: Point) -> Array:
     """Outputs (n, K) of the network at a point."""
-    return kernel_features(X, point.U, point.C)[0] @ point.W + point.b
+    return kernel_features(X, point.U, point.C, point.widths)[0] @ point.W + point.b
 
 
 def function_gradient(X: Array, point: Point) -> Array:
     """Gradients (n, K, d) of the outputs: ``-P sum_m w_m phi_m(x) (x - c_m)``."""
     U, C, W = point[:3]
-    Phi, Z, Q = kernel_features(X, U, C)
+    Phi, Z, Q = kernel_features(X, U, C, point.widths, order=1)
     gradients = [(Phi * w) @ Q - (Phi @ w)[:, None] * Z for w in W.T]
     return np.stack(gradients, axis=1) @ U.T
 
