@@ -269,6 +269,18 @@ def test_early_stopping_and_warm_start_keep_rows_and_groups_together():
     assert np.isfinite(model.predict_proba(X)).all()
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_continued_fit_meets_other_groups_and_constraints(mode):
+    X, y, g = table(200)
+    three = np.where(X[:, 2] > 0, "c", g)
+    model = quick(mode=mode, max_iter=3, warm_start=True)
+    model.fit(X, y, sensitive_features=g)
+    model.set_params(constraint="equalized_odds").fit(X, y, sensitive_features=g)
+    model.fit(X, y, sensitive_features=three)
+    assert model.groups_.tolist() == ["a", "b", "c"]
+    assert model.n_iter_ == 9 and np.isfinite(model.predict_proba(X)).all()
+
+
 def test_it_is_searched_with_routing():
     X, y = load_breast_cancer(return_X_y=True)
     X, g = X[:, 1:5], X[:, 0] > 13

@@ -391,7 +391,8 @@ default="relu"
                 float(self.fairness_weight),
                 float(self.keep_weight),
                 float(self.learning_rate_init),
-            )
+            ),
+            groups,
         )
         codes = torch.from_numpy(codes).to(data.X.device)
         return TensorData(data.X, (*data.y, codes))

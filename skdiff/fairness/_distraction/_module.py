@@ -148,10 +148,14 @@ class FairNet(Net):
     gaps: list[float]
     adversary: Any = None
     player: Any = None
+    _opposed: Any = None
 
-    def begin(self, settings: Settings) -> None:
-        """Set up a training; a continued one keeps its players."""
+    def begin(self, settings: Settings, groups: Any = None) -> None:
+        """Set up a training; a continued one keeps its opponent of the same groups."""
         self.settings, self.gaps, self._sums = settings, [], [0.0, 0]
+        opposed = settings.rule.constraint, list(groups or [])
+        if opposed != self._opposed:
+            self._opposed, self.adversary = opposed, None
 
     def run_epoch(self, data: Any) -> float:
         """Run one epoch, and note the mean gap of its batches."""
