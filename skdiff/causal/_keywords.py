@@ -10,7 +10,13 @@ from skdiff._base.validation import refuse_dates, refuse_foreign_arrays
 
 
 def beside(
-    estimator: Any, values: Any, name: str, X: Any, *, ensure_2d: bool = False
+    estimator: Any,
+    values: Any,
+    name: str,
+    X: Any,
+    *,
+    ensure_2d: bool = False,
+    method: str = "fit",
 ) -> Array:
     """Return finite numbers with one row per row of X; refuse their absence.
 
@@ -19,7 +25,7 @@ def beside(
     """
     if values is None:
         raise ValueError(
-            f"{type(estimator).__name__} needs `{name}`: pass {name}=... to fit."
+            f"{type(estimator).__name__} needs `{name}`: pass {name}=... to {method}."
         )
     refuse_foreign_arrays(values, name)
     refuse_dates(values, name)

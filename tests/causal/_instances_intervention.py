@@ -11,7 +11,7 @@ class InterventionExtrapolator(Adapted, causal.InterventionExtrapolator):
     def fit(self, X, y):
         return super().fit(X, y)
 
-    def _interventions(self, A, X):
+    def _interventions(self, A, X, method="fit"):
         A = X[:, :1]
         return A if np.ptp(A) > 0 else np.arange(float(len(X)))[:, None]
 

@@ -2,13 +2,17 @@
 
 import warnings
 
+import joblib
 import numpy as np
 import pytest
+import sklearn
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_diabetes
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler, scale
 
 from skdiff import load, save
 from skdiff.causal import InterventionExtrapolator
@@ -280,6 +284,49 @@ def test_a_pipeline_passes_the_interventions_on():
     direct = InterventionExtrapolator().fit(Z, y, A=A)
     new = np.array([[0.5]])
     np.testing.assert_allclose(pipe[-1].predict_do(new), direct.predict_do(new))
+
+
+def test_it_is_searched_with_routing():
+    """On a real table: a dose that moves three of the columns of diabetes."""
+    data = load_diabetes()
+    dose = np.random.default_rng(0).uniform(-1, 1, size=len(data.target))
+    X = scale(data.data[:, 2:5]) + 1.5 * dose[:, None] * [1.0, 0.5, -0.5]
+    y = data.target + 40.0 * dose
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = InterventionExtrapolator(encoder="linear", random_state=0)
+        model.set_fit_request(A=True).set_score_request(A=True)
+        grid = {
+            "interventionextrapolator__n_latents": [1, 3],
+            "interventionextrapolator__control_function": [False, True],
+        }
+        search = GridSearchCV(make_pipeline(StandardScaler(), model), grid, cv=3)
+        search.set_params(n_jobs=2)
+        with joblib.parallel_config("threading"):
+            search.fit(X, y, A=dose)
+    scores = search.cv_results_["mean_test_score"]
+    assert np.isfinite(scores).all()
+    # the residual holds what the dose has not moved, which tells of y
+    assert search.best_params_["interventionextrapolator__control_function"]
+    assert search.best_score_ == scores.max() > 0.25
+    assert quiet(search.best_estimator_[-1], [[0.5]]).shape == (1,)
+
+
+def test_the_score_is_that_of_two_stage_least_squares():
+    A, X, y = linear_design()
+    model = InterventionExtrapolator(outcome=LinearRegression()).fit(X, y, A=A)
+    residual = X - LinearRegression().fit(A, X).predict(A)
+    inner = LinearRegression().fit(np.hstack([X, residual]), y)
+    expected = inner.score(np.hstack([X, residual]), y)
+    assert model.score(X, y, A=A) == pytest.approx(expected, abs=1e-10)
+    weight = np.arange(len(y)) % 3
+    twice = np.repeat(np.arange(len(y)), weight)
+    assert model.score(X, y, A=A, sample_weight=weight) == pytest.approx(
+        model.score(X[twice], y[twice], A=A[twice])
+    )
+    with pytest.raises(ValueError, match=r"needs `A`: pass A=... to score"):
+        model.score(X, y)
+    with pytest.raises(ValueError, match="columns, as in fit"):
+        model.score(X, y, A=np.hstack([A, A]))
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,8 @@ class GraphRLearner(BaseRLearner):
         y : array-like of shape (n_samples,)
             Outcome.
         treatment : array-like of shape (n_samples,)
-            Treatment: two classes, or numbers. Required.
+            Treatment: two classes, or numbers. Required. Effects are those of the class
+            that comes second in sorted order, against the first.
         adjacency : array-like or sparse matrix of shape (n_samples, n_samples)
             Non-negative weights of the edges; row i holds the neighbours of node i.
             Required.

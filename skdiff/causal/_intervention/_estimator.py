@@ -11,6 +11,7 @@ from sklearn.base import (
     clone,
     is_regressor,
 )
+from sklearn.metrics import r2_score
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -215,9 +216,9 @@ class InterventionExtrapolator(
             self.support_warning_ = False
         return self
 
-    def _interventions(self, A, X):
+    def _interventions(self, A, X, method="fit"):
         """Interventions as a matrix with one row per row of X."""
-        return beside(self, A, "A", X, ensure_2d=True)
+        return beside(self, A, "A", X, ensure_2d=True, method=method)
 
     def _count(self, X, A):
         """Number of coordinates of the representation."""
@@ -324,6 +325,42 @@ class InterventionExtrapolator(
         """
         check_is_fitted(self)
         return self._encoded(check_X(self, X, reset=False, dtype=np.float64))
+
+    def score(self, X, y, *, A=None, sample_weight=None):
+        """Compute the coefficient of determination of the outcome model.
+
+        It compares encoders and outcome models on rows with the interventions that were
+        seen, by :class:`~sklearn.model_selection.GridSearchCV` for instance. It says
+        nothing about interventions beyond them, and prefers models of what is hidden.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Their outcomes.
+        A : array-like of shape (n_samples, n_interventions) or (n_samples,)
+            Their interventions. They have to be given.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            The :math:`R^2` of y given the representation and, with
+            ``control_function=True``, its residual.
+        """
+        check_is_fitted(self)
+        X = check_X(self, X, reset=False, dtype=np.float64)
+        A = self._interventions(A, X, "score")
+        if A.shape[1] != self.W_.shape[1]:
+            raise ValueError(
+                f"A must have {self.W_.shape[1]} columns, as in fit. Got {A.shape[1]}."
+            )
+        phi = self._encoded(X)
+        residual = phi - Line(self.W_, self.alpha_).at(A)
+        found = self._outcomes(phi, residual)
+        return float(r2_score(y, found, sample_weight=sample_weight))
 
     def predict_do(self, A_new, return_std=False):
         """Predict the mean outcome where the interventions are set to given values.

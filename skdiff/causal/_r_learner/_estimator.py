@@ -156,7 +156,8 @@ class RLearner(BaseRLearner):
         y : array-like of shape (n_samples,)
             Outcome.
         treatment : array-like of shape (n_samples,)
-            Treatment: two classes, or numbers. Required.
+            Treatment: two classes, or numbers. Required. Effects are those of the class
+            that comes second in sorted order, against the first.
         W : array-like or DataFrame of shape (n_samples, n_controls), default=None
             Further columns for the models of outcome and treatment only.
         sample_weight : array-like of shape (n_samples,), default=None
