@@ -330,8 +330,8 @@ class InterventionExtrapolator(
         """Compute the coefficient of determination of the outcome model.
 
         It compares encoders and outcome models on rows with the interventions that were
-        seen, by :class:`~sklearn.model_selection.GridSearchCV` for instance. It says
-        nothing about interventions beyond them, and prefers models of what is hidden.
+        seen, by :class:`~sklearn.model_selection.GridSearchCV` for instance. It does
+        not measure interventions beyond them.
 
         Parameters
         ----------
