@@ -11,6 +11,8 @@ from skdiff.data_selection._difficulty._estimator import (
 from skdiff.data_selection._display import RowScoresDisplay, SelectionCurveDisplay
 from skdiff.data_selection._influence._estimator import influence_scores
 from skdiff.data_selection._label_budget._estimator import label_budget_frontier
+from skdiff.data_selection._mixture._display import MixtureDisplay
+from skdiff.data_selection._mixture._estimator import MixturePerformanceProjector
 from skdiff.data_selection._selected._estimator import SelectedFit
 from skdiff.data_selection._subsampling._estimator import SurrogateSubsampler
 
@@ -20,6 +22,8 @@ __all__ = [
     "Datamodel",
     "EL2NSelector",
     "GraNdSelector",
+    "MixtureDisplay",
+    "MixturePerformanceProjector",
     "RowScoresDisplay",
     "SelectedFit",
     "SelectionCurveDisplay",

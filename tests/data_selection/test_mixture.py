@@ -235,7 +235,7 @@ def test_costs_and_limits(fitted):
             fitted.optimize(n, **options)
 
 
-def test_links_solvers_and_numbers(sources):
+def test_links_solvers_and_numbers():
     rng = np.random.RandomState(0)
     X = rng.normal(size=(200, 3))
     groups = np.repeat([0, 1], 100)
@@ -260,7 +260,14 @@ def test_links_solvers_and_numbers(sources):
     np.testing.assert_allclose(one.optimize(200).mixture, [1.0])
     held = MixturePerformanceProjector(Ridge(), val_group=1, random_state=0)
     assert held.fit(X, y, groups=groups).sources_.tolist() == [0]
+
+
+def test_pot():
     pytest.importorskip("ot")  # codespell:ignore
+    X = np.random.RandomState(0).normal(size=(200, 3))
+    groups = np.repeat([0, 1], 100)
+    y = np.where(groups == 0, X[:, 0], X[:, 1])
+    val = {"X_val": X[:40], "y_val": X[:40, 0]}
     pot = MixturePerformanceProjector(Ridge(), ot_solver="pot", random_state=0)
     assert pot.fit(X, y, groups=groups, **val).optimize(80).mixture[0] > 0.8
 

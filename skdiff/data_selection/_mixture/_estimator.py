@@ -93,7 +93,8 @@ class MixturePerformanceProjector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
     val_group : object, default=None
         Source that serves as validation set and is no source then.
     validation_fraction : float, default=0.2
-        Fraction of each source that is held out where there is no validation set.
+        Fraction of the rows in the validation set. It is taken from every source where
+        neither validation rows nor ``val_group`` are given.
     n_jobs : int, default=None
         Number of parallel jobs; -1 uses all processors.
     random_state : int, RandomState instance or None, default=None
@@ -125,8 +126,6 @@ class MixturePerformanceProjector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
     noise_amplification_ : float
         Standard deviation of a forecast at ten times the largest pilot size, in units
         of that of a pilot score.
-    mixture_, counts_, predicted_score_ : ndarray, ndarray, float
-        Set by :meth:`optimize`.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -327,7 +326,10 @@ class MixturePerformanceProjector(SaveMixin, MetaEstimatorMixin, BaseEstimator):
             X_val, goal = take(X, chosen), target.take(chosen)
         rows = [np.flatnonzero((groups == label) & ~held) for label in labels]
         if not rows or min(len(r) for r in rows) < 2:
-            raise ValueError("Every source needs 2 rows at least besides validation.")
+            raise ValueError(
+                "Every source needs 2 rows at least besides validation. Got n_samples "
+                f"= {len(groups)} in {len(labels)} sources."
+            )
         return Data(X, target, rows, labels, X_val, goal)
 
     def _observe(self, data, pilots, mixtures, rng):
