@@ -57,7 +57,7 @@ class RowSolutions(NamedTuple):
 def pcg_rows(
     product: Product,
     B: Array,
-    metric: Array | None = None,
+    metric: Array | Product | None = None,
     *,
     tol: float = 1e-10,
     max_iter: int = 2000,
@@ -65,12 +65,13 @@ def pcg_rows(
     """Solve ``H x = b`` for every row b of B.
 
     ``product`` maps rows to rows and may hold another ``H`` for each. ``metric`` is
-    the diagonal of a preconditioner M; gaps are relative residuals in the norm of
-    ``M^-1``, which no unit of a column changes. A row that has converged stays.
+    the diagonal of a preconditioner M, or what applies ``M^-1`` to rows; gaps are
+    relative residuals in the norm of ``M^-1``, which no unit of a column changes. A row
+    that has converged stays.
     """
-    inverse = 1.0 if metric is None else 1.0 / metric
+    solve = metric if callable(metric) else _scaling(metric)
     X, R = np.zeros_like(B), B.copy()
-    Z = R * inverse
+    Z = solve(R)
     P, rz = Z.copy(), _dots(R, Z)
     size = np.maximum(np.sqrt(rz), _TINY)
     for _ in range(max_iter):
@@ -83,10 +84,15 @@ def pcg_rows(
         step = np.where(active, rz / np.where(active, curvature, 1.0), 0.0)
         X += step[:, None] * P
         R -= step[:, None] * HP
-        Z = R * inverse
+        Z = solve(R)
         before, rz = rz, _dots(R, Z)
         P = Z + (rz / np.where(before > 0, before, 1.0))[:, None] * P
     return RowSolutions(X, np.sqrt(np.maximum(rz, 0.0)) / size)
+
+
+def _scaling(metric: Array | None) -> Product:
+    """Apply the inverse of a diagonal; of the identity without one."""
+    return lambda R: R.copy() if metric is None else R / metric
 
 
 def _dots(A: Array, B: Array) -> Array:

@@ -37,6 +37,10 @@ def test_rows_are_independent_and_free_of_units(system):
     np.testing.assert_allclose(X, np.linalg.solve(H, B.T).T, rtol=1e-6)
     assert gaps.max() <= 1e-12
     alone, _ = pcg_rows(lambda P: P @ H, B[1:2], np.diag(H), tol=1e-12)
+    exact = pcg_rows(
+        lambda P: P @ H, B, lambda R: np.linalg.solve(H, R.T).T, max_iter=1
+    )
+    np.testing.assert_allclose(exact.x, X, rtol=1e-6)
     np.testing.assert_allclose(X[1:2], alone, rtol=1e-8)
 
 

@@ -42,7 +42,9 @@ from skdiff.multiplicity import (
 from skdiff.multiplicity._rashomon import _base
 from skdiff.multiplicity._sets import _l1, _scaling
 from skdiff.multiplicity._sets._l1 import L1Maximiser
+from skdiff.multiplicity._sets._maximiser import Maximiser
 from skdiff.multiplicity._sets._multinomial import largest_probabilities
+from skdiff.multiplicity._sets._sparse_maximiser import SparseMaximiser
 from skdiff.multiplicity._sets._statement import state_objective, state_problem
 from tests._versions import logistic_regression, logistic_regression_cv
 
@@ -698,6 +700,7 @@ def test_wide_sparse_tables_agree_with_dense_ones(name, monkeypatch):
     monkeypatch.setattr(_base, "LARGEST_DENSE", 10)
     wide = audit(estimator, (csr_array(X), y), epsilon=0.1)
     assert wide.hessian_ is None and dense.hessian_.shape == (21, 21)
+    assert callable(wide._set.level_set.metric)
     np.testing.assert_allclose(
         wide.decision_range(csr_array(X)), dense.decision_range(X), rtol=1e-6, atol=1e-7
     )
@@ -712,9 +715,34 @@ def test_wide_sparse_tables_agree_with_dense_ones(name, monkeypatch):
         V = wide._set.scaling.directions(csr_array(X[:3])).toarray()
         norms, _, high = level_set.maxima(V, wide._set.budget)
         tau = np.sqrt(2 * wide._set.budget)
-        for v, norm, value in zip(V, norms, high.value, strict=True):
-            slow = level_set._bracketed(v / level_set.scale / norm, tau)
-            assert slow.value[0] == pytest.approx(value, rel=1e-7)
+        unit = V / level_set.scale / norms[:, None]
+        solver = SparseMaximiser(level_set, tau, 1e-4, 60)
+        for way in (solver.continuation, solver.one_by_one):
+            np.testing.assert_allclose(way(unit).value, high.value, rtol=1e-7)
+
+
+def test_short_rows_of_long_sparse_tables_need_no_search_one_by_one(monkeypatch):
+    # all of the tolerance falls on the few rows with an entry in the same columns, and
+    # their losses are far from quadratic there: the joint Newton method alone stalls
+    rng = np.random.default_rng(0)
+    X = csr_array(rng.random((4000, 60)) * (rng.random((4000, 60)) < 0.01))
+    y = X @ rng.normal(size=60) + rng.logistic(size=4000) > 0
+    audit = RashomonClassifier(LogisticRegression(C=1e3), epsilon=0.03)
+    dense = audit.fit(X.toarray(), y).decision_range(X[:40].toarray())
+    monkeypatch.setattr(_base, "LARGEST_CELLS", 0)
+    monkeypatch.delattr(SparseMaximiser, "one_by_one")
+    monkeypatch.delattr(Maximiser, "one_by_one")
+    followed, path = [], SparseMaximiser.continuation
+    monkeypatch.setattr(
+        SparseMaximiser,
+        "continuation",
+        lambda self, V: followed.append(len(V)) or path(self, V),
+    )
+    bounds = audit.fit(X, y).decision_range(X[:40])
+    assert followed and audit.hessian_ is None
+    audit._set.level_set.__dict__["metric"] = None  # as with too many columns
+    np.testing.assert_allclose(audit.decision_range(X[:5]), bounds[:5], rtol=1e-6)
+    np.testing.assert_allclose(bounds, dense, atol=1e-6 * np.ptp(dense))
 
 
 def test_a_table_of_three_thousand_columns_is_never_made_dense():

@@ -96,21 +96,10 @@ class L1Maximiser(Maximiser):
 
     def both(self, V: Array) -> tuple[Extremes, Extremes]:
         """Maxima of ``-V`` and of ``V``."""
-        V2, m = np.concatenate([-V, V]), len(V)
+        V2 = np.concatenate([-V, V])
         quadratic = self.data.loss.quadratic
         found = self.corners(V2) if quadratic else self.continuation(V2)
-        halves = (slice(0, m), slice(m, None))
-        parts = [
-            Extremes(
-                found.value[h],
-                found.model[h],
-                found.multiplier[h],
-                found.residual[h],
-                found.n_iter,
-            )
-            for h in halves
-        ]
-        return parts[0], parts[1]
+        return found[: len(V)], found[len(V) :]
 
     def corners(self, V: Array) -> Extremes:
         """Follow the piecewise linear paths of a squared loss."""

@@ -148,14 +148,7 @@ class LevelSet:
                     value, u[None], np.array([multiplier]), np.array([self.finest])
                 ),
             )
-        if failed:
-            warnings.warn(
-                f"{failed} of {len(U)} bounds could not be computed to the tolerance "
-                "tol and are reported as infinite. Rescale the columns of X, or choose "
-                "a smaller epsilon.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+        warn_of_unknown(failed, len(U))
 
     @property
     def differentiable(self) -> bool:
@@ -259,6 +252,18 @@ class LevelSet:
     def models(self, U: Array) -> Array:
         """Weights (m, d) of whitened points."""
         return self.center + U @ self.whiten.T
+
+
+def warn_of_unknown(failed: int, total: int) -> None:
+    """Tell of bounds that no solver certified."""
+    if failed:
+        warnings.warn(
+            f"{failed} of {total} bounds could not be computed to the tolerance tol "
+            "and are reported as infinite. Rescale the columns of X, or choose a "
+            "smaller epsilon.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
 
 def _whitening(hessian: Array) -> tuple[Array, Array, Array]:

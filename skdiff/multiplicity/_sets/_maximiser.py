@@ -6,7 +6,7 @@ The maximum of ``v'u`` over ``{u : gap(u) <= budget}`` solves ``grad gap(u) = mu
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -35,6 +35,22 @@ class Extremes:
         self.multiplier[rows], self.residual[rows] = other.multiplier, other.residual
         self.n_iter = max(self.n_iter, other.n_iter)
 
+    def __getitem__(self, rows: slice) -> "Extremes":
+        """The results of some rows."""
+        return Extremes(
+            self.value[rows],
+            self.model[rows],
+            self.multiplier[rows],
+            self.residual[rows],
+            self.n_iter,
+        )
+
+    @classmethod
+    def ellipsoid(cls, U: Array, tau: float) -> "Extremes":
+        """The closed form of a quadratic loss, from the paths' directions."""
+        m = len(U)
+        return cls(np.full(m, tau), tau * U, np.full(m, tau), np.zeros(m))
+
     @classmethod
     def unknown(cls, d: int) -> "Extremes":
         """Return one result of which nothing is known."""
@@ -58,12 +74,13 @@ class State:
     r2: Array
     size: Array
 
-    def take(self, rows: Any) -> "State":
+    def take(self, rows: Any) -> Self:
         """The same for some rows; it uses this one up."""
         if rows.all():
             return self
         parts = vars(self) | {"second": _compact(self.second, rows)}
-        return State(*(v if k == "second" else v[rows] for k, v in parts.items()))
+        kept = (v if k == "second" else v[rows] for k, v in parts.items())
+        return type(self)(*kept)
 
 
 def _compact(table: Array, rows: Any) -> Array:
@@ -80,32 +97,21 @@ def _compact(table: Array, rows: Any) -> Array:
 class Maximiser:
     """Maximise unit directions over a level set of radius ``tau = sqrt(2 budget)``."""
 
-    def __init__(self, data: Whitened, tau: float, tol: float, max_iter: int) -> None:
+    data: Whitened
+
+    def __init__(self, data: Any, tau: float, tol: float, max_iter: int) -> None:
         self.data, self.tau, self.tol, self.max_iter = data, tau, tol, max_iter
 
     def ellipsoid(self, V: Array) -> Extremes:
         """The closed form of a quadratic loss."""
-        m = len(V)
-        return Extremes(
-            np.full(m, self.tau), self.tau * V, np.full(m, self.tau), np.zeros(m), 0
-        )
+        return Extremes.ellipsoid(V, self.tau)
 
     def both(self, V: Array) -> tuple[Extremes, Extremes]:
         """Maxima of ``-V`` and of ``V``; they share the predictor's products."""
         V2 = np.concatenate([-V, V])
         mu, U = self.predict(V)
         found = self.solve(V2, U, mu)
-        m = len(V)
-        return tuple(
-            Extremes(
-                found.value[half],
-                found.model[half],
-                found.multiplier[half],
-                found.residual[half],
-                found.n_iter,
-            )
-            for half in (slice(0, m), slice(m, None))
-        )  # type: ignore[return-value]
+        return found[: len(V)], found[len(V) :]
 
     def predict(self, V: Array) -> tuple[Array, Array]:
         """Third-order start on the path ``w(mu)``, without a single exponential.
@@ -172,7 +178,7 @@ class Maximiser:
             result.put(left, self.continuation(V[left]))
         return result
 
-    def state(self, V: Array, U: Array, mu: Array, tau: Any) -> "State":
+    def state(self, V: Array, U: Array, mu: Array, tau: Any) -> State:
         """Residuals of the two optimality conditions, in units of ``tau``."""
         with np.errstate(over="ignore", invalid="ignore"):
             gap, gradient, second = self.data.evaluate(U)

@@ -6,20 +6,30 @@ diagonal at the minimiser is one; nothing of size (columns x columns) exists.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.linalg import LinAlgError, cho_solve, cholesky
 from scipy.sparse import diags_array, issparse
 
 from skdiff._base.typing import Array
-from skdiff._convex._krylov import Product, pcg_rows
+from skdiff._convex._krylov import Product, RowSolutions, pcg_rows
 from skdiff._convex._newton import newton_krylov
-from skdiff.multiplicity._sets._level_set import UnboundedError
+from skdiff.multiplicity._sets._level_set import (
+    LOOSEST,
+    UnboundedError,
+    warn_of_unknown,
+)
 from skdiff.multiplicity._sets._maximiser import Extremes
 from skdiff.multiplicity._sets._problem import Problem
+from skdiff.multiplicity._sets._sparse_maximiser import SparseMaximiser
 
-CELLS = 2_000_000  # numbers of a block of directions, in rows or in columns
+FINEST = 1e-5  # residual below which rounding makes no answer better
+CELLS = 500_000  # numbers of a block of directions, in rows or in columns
+LARGEST_FACTOR, COLUMNS = 6000, 256  # columns that are factored, and made at a time
+SMALLEST_PIVOT = 1e-5  # the diagonal of what is factored is one
 MODELS_UP_TO = 60_000_000  # numbers of boundary models that are kept
 
 
@@ -105,6 +115,11 @@ class SparseLevelSet:
         """Number of parameters."""
         return len(self.center)
 
+    @property
+    def r(self) -> int:
+        """The same, as the maximiser of whitened data calls it."""
+        return len(self.center)
+
     def models(self, U: Array) -> Array:
         """Weights (m, d) of scaled points."""
         return self.center + U / self.scale
@@ -137,7 +152,7 @@ class SparseLevelSet:
                 tick()
         return norms, *ends
 
-    def _product(self, second: Array) -> Product:
+    def product(self, second: Array) -> Product:
         """The Hessian of each point as an operator on its own row."""
         ridge = self.problem.penalty / self.scale**2
 
@@ -147,7 +162,46 @@ class SparseLevelSet:
 
         return product
 
-    def _evaluate(self, U: Array) -> tuple[Array, Array, Array]:
+    def solve_at_center(self, V: Array) -> RowSolutions:
+        """Solve systems with the Hessian at the centre."""
+        second = self._second_at_center()
+        return pcg_rows(self.product(second), V, self.metric)
+
+    def _second_at_center(self) -> Array:
+        return self.evaluate(np.zeros((1, self.dimension)))[2]
+
+    @cached_property
+    def metric(self) -> Product | None:
+        """Preconditioner of all systems: the inverse of the Hessian at the centre.
+
+        None is the identity, for tables of so many columns that a factor would take
+        more than the dense table, and where the Hessian is singular.
+        """
+        n, d = self.X.shape
+        if d > min(n, LARGEST_FACTOR):
+            return None
+        factor = self._factor()
+        if factor is None:
+            return None
+        return lambda R: cho_solve((factor, True), R.T, check_finite=False).T
+
+    def _factor(self) -> Array | None:
+        """Lower Cholesky factor of the Hessian at the centre; None if singular."""
+        d = self.dimension
+        H = np.empty((d, d), order="F")
+        half = self.X.T.tocsr() @ diags_array(self._second_at_center()[0])
+        columns = self.X.tocsc()
+        for first in range(0, d, COLUMNS):
+            block = slice(first, first + COLUMNS)
+            H[:, block] = (half @ columns[:, block]).toarray()
+        H[np.diag_indices(d)] += self.problem.penalty / self.scale**2
+        try:
+            H = cholesky(H, lower=True, overwrite_a=True, check_finite=False)
+        except LinAlgError:
+            return None
+        return H if H.diagonal().min(initial=1.0) > SMALLEST_PIVOT else None
+
+    def evaluate(self, U: Array) -> tuple[Array, Array, Array]:
         """Gaps, gradients and weighted second derivatives."""
         problem = self.problem
         c = self.center * self.scale
@@ -163,109 +217,31 @@ class SparseLevelSet:
         self, V: Array, tau: float, tol: float, max_iter: int
     ) -> tuple[Array, Extremes, Extremes]:
         """Maxima of ``-V`` and ``V`` in units of their norms."""
-        m, d = V.shape
-        _, _, second = self._evaluate(np.zeros((1, d)))
-        A, lost = pcg_rows(self._product(second), V)
+        A, lost = self.solve_at_center(V)
         norms = np.sqrt(np.maximum(np.einsum("ij,ij->i", V, A), 0.0))
-        unit = np.where(norms > 0, norms, 1.0)[:, None]
         norms[lost > 1e-5] = np.inf
-        V2 = np.concatenate([-V / unit, V / unit])
-        A2 = np.concatenate([-A / unit, A / unit])
-        found = Extremes.empty(2 * m, d)
-        todo = np.flatnonzero(np.tile((norms > 0) & np.isfinite(norms), 2))
-        if self.problem.loss.quadratic:
-            found.value[todo], found.model[todo] = tau, tau * A2[todo]
-            found.multiplier[:] = tau
+        ends = Extremes.empty(*V.shape), Extremes.empty(*V.shape)
+        rows = np.flatnonzero((norms > 0) & np.isfinite(norms))
+        unit = norms[rows, None]
+        V, A = V[rows] / unit, A[rows] / unit
+        if self.ellipsoidal:
+            halves = Extremes.ellipsoid(-A, tau), Extremes.ellipsoid(A, tau)
         else:
-            self._newton(V2, A2, tau, tol, max_iter, todo, found)
-        low, high = (
-            Extremes(
-                found.value[h], found.model[h], found.multiplier[h], found.residual[h]
-            )
-            for h in (slice(0, m), slice(m, None))
-        )
-        return norms, low, high
+            halves = SparseMaximiser(self, tau, tol, max_iter).both(V, A)
+            self._gate(halves, max(LOOSEST * tol, FINEST))
+        for end, half in zip(ends, halves, strict=True):
+            end.put(rows, half)
+        return norms, *ends
 
-    def _newton(
-        self,
-        V2: Array,
-        A2: Array,
-        tau: float,
-        tol: float,
-        max_iter: int,
-        rows: Any,
-        found: Extremes,
-    ) -> None:
-        """Joint Newton on ``(u, mu)``; rows that do not shrink are bracketed."""
-        U, mu = tau * A2[rows], np.full(len(rows), tau)
-        before, slow = np.full(len(rows), np.inf), []
-        for n_iter in range(max_iter):
-            V = V2[rows]
-            with np.errstate(over="ignore", invalid="ignore"):
-                gap, gradient, second = self._evaluate(U)
-            reach = np.sqrt(2 * np.maximum(gap, 1e-300))
-            r1, r2 = gradient - mu[:, None] * V, reach - tau
-            finite = np.isfinite(gap) & np.isfinite(r1).all(axis=1)
-            r1[~finite], second[~finite] = 0.0, 0.0
-            product = self._product(np.vstack([second, second]))
-            both = pcg_rows(product, np.vstack([V, r1]), tol=1e-8).x
-            p, q = both[: len(rows)], both[len(rows) :]
-            off = np.sqrt(np.maximum(np.einsum("ij,ij->i", r1, q), 0.0))
-            size = np.where(finite, np.maximum(off, np.abs(r2)) / tau, np.inf)
-            done = size <= tol
-            if done.any():
-                value = np.einsum("ij,ij->i", V, U) + (tau**2 / 2 - gap) / mu
-                found.put(
-                    rows[done],
-                    Extremes(value[done], U[done], mu[done], size[done], n_iter),
-                )
-            lost = ~done & ~(size < (0.9 if n_iter == 0 else 0.7 * before))
-            slow.append(rows[lost])
-            go = ~done & ~lost
-            if not go.any():
-                break
-            G = gradient[go] / reach[go, None]
-            p, q, m_go = p[go], q[go], mu[go]
-            change = (np.einsum("ij,ij->i", G, q) - r2[go]) / np.einsum(
-                "ij,ij->i", G, p
-            )
-            change = np.clip(np.nan_to_num(change), -0.6 * m_go, 1.5 * m_go)
-            U, mu = U[go] + p * change[:, None] - q, m_go + change
-            rows, before = rows[go], size[go]
-        else:
-            slow.append(rows)
-        for k in np.concatenate(slow) if slow else ():
-            found.put([k], self._bracketed(V2[k], tau))
-
-    def _bracketed(self, v: Array, tau: float) -> Extremes:
-        """Root of ``sqrt(2 gap(mu)) = tau`` along the path, which is monotone."""
-        tilt = v * self.scale  # in the coordinates of the problem
-        low, high, w = 0.0, np.inf, self.center
-        f_low, f_high, mu = -tau, tau, tau
-        for _ in range(200):
-            found = newton_krylov(replace(self.problem, tilt=mu * tilt), w, tol=1e-11)
-            gap = self.problem.value(found.x) - self.objective
-            f = np.sqrt(2 * max(gap, 0.0)) - tau
-            # without a minimiser the multiplier is beyond every level
-            lost = not np.isfinite(f) or found.gap > 1e-6
-            if not lost:
-                w = found.x
-                if abs(f) < 1e-9 * tau:
-                    break
-            if lost or f > 0:
-                high, f_high, f_low = mu, (tau if lost else f), f_low / 2
-            else:
-                low, f_low, f_high = mu, f, f_high / 2
-            if not np.isfinite(high):
-                mu *= 2
-            elif lost or high - low < 1e-15 * high:
-                mu = (low + high) / 2
-            else:
-                mu = (low * f_high - high * f_low) / (f_high - f_low)
-        u = (w - self.center) * self.scale
-        gap = float(self._evaluate(u[None])[0][0])
-        value = np.array([v @ u + (tau**2 / 2 - gap) / mu])
-        return Extremes(value, u[None], np.array([mu]), np.zeros(1), 1)
+    def _gate(self, halves: Any, gate: float) -> None:
+        """Let no answer pass whose conditions are not met."""
+        failed = 0
+        for half in halves:
+            lost = np.flatnonzero(~(half.residual <= gate))
+            for k in lost:
+                half.put([k], Extremes.unknown(self.dimension))
+            failed += len(lost)
+        warn_of_unknown(failed, 2 * len(halves[0].value))
 
     def errors(self, V: Any, budget: float, **settings: Any) -> Array:
         """There is no proof without a radius of the set."""
