@@ -148,29 +148,13 @@ def last_layer_multiplicity(
         not isinstance(alpha, Real) or not 0 <= float(alpha) < np.inf
     ):
         raise ValueError(f"alpha must be >= 0, got {alpha!r}.")
-    network = _split(estimator)[1]
-    n = len(y)
+    network, n = _split(estimator)[1], len(y)
     coef, intercept, own = _last_layer(network, n)
-    alpha = own if alpha is None else float(alpha)
-    total = (
-        n
-        if sample_weight is None
-        else check_sample_weight(sample_weight, np.empty((n, 1))).sum()
-    )
-    cls: Any = RashomonClassifier
-    if is_classifier(network):
-        C = np.inf if alpha == 0 else 1.0 / (alpha * total)
-        head = LogisticRegression(C=C)
-        head.classes_ = network.classes_
-    else:
-        if coef.shape[0] > 1:
-            raise ValueError("estimator with several outputs is not supported.")
-        head = Ridge(alpha=alpha * total)
-        coef, intercept = coef[0], float(intercept[0])
-        cls = RashomonRegressor
-    head.coef_, head.intercept_, head.n_features_in_ = coef, intercept, coef.shape[-1]
-    # it was trained on another objective, and is a start of the refinement only
-    head.tol = np.inf
+    total = float(n)
+    if sample_weight is not None:
+        total = float(check_sample_weight(sample_weight, np.empty((n, 1))).sum())
+    penalty = total * (own if alpha is None else float(alpha))
+    head, cls = _head(network, coef, intercept, penalty)
     layers = make_pipeline(_Features(estimator), head)
     audit = cls(FrozenEstimator(layers), epsilon=epsilon, **rashomon_params)
     with warnings.catch_warnings():  # the one below explains what it means here
@@ -181,6 +165,25 @@ def last_layer_multiplicity(
     w = np.append(np.ravel(coef), np.ravel(intercept))
     _warn_outside(audit, w, network)
     return audit
+
+
+def _head(network: Any, coef: Any, intercept: Any, penalty: float) -> tuple[Any, Any]:
+    """The network's own last layer as a fitted linear model, and what audits it."""
+    head: Any
+    cls: Any
+    if is_classifier(network):
+        C = np.inf if penalty == 0 else 1.0 / penalty
+        head, cls = LogisticRegression(C=C), RashomonClassifier
+        head.classes_ = network.classes_
+    else:
+        if coef.shape[0] > 1:
+            raise ValueError("estimator with several outputs is not supported.")
+        head, cls = Ridge(alpha=penalty), RashomonRegressor
+        coef, intercept = coef[0], float(intercept[0])
+    head.coef_, head.intercept_, head.n_features_in_ = coef, intercept, coef.shape[-1]
+    # it was trained on another objective, and is a start of the refinement only
+    head.tol = np.inf
+    return head, cls
 
 
 def _warn_outside(audit: Any, w: Any, network: Any) -> Any:

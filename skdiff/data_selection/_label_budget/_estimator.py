@@ -209,29 +209,7 @@ def label_budget_frontier(
     if fractions[0] != 0 or fractions[-1] != 1:
         raise ValueError("fractions must hold 0 and 1, the two ways not to mix.")
     refuse_dates(X)
-    for y in (y_weak, y_expert):
-        require_y(estimator, y)
-    if not hasattr(X, "shape"):
-        X = check_array(X, dtype=None)
-    weak = read_target(y_weak, estimator, name="y_weak")
-    expert = read_target(y_expert, estimator, name="y_expert", classes=weak.classes)
-    weak = read_target(y_weak, estimator, name="y_weak", classes=expert.classes)
-    mask = np.ones(len(expert.y), dtype=bool)
-    if expert_mask is not None:
-        mask = np.asarray(expert_mask)
-        if mask.dtype != bool:
-            raise ValueError("expert_mask must hold booleans.")
-    check_consistent_length(X, weak.y, expert.y, mask)
-    order = _content_order(X, weak.values, expert.values, mask)
-    study = _Study(
-        estimator,
-        take(X, order),
-        weak.take(order),
-        expert.take(order),
-        mask[order],
-        strategy,
-        check_scoring(estimator, scoring=scoring),
-    )
+    study = _pilot(estimator, X, y_weak, y_expert, expert_mask, strategy, scoring)
     rng = check_random_state(random_state)
     scores, counts = study.run(
         budgets, fractions, (float(cost_weak), float(cost_expert)), n_repeats, cv, rng
@@ -248,6 +226,39 @@ def label_budget_frontier(
         {b: v.interval for b, v in verdicts.items()},
         {b: v.regime for b, v in verdicts.items()},
     )
+
+
+def _pilot(estimator, X, y_weak, y_expert, expert_mask, strategy, scoring):
+    """The checked rows with both labels, in an order that is their own."""
+    for y in (y_weak, y_expert):
+        require_y(estimator, y)
+    if not hasattr(X, "shape"):
+        X = check_array(X, dtype=None)
+    weak = read_target(y_weak, estimator, name="y_weak")
+    expert = read_target(y_expert, estimator, name="y_expert", classes=weak.classes)
+    weak = read_target(y_weak, estimator, name="y_weak", classes=expert.classes)
+    mask = _mask(expert_mask, len(expert.y))
+    check_consistent_length(X, weak.y, expert.y, mask)
+    order = _content_order(X, weak.values, expert.values, mask)
+    return _Study(
+        estimator,
+        take(X, order),
+        weak.take(order),
+        expert.take(order),
+        mask[order],
+        strategy,
+        check_scoring(estimator, scoring=scoring),
+    )
+
+
+def _mask(expert_mask, n):
+    """Which rows have an expert label."""
+    if expert_mask is None:
+        return np.ones(n, dtype=bool)
+    mask = np.asarray(expert_mask)
+    if mask.dtype != bool:
+        raise ValueError("expert_mask must hold booleans.")
+    return mask
 
 
 def _check_arguments(estimator, strategy, cost_weak, cost_expert, n_repeats):

@@ -128,6 +128,17 @@ def two_regimes(
     """
     if n_repeats < 2:
         raise ValueError(f"n_repeats must be at least 2. Got {n_repeats}.")
+    X, codes = _check_data(X, y)
+    sizes = _check_sizes(train_sizes, codes)
+    rng = check_random_state(random_state)
+    models = [TiedGaussianNB() if nb is None else nb, lr]
+    models = [None if m is None else seeded(m, rng) for m in models]
+    scores = _accuracies(X, codes, sizes, models, n_repeats, rng)
+    return _summarise(sizes, scores, rng)
+
+
+def _check_data(X: Any, y: Any) -> tuple[Any, IntArray]:
+    """The rows, and the labels as numbers."""
     refuse_dates(X)
     if not hasattr(X, "shape"):
         X = check_array(X)
@@ -137,12 +148,14 @@ def two_regimes(
         raise ValueError(
             f"X and y have different numbers of rows: {X.shape[0]} and {len(y)}."
         )
-    codes = np.unique(y, return_inverse=True)[1]
-    sizes = _check_sizes(train_sizes, codes)
-    rng = check_random_state(random_state)
-    models = [TiedGaussianNB() if nb is None else nb, lr]
-    models = [None if m is None else seeded(m, rng) for m in models]
-    scores = np.empty((2, len(sizes), n_repeats))
+    return X, np.unique(y, return_inverse=True)[1]
+
+
+def _accuracies(
+    X: Any, codes: IntArray, sizes: IntArray, models: Any, n_repeats: int, rng: Any
+) -> Array:
+    """Accuracies (n_models, n_sizes, n_repeats) on the test rows of random splits."""
+    scores = np.empty((len(models), len(sizes), n_repeats))
     seed = int(rng.randint(2**31 - 1))
     outer = StratifiedShuffleSplit(
         n_repeats, test_size=_TEST_FRACTION, random_state=seed
@@ -155,7 +168,7 @@ def two_regimes(
             for m, model in enumerate(models):
                 fitted = fit_model(model, safe_indexing(X, rows), codes[rows], None)
                 scores[m, s, r] = np.mean(fitted.predict(X_test) == y_test)
-    return _summarise(sizes, scores, rng)
+    return scores
 
 
 def _check_sizes(train_sizes: Any, codes: IntArray) -> IntArray:
