@@ -5,6 +5,10 @@ from skdiff.linear_model._group_dro._estimator import (
     GroupDROClassifier,
     GroupDRORegressor,
 )
+from skdiff.linear_model._holistic._estimator import (
+    HolisticRobustClassifier,
+    HolisticRobustRegressor,
+)
 from skdiff.linear_model._in_context._estimator import InContextLinearRegressor
 from skdiff.linear_model._ordinal._cv._estimator import PRESTOClassifierCV
 from skdiff.linear_model._ordinal._estimator import (
@@ -21,6 +25,8 @@ __all__ = [
     "BayesianLinearMixture",
     "GroupDROClassifier",
     "GroupDRORegressor",
+    "HolisticRobustClassifier",
+    "HolisticRobustRegressor",
     "PRESTOClassifier",
     "PRESTOClassifierCV",
     "ProportionalOddsClassifier",

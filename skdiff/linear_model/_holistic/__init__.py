@@ -1,0 +1,1 @@
+"""Linear models of the worst mean over poisoned rows and nearby distributions."""
