@@ -136,7 +136,7 @@ def prox_newton(
         # inexact early steps, exact late ones: the model is only as good as the step
         accuracy = max(min(0.1, gap) * gap, 0.01 * tol)
         step = _model_step(problem, w, gradient, second, active, accuracy)
-        moved = _search(problem, w, gradient, step, total)
+        moved = _search(problem, w, gradient, step, total, gap * scale)
         if moved is None:
             break
         total = moved.value
@@ -311,10 +311,19 @@ def _solve_groups(
 
 
 def _search(
-    problem: Composite, w: Array, gradient: Array, step: Array, total: float
+    problem: Composite,
+    w: Array,
+    gradient: Array,
+    step: Array,
+    total: float,
+    violation: float,
 ) -> Accepted | None:
     """Armijo's rule on the composite objective."""
     drop = float(gradient @ step) + problem.penalty(w + step) - problem.penalty(w)
+    if -drop < 100 * rounding(total):  # differences of values say nothing there
+        whole = _closer(problem, w + step, violation)
+        if whole is not None:
+            return whole
 
     def trial(t: float) -> tuple[float, tuple[Array, Any]]:
         point = w + t * step
@@ -324,3 +333,12 @@ def _search(
         return found[0] + problem.penalty(point), rest
 
     return line_search(trial, total, drop, rounding(total))
+
+
+def _closer(problem: Composite, point: Array, violation: float) -> Accepted | None:
+    """Take a whole step whose fall is below rounding, where it halves the violation."""
+    smooth = problem.smooth(point, 2)
+    left = float(problem.violation(point, smooth[1]).max(initial=0.0))
+    if not left < violation / 2:
+        return None
+    return Accepted(1.0, smooth[0] + problem.penalty(point), (point, smooth))
