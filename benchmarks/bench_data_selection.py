@@ -21,7 +21,6 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier, lasso_path
 
 from skdiff.data_selection import (
     EL2NSelector,
-    MixturePerformanceProjector,
     SelectedFit,
     gradient_norms,
     influence_scores,
@@ -204,36 +203,9 @@ def selected():
     )
 
 
-def mixtures():
-    """The projector of mixtures beside the fits of its pilots alone.
-
-    ``MixtureDisplay`` draws what is predicted; distances and regressions are the rest.
-    """
-    rng = np.random.RandomState(0)
-    X, groups = rng.normal(size=(900, 20)), np.repeat([0, 1, 2], 300)
-    y = (X[:, 0] + groups * X[:, 1] + rng.normal(size=900) > 0).astype(int)
-    model = MixturePerformanceProjector(
-        LogisticRegression(), n_repeats=1 if QUICK else 3, random_state=0
-    )
-
-    def alone():
-        for n in (150, 300):
-            for _ in range(12 * model.n_repeats):
-                rows = rng.choice(900, n, replace=False)
-                LogisticRegression().fit(X[rows], y[rows]).score(X[:300], y[:300])
-
-    return Row(
-        "MixturePerformanceProjector, 3 sources, 12 mixtures, 2 sizes",
-        best_of(lambda: model.fit(X, y, groups, X_val=X[:300], y_val=y[:300]), REPEATS),
-        best_of(alone, REPEATS),
-        "the fits of its pilots alone",
-    )
-
-
 def main():
     """Print the table."""
     rows = [gradients(), datamodels(), subsets(), influence(), budgets(), selected()]
-    rows.append(mixtures())
     print_table("Which rows to train on", rows, "torch")
 
 
