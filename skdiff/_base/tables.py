@@ -87,8 +87,6 @@ def split_columns(X: Any, categorical_features: Any = "from_dtype") -> BoolArray
 class TableEncoder:
     """Codes of the categorical columns, numbers of the others.
 
-    Written for the estimators with mixed embeddings, whose tables these codes index.
-
     Parameters
     ----------
     categorical : ndarray of bool of shape (n_features,)

@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdiff import data_selection
 from skdiff._base.inner import check_table
+from skdiff.data_selection._mixture._base import Numbers
 from tests.data_selection._instances_selectors import Adapted, public_class
 
 
@@ -15,7 +16,8 @@ class MixturePerformanceProjector(Adapted, data_selection.MixturePerformanceProj
         # it predicts from mixtures: one is made of the columns of each row
         check_is_fitted(self, "form_")
         X = check_table(self, X, [self.estimator], reset=False)
-        part = expit(np.asarray(X, dtype=np.float64) @ np.exp(-np.arange(X.shape[1])))
+        Z = Numbers(X).of(X)
+        part = expit(Z @ np.exp(-np.arange(Z.shape[1])))
         return super().predict(np.column_stack([part, 1 - part]))
 
     def score(self, X, y=None):

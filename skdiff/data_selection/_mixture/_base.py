@@ -11,6 +11,7 @@ from sklearn.base import is_classifier
 from sklearn.utils import check_array
 
 from skdiff._base.inner import fit_inner
+from skdiff._base.tables import TableEncoder
 from skdiff.data_selection._base import take
 from skdiff.data_selection._mixture._forms import Sizes
 from skdiff.data_selection._mixture._simplex import counts_of
@@ -68,14 +69,15 @@ class Data(NamedTuple):
 
     def clouds(self, rng):
         """Standardised rows of each source, at most two thousand, and of validation."""
-        Z_val = numbers(self.X_val)
+        numbers = Numbers(self.X_val)
+        Z_val = numbers.of(self.X_val)
         mean, scale = Z_val.mean(axis=0), Z_val.std(axis=0)
         scale = np.where(scale > 0, scale, 1.0)
         values = np.asarray(self.goal.values, dtype=np.float64)
         centre, spread = values.mean(), values.std() or 1.0
 
         def cloud(X, target):
-            Z = (numbers(X) - mean) / scale
+            Z = (numbers.of(X) - mean) / scale
             if target.classes is not None:
                 return Cloud(Z, np.asarray(target.values, dtype=np.int64))
             return Cloud(np.column_stack([Z, (target.values - centre) / spread]), None)
@@ -89,8 +91,30 @@ class Data(NamedTuple):
         return parts, cloud(self.X_val, self.goal)
 
 
-def numbers(X):
-    return check_array(X, dtype=np.float64, input_name="X")
+class Numbers:
+    """Columns as numbers: text and categories become indicators of their levels."""
+
+    def __init__(self, X):
+        self.encoder = None
+        words = [not is_numeric(dtype) for dtype in getattr(X, "dtypes", [])]
+        if any(words):
+            self.encoder = TableEncoder(np.array(words)).fit(X)
+
+    def of(self, X):
+        """Return a finite array; levels that X did not have count as one more."""
+        if self.encoder is None:
+            return check_array(X, dtype=np.float64, input_name="X")
+        numeric, codes = self.encoder.transform(X)
+        sizes = self.encoder.cardinalities
+        levels = [np.eye(size)[c] for size, c in zip(sizes, codes.T, strict=True)]
+        return np.column_stack([numeric, *levels])
+
+
+def is_numeric(dtype):
+    """Tell numbers and booleans from text and categories, of pandas and polars."""
+    if hasattr(dtype, "is_numeric"):
+        return bool(dtype.is_numeric()) or str(dtype) == "Boolean"
+    return getattr(dtype, "kind", "O") in "biufc"
 
 
 def some(cloud, rows):

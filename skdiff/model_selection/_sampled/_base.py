@@ -48,6 +48,10 @@ class NoScoreError(ValueError):
     """Every score of a search is NaN."""
 
 
+class FailedTypesError(TypeError, ValueError):
+    """Every training of a search has failed, one of them with a TypeError."""
+
+
 class Run:
     """One fit of a search: its data, its folds, and every evaluation so far.
 
@@ -150,7 +154,7 @@ class Run:
             )
         except Exception as error:
             setting = {**job.params, **self.training.parameters(job.budget)}
-            kind = TypeError if isinstance(error, TypeError) else ValueError
+            kind = FailedTypesError if isinstance(error, TypeError) else ValueError
             raise kind(
                 f"All {len(flat)} fits of the search failed so far, for instance with "
                 f"the setting {setting}: {error}"
