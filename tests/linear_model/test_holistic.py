@@ -150,6 +150,18 @@ def test_stopped_early_the_gap_still_bounds(loss):
         assert low <= done.objective_ and early.objective_ >= done.objective_ - 1e-6
 
 
+@pytest.mark.parametrize(("poisoning", "radius"), [(0.05, 1.0), (0.0, 2.0)])
+def test_the_statement_stands_in_where_the_path_stops_short(poisoning, radius):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 10))
+    y = X @ rng.normal(size=10) + rng.normal(size=300)
+    how = {"poisoning": poisoning, "statistical_radius": radius}
+    model = HolisticRobustRegressor("squared", **how).fit(X, y)
+    stated = HolisticRobustRegressor("squared", solver="cvxpy", **how).fit(X, y)
+    assert model.objective_ == pytest.approx(stated.objective_, rel=1e-6)
+    assert model.dual_gap_ < 1e-5
+
+
 def test_without_radii_it_is_the_plain_model():
     none = {"poisoning": 0.0, "statistical_radius": 0.0, "alpha": 0.1, "tol": 1e-10}
     X, y = drawn(2, "squared")

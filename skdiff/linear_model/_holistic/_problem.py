@@ -134,10 +134,10 @@ def _row_losses(problem: HolisticProblem, w: Any, constraints: list[Any]) -> Any
     return cp.square(slack) if problem.loss == "squared_hinge" else slack
 
 
-def fit_cvxpy(problem: HolisticProblem) -> Solution:
+def fit_cvxpy(problem: HolisticProblem, seconds: float = _SECONDS) -> Solution:
     """Solve the statement; ``gap`` is to the solver's dual value, with its accuracy."""
     stated, variable = statement(problem)
-    found = solve(stated, variable, time_limit=_SECONDS)
+    found = solve(stated, variable, time_limit=seconds)
     w = np.asarray(found.x)
     value = problem.objective(w)
     if not np.isfinite(value):
