@@ -205,8 +205,8 @@ class Running:
         return self.S
 
     def curvature(self, lam: Array) -> Array:
-        """Not held: the continuously updated estimator needs the sums."""
-        raise NotImplementedError
+        """Refuse: the continuously updated estimator needs the sums."""
+        raise TypeError("The state of streaming='sgmm' holds no curvature.")
 
 
 def _weighted_gram(A: Array, w: Array) -> Array:

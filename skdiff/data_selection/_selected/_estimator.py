@@ -11,8 +11,6 @@ from sklearn.utils.metadata_routing import (
     MethodMapping,
     process_routing,
 )
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import (
     HasMethods,
@@ -21,21 +19,14 @@ from skdiff._base.compat import (
     fit_context,
     routing_enabled,
 )
+from skdiff._base.delegate import DelegateMixin
 from skdiff._base.inner import check_table, fit_inner, takes_weights, whole_fit
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.validation import require_y
 from skdiff.data_selection._base import take
 
 
-def _estimator_has(name):
-    def check(self):
-        # a fitted model knows best what it has
-        return hasattr(getattr(self, "estimator_", self.estimator), name)
-
-    return check
-
-
-class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
+class SelectedFit(SaveMixin, DelegateMixin, MetaEstimatorMixin, BaseEstimator):
     """Select rows, then fit an estimator to them.
 
     A scikit-learn ``Pipeline`` cannot drop rows; this estimator can stand in one, and a
@@ -214,103 +205,8 @@ class SelectedFit(SaveMixin, MetaEstimatorMixin, BaseEstimator):
         both = {k: v for k, v in params.items() if k == "sample_weight" and k in known}
         return both, params
 
-    def _read(self, X):
-        check_is_fitted(self, "estimator_")
-        return check_table(self, X, [self.selector, self.estimator], reset=False)
-
-    @available_if(_estimator_has("predict"))
-    def predict(self, X):
-        """Predict with the fitted estimator.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Predictions.
-        """
-        X = self._read(X)
-        return self.estimator_.predict(X)
-
-    @available_if(_estimator_has("predict_proba"))
-    def predict_proba(self, X):
-        """Predict probabilities with the fitted estimator.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        p : ndarray of shape (n_samples, n_classes)
-            Probabilities in the order of ``classes_``.
-        """
-        X = self._read(X)
-        return self.estimator_.predict_proba(X)
-
-    @available_if(_estimator_has("decision_function"))
-    def decision_function(self, X):
-        """Return decision values of the fitted estimator.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        f : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Decision values.
-        """
-        X = self._read(X)
-        return self.estimator_.decision_function(X)
-
-    @available_if(_estimator_has("transform"))
-    def transform(self, X):
-        """Transform with the fitted estimator.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        Z : array-like of shape (n_samples, n_outputs)
-            What the estimator makes of them.
-        """
-        X = self._read(X)
-        return self.estimator_.transform(X)
-
-    @available_if(_estimator_has("score"))
-    def score(self, X, y, **score_params):
-        """Score the fitted estimator on all rows of X.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            Their outcomes.
-        **score_params : dict
-            Passed to the estimator's ``score``, such as ``sample_weight``; with
-            metadata routing enabled they are routed as requested.
-
-        Returns
-        -------
-        score : float
-            As the estimator scores: accuracy, or R squared.
-        """
-        X = self._read(X)
-        if routing_enabled() and score_params:
-            score_params = process_routing(
-                self, "score", **score_params
-            ).estimator.score
-        return self.estimator_.score(X, y, **score_params)
+    def _readers(self):
+        return [self.selector, self.estimator]
 
     def get_metadata_routing(self):
         """Return how metadata reaches the estimator.

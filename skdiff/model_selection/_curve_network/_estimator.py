@@ -52,7 +52,7 @@ class LearningCurvePFN(SaveMixin, BaseEstimator):
         constants, slow declines, and noise as validation scores have it.
     method : {"network", "importance"}, default="network"
         ``"importance"`` weights draws of the prior by the likelihood of the observed
-        part. It is exact up to sampling error, a hundred times slower, and there for
+        part. It is exact up to sampling error, hundreds of times slower, and there for
         ``prior="domhan"`` only.
     horizon : int, default=100
         Number of epochs of a complete curve.

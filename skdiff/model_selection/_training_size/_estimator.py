@@ -31,6 +31,7 @@ from skdiff._base.compat import (
     fit_context,
     routing_enabled,
 )
+from skdiff._base.delegate import DelegateMixin
 from skdiff._base.inner import check_table, fit_inner, is_frozen, seeded, whole_fit
 from skdiff._base.parameters import EVERYWHERE, NON_NEGATIVE
 from skdiff._base.persistence import SaveMixin
@@ -42,7 +43,6 @@ from skdiff.model_selection._score_curve._patterns import N_PARAMETERS
 from skdiff.model_selection._score_curve._spread import probability_above
 from skdiff.model_selection._training_size._base import (
     CurveComparison,
-    DelegateMixin,
     largest_score,
     present,
 )
