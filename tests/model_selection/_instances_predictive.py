@@ -24,9 +24,11 @@ class LearningCurvePFN(model_selection.LearningCurvePFN):
         return expit(X)
 
     def fit(self, X, y=None):
-        super().fit(self._curves(X, True))
-        self._curves(X, True)  # once more, for the names
-        return self
+        curves = self._curves(X, True)
+        try:
+            return super().fit(curves)
+        finally:  # once more, for the names
+            self._curves(X, True)
 
     def predict(self, X):
         return super().predict(self._curves(X, False))

@@ -28,9 +28,10 @@ class ScoreCurve(Adapted, model_selection.ScoreCurve):
 
     def fit(self, X, y, sample_weight=None):
         sizes = self._sizes(X, True)
-        super().fit(sizes, y, sample_weight)
-        self._sizes(X, True)
-        return self
+        try:
+            return super().fit(sizes, y, sample_weight)
+        finally:  # an interrupted fit too has the columns of X
+            self._sizes(X, True)
 
     def predict(self, X, return_std=False):
         return super().predict(self._sizes(X, False), return_std)
