@@ -1,0 +1,1 @@
+"""Tests on predictions of the same rows."""
