@@ -2,9 +2,9 @@
 Which version of a test keeps its level
 =======================================
 
-Two classifiers are equally good, and a test at 5 % should call one of them better in one
-of twenty test sets. How often four versions of McNemar's test do so depends on the number
-of rows on which the two classifiers disagree.
+Two classifiers are equally good, and a test at 5 % should call one of them better in
+one of twenty test sets. How often four versions of McNemar's test do so depends on the
+number of rows on which the two classifiers disagree.
 """
 
 # %%

@@ -174,11 +174,11 @@ def newcombe(counts: Agreement, confidence_level: float) -> tuple[float, float]:
     low1, up1 = wilson(n11 + n10, counts.n, z)
     low2, up2 = wilson(n11 + n01, counts.n, z)
     product = float((n11 + n10) * (n01 + n00)) * float((n11 + n01) * (n10 + n00))
-    top = n11 * n00 - n10 * n01
+    top = float(n11 * n00 - n10 * n01)
     if top > counts.n / 2:
         top = top - counts.n / 2
     elif top >= 0:
-        top = 0
+        top = 0.0
     phi = top / np.sqrt(product) if product else 0.0
     d = p1 - p2
     down, up = (p1 - low1, up2 - p2), (up1 - p1, p2 - low2)
