@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve
+from scipy.linalg import solve
+from scipy.linalg.lapack import dposv
 
 from skdiff._base.typing import Array
 from skdiff._convex._krylov import Product, pcg
@@ -121,10 +122,8 @@ def spd_solve(H: Array, b: Array) -> Array:
     rhs = (b.T / scale).T
     ridge = 0.0
     for _ in range(20):
-        try:
-            factor = cho_factor(S + ridge * np.eye(len(S)), check_finite=False)
-        except LinAlgError:
-            ridge = max(10 * ridge, 1e-14)
-            continue
-        return (cho_solve(factor, rhs, check_finite=False).T / scale).T
+        _, x, failed = dposv(S if ridge == 0 else S + ridge * np.eye(len(S)), rhs)
+        if not failed:
+            return np.asarray((x.T / scale).T)
+        ridge = max(10 * ridge, 1e-14)
     return (solve(S + np.eye(len(S)), rhs, assume_a="sym").T / scale).T

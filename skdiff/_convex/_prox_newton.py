@@ -8,6 +8,7 @@ coordinate descent on the Gram matrix, over an active set, and then searches the
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -42,6 +43,12 @@ class Composite(ABC):
     @abstractmethod
     def hessian(self, second: Any, columns: Any) -> Array:
         """Second derivatives of the smooth part in some of the coefficients."""
+
+    @cached_property
+    def gradient_scale(self) -> float:
+        """Largest gradient at zero, which violations are measured in."""
+        at_zero = self.smooth(np.zeros(self.size))[1]
+        return max(float(np.abs(at_zero).max(initial=0.0)), 1e-300)
 
     def lengths(self, w: Array) -> Array:
         """Length of each group."""
@@ -118,10 +125,8 @@ def prox_newton(
     It is relative to the largest gradient at zero, which makes it free of units. The
     start may be the solution of a neighbouring problem.
     """
-    d = problem.size
-    w = np.zeros(d) if w is None else w.copy()
-    _, at_zero, _ = problem.smooth(np.zeros(d))
-    scale = max(float(np.abs(at_zero).max(initial=0.0)), 1e-300)
+    w = np.zeros(problem.size) if w is None else w.copy()
+    scale = problem.gradient_scale
     value, gradient, second = problem.smooth(w, 2)
     total = value + problem.penalty(w)
     gap = np.inf
@@ -201,6 +206,8 @@ def _descend(z: Array, slope: Array, H: Array, lasso: Array, accuracy: float) ->
     """
     curvature = np.diag(H).copy()
     limit = _smallest_change(z, slope, curvature, accuracy)
+    if z.any():  # most often the support of the last step is already that of this one
+        _solve_support(z, slope, H, lasso)
     for sweep in range(_SWEEPS):
         support = z != 0
         values = z.tolist()  # scalars of a list are faster than those of an array

@@ -565,3 +565,27 @@ def test_an_enum_of_polars_brings_its_order():
     for given_y in (series, series.to_frame()):
         model = quiet(PRESTOClassifier(0.01).fit, X, given_y)
         assert model.classes_.tolist() == labels.tolist()
+
+
+def test_integers_as_many_as_rows_warn_as_other_labels_do():
+    X, y = np.arange(24.0)[:, None], np.arange(24) // 2
+    model = PRESTOClassifier(0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X, y)  # half as many classes as rows
+    with pytest.warns(UserWarning, match="unique classes"):
+        model.fit(X, 2 * np.arange(24))
+
+
+def test_small_problems_of_all_shapes_are_proved():
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        n, p, K = rng.integers(30, 120), rng.integers(1, 25), rng.integers(2, 6)
+        X = rng.standard_t(3, (n, p))
+        X[:, -1] = X[:, 0]
+        f = X[:, 0] + rng.logistic(size=n)
+        y = np.digitize(f, np.quantile(f, np.linspace(0, 0.9, K)[1:]))
+        alpha, mix = 10 ** rng.uniform(-4, 0), rng.choice([1.0, 0.5])
+        model = PRESTOClassifier(alpha, mix).fit(X, y)
+        assert model.dual_gap_ <= 1e-6 * max(model.objective_, 1e-2)
+        assert model.n_iter_ <= 25

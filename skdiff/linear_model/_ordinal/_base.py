@@ -8,7 +8,6 @@ from scipy import sparse
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.special import ndtr
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import check_sample_weight
@@ -19,6 +18,7 @@ from skdiff._convex._solve import warn_unless_converged
 from skdiff._convex._sparse import canonical_rows
 from skdiff.linear_model._ordinal._labels import (
     Scaling,
+    check_labels,
     declared_order,
     ordered_codes,
     scaling,
@@ -85,7 +85,7 @@ class BaseOrdinal(ClassifierMixin, SaveMixin, BaseEstimator):
         X, y = check_X_y(
             self, X, y, reset=reset, accept_sparse=SPARSE, dtype=np.float64, order="C"
         )
-        check_classification_targets(y)
+        check_labels(y)
         if not isinstance(X, np.ndarray):
             X = canonical_rows(X)
         weight = None

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from skdiff._base.rows import column_statistics
@@ -32,6 +33,16 @@ def declared_order(y: Any, categories: Any) -> list[Any] | None:
     if type(dtype).__name__ == "Enum" and hasattr(dtype, "categories"):
         return list(dtype.categories)  # of polars, which orders it
     return None
+
+
+def check_labels(y: Any) -> None:
+    """Refuse what is no label, and warn of labels as many as rows.
+
+    Integers of a short range are neither, which is seen at a tenth of the time.
+    """
+    short = y.dtype.kind in "iu" and int(y.max()) - int(y.min()) < len(y) // 2
+    if not short:
+        check_classification_targets(y)
 
 
 def ordered_codes(y: Any, order: list[Any] | None) -> tuple[Any, IntArray]:

@@ -93,8 +93,8 @@ def _gap_terms(t: Array, order: int) -> tuple[Array, ...]:
         value = np.where(t > 0, -np.log(below), np.inf)
         if order == 0:
             return (value,)
-        above = np.expm1(t)
-        return value, -1.0 / above, 1.0 / (above * below)
+        above = np.exp(-t) / below
+        return value, -above, above / below
 
 
 def row_parts(u: Array, v: Array, cuts: IntArray, s: Array) -> tuple[Array, Parts]:
@@ -253,10 +253,11 @@ class General(Cumulative):
         for k in range(self.rows.n_thresholds - 2, -1, -1):
             H[:, :, k] += H[:, :, k + 1]
         flat = H.reshape(self.rows.n_thresholds * len(used), -1)
-        here = block * len(used) + place
-        picked = flat[np.ix_(here, here)]
-        picked[np.diag_indices_from(picked)] += self.ridge[columns]
-        return np.asarray(picked)
+        if len(columns) < len(flat):
+            here = block * len(used) + place
+            flat = flat[np.ix_(here, here)]
+        flat[np.diag_indices_from(flat)] += self.ridge[columns]
+        return np.asarray(flat)
 
 
 class Parallel(Cumulative):
