@@ -1,0 +1,16 @@
+"""Networks whose architecture, or embedding sizes, are learned with their weights."""
+
+from typing import Any
+
+from skdiff.architecture_search._cells._schedule import cosine_power
+
+__all__ = ["cosine_power", "darts_step", "rarts_step"]
+
+
+def __getattr__(name: str) -> Any:
+    # functions of torch, which is loaded with them
+    if name in ("darts_step", "rarts_step"):
+        from skdiff.architecture_search._cells import _steps
+
+        return getattr(_steps, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Differentiable search of the cell of a network for tables."""
