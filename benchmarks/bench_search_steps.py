@@ -1,8 +1,8 @@
 """Steps of DARTS and RARTS: the exact mixed product against a central difference.
 
-The peer is order 2 as the authors of DARTS compute it: the mixed derivative times a vector
-by a central difference of radius .01 over the norm of the vector, two more gradients. The
-limit is order 1. ``darts_step`` is timed with everything that it copies.
+The peer is order 2 as the authors of DARTS compute it: the mixed derivative times a
+vector by a central difference, two more gradients. The limit is order 1. ``darts_step``
+is timed with everything that it copies.
 """
 
 import sys

@@ -28,14 +28,14 @@ paths = {}
 for name, unroll in (("DARTS, order 1", 0.0), ("DARTS, order 2", 0.5)):
     w, a = -2.0, 2.0
     path = [a]
-    for _ in range(150):
+    for _ in range(600):
         w, a = darts_step(w, a, Lt, Lv, step_w=0.05, step_a=0.05, unroll=unroll)
         path.append(a)
     paths[name] = path
-for strength in (3, 30):
+for strength in (3, 20):
     w, v, a = -2.0, -2.0, 2.0
     path = [a]
-    for _ in range(150):
+    for _ in range(600):
         w, v, a = rarts_step(
             w,
             v,
@@ -63,7 +63,7 @@ for (name, path), color in zip(
 ):
     axes[0].plot(path, color=color, label=name)
 axes[0].axhline(1, color="black", lw=0.8, ls=":")
-axes[0].set(xlabel="step", ylabel="architecture parameter a")
+axes[0].set(xscale="log", xlabel="step", ylabel="architecture parameter a")
 axes[0].legend()
 t = np.linspace(0, 30, 200)
 for power, color in zip((1, 2, 10), ("#6b6b6b", "#1f6f8b", "#d1495b"), strict=True):
