@@ -105,6 +105,12 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
 
         return Net
 
+    def _plain_net(self, module: Any, loss: str | None) -> Any:
+        """HOOK: return a subclass of ``Net`` with the gradient of a loss by hand."""
+        from skdiff._nn._plain import plain_net_class
+
+        return plain_net_class(module, loss)
+
     def _train(
         self, net: Any, data: Any, limits: Any, progress: Any, validate: Any
     ) -> Any:
@@ -409,7 +415,6 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
     def _stepper(self, module):
         """The class of the net: the hook's, or the one with gradients by hand."""
         from skdiff._nn._net import Net
-        from skdiff._nn._plain import plain_net_class
 
         net_class = self._net_class()
         own_loss = (
@@ -418,7 +423,7 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
         own_optimizer = "optimizer" in (self.net_params or {})
         if net_class is not Net or own_loss or own_optimizer or self._has_added_loss():
             return net_class
-        return plain_net_class(module, getattr(type(self)._row_loss, "plain", None))
+        return self._plain_net(module, getattr(type(self)._row_loss, "plain", None))
 
     def _has_added_loss(self):
         """Whether terms are added to the loss by whoever trains this network.

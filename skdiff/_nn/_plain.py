@@ -6,7 +6,7 @@ and goes straight into the optimiser's buffer; any other loss, module or activat
 takes autograd's way, which the tests hold this one against.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,9 @@ from torch.nn import functional as F
 
 from skdiff._nn._modules import ACTIVATIONS, MLP
 from skdiff._nn._net import Net
+
+Pair = tuple[Tensor, Tensor]
+Loss = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 # delta times activation'(z), told by the activation's value h alone
 BACKWARD: dict[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]] = {
@@ -54,31 +57,42 @@ def squares(
     return loss, delta.mul_(weight[:, None] * scale)
 
 
+def propagate(
+    layers: Sequence[Pair],
+    activation: Callable[[Tensor], Tensor],
+    batch: Any,
+    loss: Loss,
+    into: Sequence[Pair],
+) -> tuple[Tensor, Tensor]:
+    """Return loss and outputs of a batch; write gradients of the layers ``into``."""
+    with torch.no_grad():
+        X, (target, weight) = batch
+        values = [X]
+        for W, b in layers[:-1]:
+            values.append(activation(torch.addmm(b, values[-1], W.t())))
+        W, b = layers[-1]
+        output = torch.addmm(b, values[-1], W.t())
+        value, delta = loss(output, target, weight)
+        backward = BACKWARD[activation]
+        for k in range(len(layers) - 1, -1, -1):
+            torch.mm(delta.t(), values[k], out=into[k][0])
+            torch.sum(delta, dim=0, out=into[k][1])
+            if k:
+                delta = backward(torch.mm(delta, layers[k][0]), values[k])
+        return value, output
+
+
 class PlainNet(Net):
     """A net whose steps need no autograd."""
 
-    loss: Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+    loss: Loss
 
     def gradient(self, batch: Any, **fit_params: Any) -> tuple[Tensor, Tensor]:
         """Fill the gradients, which are views of the optimiser's buffer."""
-        with torch.no_grad():
-            X, (target, weight) = batch
-            module: MLP = self.module_
-            layers = module.layers()
-            values = [X]
-            for W, b in layers[:-1]:
-                values.append(module.activation(torch.addmm(b, values[-1], W.t())))
-            W, b = layers[-1]
-            output = torch.addmm(b, values[-1], W.t())
-            loss, delta = type(self).loss(output, target, weight)
-            backward = BACKWARD[module.activation]
-            for k in range(len(layers) - 1, -1, -1):
-                W, b = layers[k]
-                torch.mm(delta.t(), values[k], out=W.grad)
-                torch.sum(delta, dim=0, out=b.grad)
-                if k:
-                    delta = backward(torch.mm(delta, W), values[k])
-            return loss, output
+        module: MLP = self.module_
+        layers = module.layers()
+        into = [(W.grad, b.grad) for W, b in layers]
+        return propagate(layers, module.activation, batch, type(self).loss, into)
 
 
 class CrossEntropyNet(PlainNet):

@@ -9,9 +9,15 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_
 from sklearn.metrics import log_loss
 from sklearn.model_selection import cross_val_score, train_test_split
 
-from skdiff._nn._fit import seeded
+from skdiff._nn._data import as_tensors
+from skdiff._nn._fit import Settings, build_net, seeded
 from skdiff.neural_network import LipschitzMLPClassifier, LipschitzMLPRegressor
-from skdiff.neural_network._lipschitz._module import LipschitzMLP, cayley
+from skdiff.neural_network._lipschitz._module import (
+    BoundedNet,
+    LipschitzMLP,
+    bounded_net_class,
+    cayley,
+)
 
 QUICK = {"hidden_layer_sizes": (16, 8), "max_iter": 60, "random_state": 0}
 
@@ -42,6 +48,54 @@ def test_a_scalar_has_the_closed_form():
     W = torch.tensor([[0.7], [0.3], [-0.4]], dtype=torch.float64)
     expected = torch.tensor([[0.75], [-0.6], [0.8]], dtype=torch.float64) / 1.25
     torch.testing.assert_close(cayley(W), expected)
+
+
+def layer_by_layer(module, X):
+    """The network as the paper writes it (eq. 10)."""
+    h = module.root * X
+    for layer in module.layers:
+        A, B = layer.orthogonal()
+        if layer.last:
+            return module.root * h @ B.T + layer.b
+        z = 2**0.5 * torch.exp(-layer.psi) * (h @ B.T) + layer.b
+        h = 2**0.5 * (torch.exp(layer.psi) * module.activation(z)) @ A
+    raise AssertionError("the last layer returns")
+
+
+@pytest.mark.parametrize("sizes", [[5, 3], [5, 7, 3], [4, 6, 9, 2]])
+@pytest.mark.parametrize("loss", ["cross_entropy", "squares"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradients_by_hand_are_those_of_the_layers(sizes, loss, weighted):
+    module = LipschitzMLP(sizes, "tanh", 3.0, seeded(0))
+    with torch.no_grad():
+        for p in module.parameters():
+            p.copy_(torch.randn(p.shape, dtype=p.dtype, generator=seeded(len(p.shape))))
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20, sizes[0]))
+    weight = rng.uniform(0.1, 2, 20) if weighted else None
+    if loss == "squares":
+        target = rng.normal(size=(20, sizes[-1]))
+    else:
+        target = rng.integers(sizes[-1], size=20)
+    net_class = bounded_net_class(module, loss)
+    assert issubclass(net_class, BoundedNet)
+    net = build_net(net_class, module, None, Settings(batch_size=20), seeded(0))
+    data = as_tensors(X, target, weight, "cpu")
+    net.gradient((data.X, data.y))
+    value, output = net.gradient((data.X, data.y))  # nothing adds up
+    found = {name: p.grad.clone() for name, p in module.named_parameters()}
+    reference = layer_by_layer(module, data.X)
+    torch.testing.assert_close(output, reference.detach())
+    if loss == "squares":
+        rows = (reference - data.y[0]).square().mean(dim=1) / 2
+    else:
+        rows = torch.nn.functional.cross_entropy(reference, data.y[0], reduction="none")
+    expected = (rows if weight is None else rows * data.y[1]).mean()
+    torch.testing.assert_close(value, expected.detach())
+    names, parameters = zip(*module.named_parameters(), strict=True)
+    by_layer = torch.autograd.grad(expected, parameters)
+    for name, gradient in zip(names, by_layer, strict=True):
+        torch.testing.assert_close(found[name], gradient, rtol=1e-9, atol=1e-12)
 
 
 @settings(deadline=None, max_examples=20, derandomize=True)
@@ -156,3 +210,45 @@ def test_the_default_bound_is_near_the_better_one():
             losses[bound].append(log_loss(b, model.predict_proba(B)))
     means = {bound: np.mean(values) for bound, values in losses.items()}
     assert means["auto"] <= 1.5 * min(means[1.0], means[5.0]), means
+
+
+@pytest.mark.parametrize("options", [{}, {"group_dro": True}, {"batch_size": 100}])
+def test_choosing_leaves_a_net_as_it_was(cancer, options):
+    X, X_test, y, _ = cancer
+    keywords = {"hidden_layer_sizes": (8,), "random_state": 0, **options}
+    more = {"groups": (X[:, 0] > 14).astype(int)} if "group_dro" in options else {}
+    chosen = LipschitzMLPClassifier(**keywords).fit(X, y, **more)
+    assert chosen.stopped_ == "converged"
+    assert chosen.n_iter_ < 300
+    given = LipschitzMLPClassifier(
+        round(chosen.lipschitz_bound_), max_iter=chosen.n_iter_, tol=0.0, **keywords
+    )
+    given.fit(X, y, **more)
+    if "batch_size" in options:  # whose order is drawn from one generator
+        assert given.n_iter_ == chosen.n_iter_
+        return
+    np.testing.assert_allclose(given.loss_curve_, chosen.loss_curve_, rtol=1e-9)
+    expected = given.predict_proba(X_test)
+    np.testing.assert_allclose(chosen.predict_proba(X_test), expected, rtol=1e-7)
+
+
+def test_noisy_labels_end_a_fit_early_and_early_stopping_decides_itself():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 10))
+    y = (X[:, 0] + 3 * rng.logistic(size=600) > 0).astype(int)
+    keywords = {"hidden_layer_sizes": (16,), "random_state": 0}
+    model = LipschitzMLPClassifier(**keywords).fit(X, y)
+    assert model.lipschitz_bound_ == pytest.approx(1.0)
+    assert model.n_iter_ < 100
+    assert model.stopped_ == "converged"
+    full = LipschitzMLPClassifier(1.0, **keywords).fit(X, y)
+    assert full.n_iter_ > 2 * model.n_iter_
+    Z = rng.normal(size=(4000, 10))
+    z = (Z[:, 0] + 3 * rng.logistic(size=4000) > 0).astype(int)
+    losses = [log_loss(z, m.predict_proba(Z)) for m in (model, full)]
+    assert losses[0] < losses[1] + 0.002
+    held = LipschitzMLPClassifier(early_stopping=True, **keywords).fit(X, y)
+    assert len(held.validation_scores_) == held.n_iter_
+    few = LipschitzMLPClassifier(max_iter=7, **keywords)
+    with pytest.warns(UserWarning, match="max_iter"):
+        assert few.fit(X, y).n_iter_ == 7

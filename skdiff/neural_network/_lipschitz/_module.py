@@ -8,36 +8,32 @@ training needs no projection.
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skdiff._base.progress import Progress
-from skdiff._nn._data import TensorData
-from skdiff._nn._fit import Limits, run_epochs
 from skdiff._nn._modules import ACTIVATIONS, uniform
 from skdiff._nn._net import Net
-
-BOUNDS = (1.0, 2.0, 5.0)
+from skdiff._nn._plain import BACKWARD, PlainNet, cross_entropy, propagate, squares
 
 
 def cayley(W: Tensor) -> Tensor:
     """Return a matrix of W's shape with orthonormal rows or columns (eq. 9).
 
-    A tall ``[U; V]`` with square ``U`` and ``Z = U - U' + V'V`` goes to
-    ``[(I + Z)^-1 (I - Z); -2 V (I + Z)^-1]``; a wide one is transposed twice.
+    A wide ``[U, V]`` with square ``U`` and ``Z = U - U' + V V'`` goes to
+    ``[(I + Z)^-1 (I - Z), -2 (I + Z)^-1 V]``; a tall one is transposed twice. The
+    symmetric part of ``I + Z`` is at least ``I``, so its inverse always exists.
     """
     rows, columns = W.shape
-    if columns > rows:
+    if columns < rows:
         return cayley(W.T).T
-    U, V = W[:columns], W[columns:]
-    eye = torch.eye(columns, dtype=W.dtype, device=W.device)
-    Z = U - U.T + V.T @ V
-    # both blocks are right factors of (I + Z)^-1, which commutes with I - Z
-    top_and_bottom = torch.cat([eye - Z, -2 * V])
-    return torch.linalg.solve(eye + Z, top_and_bottom, left=False)
+    U, V = W[:, :rows], W[:, rows:]
+    eye = torch.eye(rows, dtype=W.dtype, device=W.device)
+    inverse = torch.linalg.inv_ex(torch.addmm(eye + (U - U.T), V, V.T))[0]
+    # (I + Z)^-1 (I - Z) = 2 (I + Z)^-1 - I
+    return torch.cat([2 * inverse - eye, -2 * (inverse @ V)], dim=1)
 
 
 class Sandwich(nn.Module):
@@ -66,7 +62,12 @@ class Sandwich(nn.Module):
 
 
 class LipschitzMLP(nn.Module):
-    """A multilayer perceptron with a Lipschitz constant of at most ``bound``."""
+    """A multilayer perceptron with a Lipschitz constant of at most ``bound``.
+
+    Between two activations stand the ``A'`` of one layer and the ``B`` of the next:
+    their product is one matrix, so the rows pass through a standard network, and all
+    that the bound costs is independent of their number.
+    """
 
     def __init__(
         self,
@@ -84,80 +85,77 @@ class LipschitzMLP(nn.Module):
             Sandwich(n_in, n_out, k == len(pairs) - 1, generator)
             for k, (n_in, n_out) in enumerate(pairs)
         )
-        self._blocks: list[tuple[Tensor, Tensor]] = []
+        self._kept: list[tuple[Tensor, Tensor]] = []
 
     def train(self, mode: bool = True) -> "LipschitzMLP":
-        """Forget the orthogonal blocks: the weights may have changed."""
-        self._blocks = []
+        """Forget the matrices: the weights may have changed."""
+        self._kept = []
         return super().train(mode)
 
-    def blocks(self) -> list[tuple[Tensor, Tensor]]:
-        """Orthogonal blocks of all layers, computed once between two trainings."""
+    def matrices(self) -> list[tuple[Tensor, Tensor]]:
+        """Matrix and bias of each layer, computed once between two trainings."""
         if self.training or torch.is_grad_enabled():
-            return [layer.orthogonal() for layer in self.layers]
-        blocks = self._blocks or [layer.orthogonal() for layer in self.layers]
-        self._blocks = blocks
-        return blocks
+            return self._merged()
+        kept = self._kept or self._merged()
+        self._kept = kept
+        return kept
+
+    def _merged(self) -> list[tuple[Tensor, Tensor]]:
+        """Products of what stands between two activations (eq. 10)."""
+        merged, before = [], None
+        for layer in self.layers:
+            A, B = layer.orthogonal()
+            W = self.root * B if before is None else B @ before
+            if layer.last:
+                merged.append((self.root * W, layer.b))
+                break
+            stretch = torch.exp(layer.psi)
+            merged.append((W * (math.sqrt(2) / stretch)[:, None], layer.b))
+            before = A.T * (math.sqrt(2) * stretch)
+        return merged
 
     def forward(self, X: Tensor) -> Tensor:
         """Return one row of outputs per row of X."""
-        h = self.root * X
-        for layer, (A, B) in zip(self.layers, self.blocks(), strict=True):
-            if layer.last:
-                return F.linear(self.root * h, B, layer.b)
-            z = math.sqrt(2) * torch.exp(-layer.psi) * F.linear(h, B) + layer.b
-            h = math.sqrt(2) * F.linear(torch.exp(layer.psi) * self.activation(z), A.T)
-        raise AssertionError("the last layer returns")
+        *hidden, (W, b) = self.matrices()
+        for weight, bias in hidden:
+            X = self.activation(F.linear(X, weight, bias))
+        return F.linear(X, W, b)
 
 
-class Chosen(NamedTuple):
-    """A bound and the log loss that each candidate has reached."""
+class BoundedNet(PlainNet):
+    """Trains the free weights: by hand to the matrices, by autograd behind them."""
 
-    bound: float
-    losses: dict[float, float]
+    def gradient(self, batch: Any, **fit_params: Any) -> tuple[Tensor, Tensor]:
+        """Add the gradients of a batch to those of the parameters."""
+        self.optimizer_.zero_grad()
+        module = self.module_
+        layers = module.matrices()
+        into = [(torch.empty_like(W), b.grad) for W, b in layers]
+        loss, output = propagate(
+            layers, module.activation, batch, type(self).loss, into
+        )
+        torch.autograd.backward([W for W, _ in layers], [g for g, _ in into])
+        return loss, output
 
 
-def choose_bound(
-    net: Net,
-    data: TensorData,
-    rows: tuple[Tensor, Tensor],
-    limits: Limits,
-    deadline: float | None,
-) -> Chosen:
-    """Train shortly within each bound; take the lowest log loss of a validation set.
+class BoundedCrossEntropyNet(BoundedNet):
+    """Trains a classifier."""
 
-    The net is left as it was found, within the chosen bound.
-    """
-    start = {k: t.detach().clone() for k, t in net.module_.state_dict().items()}
-    memory = net.optimizer_.get_memory()
-    train, held = (TensorData(*data.select(part)) for part in rows)
-    progress = Progress()
-    progress.deadline = deadline
-    losses = {}
+    loss = staticmethod(cross_entropy)
 
-    def restore(bound: float) -> None:
-        with torch.no_grad():
-            for name, tensor in net.module_.state_dict().items():
-                tensor.copy_(start[name])
-            net.module_.root.fill_(math.sqrt(bound))
-        net.optimizer_.set_memory(memory)
 
-    def score() -> float:
-        net.module_.eval()
-        target, weight = held.y[:2]
-        with torch.no_grad():
-            values = F.cross_entropy(net.module_(held.X), target, reduction="none")
-        return -float((values if weight is None else values * weight).mean())
+class BoundedSquaresNet(BoundedNet):
+    """Trains a regressor."""
 
-    callbacks, net.callbacks_ = net.callbacks_, []
-    for bound in BOUNDS:
-        restore(bound)
-        run = run_epochs(net, train, limits, progress, score)
-        losses[bound] = -max(run.validation_scores, default=-math.inf)
-        if progress.ended == "interrupted":
-            raise KeyboardInterrupt
-    net.callbacks_ = callbacks
-    del net.history[:]
-    best = min(losses, key=lambda bound: losses[bound])
-    restore(best)
-    return Chosen(best, losses)
+    loss = staticmethod(squares)
+
+
+def bounded_net_class(module: LipschitzMLP, loss: str | None) -> type[Net]:
+    """Return the class that trains this module on this loss, by hand if it can."""
+    if module.activation not in BACKWARD:
+        return Net
+    by_hand: dict[str | None, type[Net]] = {
+        "cross_entropy": BoundedCrossEntropyNet,
+        "squares": BoundedSquaresNet,
+    }
+    return by_hand.get(loss, Net)
