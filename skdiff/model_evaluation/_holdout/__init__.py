@@ -1,0 +1,1 @@
+"""A validation set that survives adaptive use."""
