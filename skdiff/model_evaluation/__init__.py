@@ -6,11 +6,13 @@ from skdiff.model_evaluation._holdout._estimator import (
     ReusableHoldout,
     make_reusable_scorer,
 )
+from skdiff.model_evaluation._leakage._estimator import PreprocessingLeakageAudit
 from skdiff.model_evaluation._results import TestResult
 from skdiff.model_evaluation._rows._mcnemar import mcnemar_test
 
 __all__ = [
     "BudgetExhausted",
+    "PreprocessingLeakageAudit",
     "ReusableHoldout",
     "ReusableHoldoutDisplay",
     "TestResult",

@@ -1,0 +1,1 @@
+"""Whether preparing data outside of the folds has biased a score."""
