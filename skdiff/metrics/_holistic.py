@@ -88,7 +88,7 @@ def tilted(losses: Array, Q: Array, radius: float) -> Tilt:
         low, high = (at, high) if off > 0 else (low, at)
         ratio = (eta + mean) / (eta + d)
         inverse = float(q @ ratio)
-        spread = inverse**2 - float(q @ ratio**2)
+        spread = inverse * inverse - float(q @ ratio**2)  # infinite far off
         slope = eta / (eta + mean) * spread / inverse
         new = at - off / slope if slope < 0 else low - 1.0
         new = new if low < new < high else (low + high) / 2

@@ -15,6 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 
 from skdiff.linear_model import HolisticRobustClassifier, HolisticRobustRegressor
+from skdiff.linear_model._holistic import _solver as solver
+from skdiff.linear_model._holistic._bound import Dual, lower_bound
+from skdiff.linear_model._holistic._problem import HolisticProblem
+from skdiff.linear_model._holistic._solver import fit
 from skdiff.metrics import holistic_robust_loss
 
 LOSSES = ("logistic", "hinge", "squared_hinge", "squared", "absolute")
@@ -142,7 +146,7 @@ def test_stopped_early_the_gap_still_bounds(loss):
     X, y = drawn(1, loss)
     how = {"alpha": 0.05, "poisoning": 0.05, "evasion_radius": 0.05}
     done = model_for(loss, **how).fit(X, y)
-    for steps in (1, 5, 12):
+    for steps in (1, 3, 6):
         with pytest.warns(ConvergenceWarning, match="gap"):
             early = model_for(loss, max_iter=steps, tol=1e-12, **how).fit(X, y)
         assert early.n_iter_ <= steps
@@ -151,7 +155,8 @@ def test_stopped_early_the_gap_still_bounds(loss):
 
 
 @pytest.mark.parametrize(("poisoning", "radius"), [(0.05, 1.0), (0.0, 2.0)])
-def test_the_statement_stands_in_where_the_path_stops_short(poisoning, radius):
+def test_large_radii_have_the_value_of_the_statement(poisoning, radius):
+    pytest.importorskip("cvxpy")
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 10))
     y = X @ rng.normal(size=10) + rng.normal(size=300)
@@ -160,6 +165,65 @@ def test_the_statement_stands_in_where_the_path_stops_short(poisoning, radius):
     stated = HolisticRobustRegressor("squared", solver="cvxpy", **how).fit(X, y)
     assert model.objective_ == pytest.approx(stated.objective_, rel=1e-6)
     assert model.dual_gap_ < 1e-5
+
+
+def posed(seed, loss, radii, alpha=0.01, n=40, d=4):
+    X, y = drawn(seed, loss, n, d)
+    y = (y - y.mean()) / y.std() if loss in ("squared", "absolute") else 2.0 * y - 1
+    A, ridge = np.c_[X, np.ones(n)], np.r_[np.full(d, alpha + 1e-9), 0.0]
+    return HolisticProblem(A, y, np.full(n, 1 / n), loss, *radii, ridge, d)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_all_radii_are_proved(loss):
+    rng = np.random.default_rng(LOSSES.index(loss))
+    grid = [
+        (a, r, e, norm)
+        for a in (0.0, 0.01, 0.5, 0.95, 1.0)
+        for r in (0.0, 1e-3, 0.3, 3.0)
+        for e, norm in ((0.0, 2.0), (0.1, np.inf), (1.0, 2.0), (3.0, 2.0))
+    ]
+    for k in rng.permutation(len(grid))[:20]:
+        problem = posed(k, loss, grid[k], alpha=rng.choice([0.0, 0.01]))
+        with np.errstate(all="ignore"):
+            found = fit(problem, "auto", 1e-7, 500)
+        assert found.converged
+        assert found.gap <= 1e-6 * max(1.0, found.objective)
+        assert found.objective <= problem.objective(np.zeros_like(found.x)) + 1e-7
+
+
+def test_the_others_stand_in_where_the_first_solver_stops(monkeypatch):
+    pytest.importorskip("cvxpy")
+    problem = posed(0, "hinge", (0.05, 0.1, 0.1, 2.0))
+    best = fit(problem, "auto", 1e-7, 500)
+
+    def stopped(how):
+        return lambda problem, tol, most: how(problem, tol, min(most, 3))
+
+    short = stopped(solver.fit_interior)
+    monkeypatch.setattr(solver, "fit_interior", short)
+    by_path = fit(problem, "auto", 1e-7, 500)
+    monkeypatch.setattr(solver, "fit_path", stopped(solver.fit_path))
+    stated = fit(problem, "auto", 1e-7, 500)
+    for found in (by_path, stated):
+        assert found.converged
+        assert found.objective == pytest.approx(best.objective, abs=1e-6)
+    # max_iter is the user's: nothing follows it
+    early = fit(problem, "auto", 1e-7, 3)
+    assert not early.converged and early.n_iter == 3
+
+
+def test_the_bound_holds_at_wrong_weights_and_slopes():
+    for loss in LOSSES:
+        problem = posed(1, loss, (0.05, 0.1, 0.1, 2.0))
+        best = fit(problem, "auto", 1e-9, 500)
+        rng = np.random.default_rng(0)
+        for _ in range(5):
+            w = best.x + 0.1 * rng.normal(size=len(best.x))
+            p = problem.weights(w)
+            slope = rng.normal(size=len(p))
+            dual = Dual(p, slope, np.abs(slope), np.ones(len(p)))
+            assert lower_bound(problem, dual, w) <= best.objective + 1e-9
 
 
 def test_without_radii_it_is_the_plain_model():

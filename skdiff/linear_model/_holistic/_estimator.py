@@ -124,8 +124,8 @@ class HolisticRobustClassifier(_Holistic, LinearClassifier):
     fit_intercept : bool, default=True
         Whether to fit an intercept, which is never penalised.
     solver : {"auto", "cvxpy"}, default="auto"
-        Newton's method on rounded problems whose temperature falls, with the statement
-        in cvxpy where that stops short of the solution; or that statement alone.
+        An interior point method, with other solvers and the statement in cvxpy where it
+        stops short of a proof; or that statement alone.
     tol : float, default=1e-7
         Tolerance of the stopping rule. It is that of the gap, relative to objectives
         above one.

@@ -1,5 +1,7 @@
 """Newton's method on a rounded holistic loss, at temperatures that fall to zero.
 
+It is slower than the interior point method, and solves what that leaves.
+
 By duality the worst mean is the least over nu, lambda and tau of ``nu + lambda r +
 poisoning tau + sum s_k max(g(top - nu) - tau, g(loss_k - nu))`` with ``g(t) = -lambda
 log(1 - t / lambda)``; without a radius ``g(t) = t``. The coefficients and these three
@@ -11,16 +13,16 @@ give weights and a lower bound that hold for the exact one.
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import expit, logsumexp, rel_entr
+from scipy.special import expit, logsumexp
 
 from skdiff._base.typing import Array
 from skdiff._convex._newton import spd_solve
 from skdiff._convex._solve import Solution
+from skdiff.linear_model._holistic._bound import Dual, lower_bound, within
 from skdiff.linear_model._holistic._problem import HolisticProblem
 from skdiff.linear_model._holistic._rows import (
     Norm,
     RowParts,
-    lower_bound,
     rounded_norm,
     row_parts,
 )
@@ -210,23 +212,7 @@ class Path:
         p = s * at.sigma / (1 - at.x)
         if self.moves:
             p = p + moved * at.soft / (1 - at.x0)
-        return _within(Q, p / p.sum(), problem.radius)
-
-
-def _within(Q: Array, p: Array, radius: float) -> Array:
-    """The point between Q and p nearest p with ``KL(Q || p)`` within the radius."""
-
-    def divergence(t: float) -> float:
-        return float(rel_entr(Q, (1 - t) * Q + t * p).sum())
-
-    if divergence(1.0) <= radius:
-        return p
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        inside = divergence(middle) <= radius
-        low, high = (middle, high) if inside else (low, middle)
-    return np.asarray((1 - low) * Q + low * p)
+        return within(Q, p / p.sum(), problem.radius)
 
 
 class _Stage(NamedTuple):
@@ -305,7 +291,8 @@ def fit_path(problem: HolisticProblem, tol: float, max_iter: int) -> Solution:
         if value < best:
             best, best_w = value, w
         p = path.weights(at)
-        bound = max(bound, lower_bound(problem, p, at.parts, w, at.norm.gradient))
+        dual = Dual(p, at.parts.f, at.parts.slope, p * at.parts.ff)
+        bound = max(bound, lower_bound(problem, dual, w))
         if best - bound <= tol * max(1.0, best):
             break
         if done or new == mu:

@@ -1,4 +1,4 @@
-"""Row losses at their worst evasion, smoothed from above, and bounds from below.
+"""Row losses at their worst evasion, smoothed from above.
 
 A row's loss is a convex function of its output f and of the norm N of the coefficients.
 Corners are rounded at a temperature mu: ``max(0, a)`` is ``mu log(1 + exp(a / mu))``
@@ -8,10 +8,9 @@ and ``|a|`` becomes ``sqrt(a^2 + mu^2)``.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, xlogy
+from scipy.special import expit
 
 from skdiff._base.typing import Array
-from skdiff._convex._newton import spd_solve
 from skdiff.linear_model._holistic._problem import HolisticProblem
 
 
@@ -104,78 +103,3 @@ def _of_residuals(problem: HolisticProblem, f: Array, N: float, mu: float) -> Ro
         2 * off,
         sign,
     )
-
-
-def _conjugates(loss: str, slope: Array) -> Array:
-    """Conjugates of a margin's loss, infinite outside of their domain."""
-    outside = (slope > 0) | ((slope < -1) & (loss != "squared_hinge"))
-    q = np.clip(-slope, 0, 1)
-    if loss == "logistic":
-        value = xlogy(q, q) + xlogy(1 - q, 1 - q)
-    else:
-        value = slope if loss == "hinge" else slope + slope**2 / 4
-    return np.where(outside, np.inf, value)
-
-
-def _balanced(p: Array, pull: Array) -> Array:
-    """Factors in [0, 1] after which the positive and negative pulls are level."""
-    up = float(p @ np.maximum(pull, 0.0))
-    down = float(p @ np.maximum(-pull, 0.0))
-    least = min(up, down)
-    if least <= 0:
-        return np.zeros(len(p))
-    return np.where(pull > 0, least / up, least / down)
-
-
-def lower_bound(
-    problem: HolisticProblem, p: Array, parts: RowParts, w: Array, u: Array
-) -> float:
-    """Value that the worst mean plus ridge cannot fall below, for feasible weights p.
-
-    Linear bounds of the losses at slopes in the domain of their conjugates, and of the
-    norm by a vector u of the dual ball. It holds at any slopes of the domain; those of
-    the coefficients w are brought nearer to the best ones by linear steps first.
-    """
-    H = (problem.A.T * (p * parts.ff)) @ problem.A
-    H[np.arange(len(w)), np.arange(len(w))] += problem.ridge
-    best, slopes = -np.inf, parts.f
-    for _ in range(3):
-        value, gradient = _bound_at(problem, p, parts, slopes, u)
-        best = max(best, value)
-        step = spd_solve(H, gradient + problem.ridge * w)
-        w = w - step
-        slopes = slopes - parts.ff * (problem.A @ step)
-    return best
-
-
-def _bound_at(
-    problem: HolisticProblem, p: Array, parts: RowParts, pull: Array, u: Array
-) -> tuple[float, Array]:
-    """The bound at slopes in f, and their gradient; minus infinity outside."""
-    free = bool((problem.ridge == 0).any())
-    used = pull * _balanced(p, pull) if free else pull
-    if problem.loss in ("squared", "absolute"):
-        constant, reach = _residual_terms(problem, p, parts.slope, used)
-    else:
-        slope = used * problem.y
-        constant = -float(p @ _conjugates(problem.loss, slope))
-        reach = -float(p @ slope)
-    turned = problem.evasion * u
-    held = problem.ridge > 0
-    g = problem.A.T @ (p * used) + reach * turned
-    tail = float(np.sum(g[held] ** 2 / (2 * problem.ridge[held])))
-    # the gradient of slopes as they are, so that steps can level them
-    raw = problem.A.T @ (p * pull) + reach * turned
-    return constant - tail, raw
-
-
-def _residual_terms(
-    problem: HolisticProblem, p: Array, size: Array, pull: Array
-) -> tuple[float, float]:
-    """Constant of the bound, and the mean slope in the size of a residual."""
-    base = -float(p @ (pull * problem.y))
-    if problem.loss == "absolute":
-        inside = bool(np.all(np.abs(pull) <= 1.0))
-        return (base if inside else -np.inf), float(p.sum())
-    size = np.abs(pull) if problem.evasion <= 0 else np.maximum(size, np.abs(pull))
-    return base - float(p @ size**2 / 4), float(p @ size)
