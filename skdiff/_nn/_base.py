@@ -136,6 +136,10 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
         )
         return {name: getattr(self, name) for name in names}
 
+    def _most_iterations(self) -> int:
+        """HOOK: return how many iterations of all stages callbacks may hear of."""
+        return self._training()["max_iter"]
+
     def _configure(
         self, net: Any, data: Any, table: Any, encoding: Any, seed: int
     ) -> Any:
@@ -472,6 +476,8 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
         X, y, weight = given
 
         def fitted(net):
+            if net is None:  # an iteration of a stage that leaves no network
+                return None
             fitted = self._fitted(net, encoding, seed, keep=False)
             return {**fitted, "n_features_in_": X.shape[1], "n_iter_": 1}
 
@@ -479,7 +485,7 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
             self,
             X,
             y,
-            max_iter=self._training()["max_iter"],
+            max_iter=self._most_iterations(),
             metadata=None if weight is None else {"sample_weight": weight},
             attributes=fitted,
         )

@@ -2,9 +2,25 @@
 
 from typing import Any
 
+from skdiff.architecture_search._cells._architecture import Architecture
+from skdiff.architecture_search._cells._classifier._estimator import (
+    ArchitectureSearchClassifier,
+)
+from skdiff.architecture_search._cells._display import ArchitectureDisplay
+from skdiff.architecture_search._cells._regressor._estimator import (
+    ArchitectureSearchRegressor,
+)
 from skdiff.architecture_search._cells._schedule import cosine_power
 
-__all__ = ["cosine_power", "darts_step", "rarts_step"]
+__all__ = [
+    "Architecture",
+    "ArchitectureDisplay",
+    "ArchitectureSearchClassifier",
+    "ArchitectureSearchRegressor",
+    "cosine_power",
+    "darts_step",
+    "rarts_step",
+]
 
 
 def __getattr__(name: str) -> Any:

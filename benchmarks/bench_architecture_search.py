@@ -1,0 +1,311 @@
+"""ArchitectureSearch*: its cost, its rules against random cells, and other models.
+
+Parts: ``cost`` (seconds of search and selection by those of the final training),
+``rules`` (test losses of the cells that each rule selects and of random cells, on four
+tables), ``every_cell`` (rank correlation of scores with errors where all cells of a
+space are trained), ``models`` (AUC or root mean squared error and parameters beside
+``MLPClassifier``, boosted trees and random cells at equal cost), ``replay`` (race and
+random search on finished trainings of NAS-Bench-201). All but ``cost`` read tables from
+the folder ``SKDIFF_DATA``.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks._harness import Row, best_of, pick, print_table, run  # isort: skip
+
+import gzip
+import itertools
+
+import numpy as np
+from scipy.stats import rankdata, spearmanr
+
+from benchmarks._cell_tables import Task, folder, frame
+from skdiff.architecture_search import (
+    Architecture,
+    ArchitectureDisplay,
+    ArchitectureSearchClassifier,
+    ArchitectureSearchRegressor,
+)
+from skdiff.architecture_search._cells._cell import CellSpace
+from skdiff.architecture_search._cells._find import Choice, find
+from skdiff.architecture_search._cells._race import race
+from skdiff.architecture_search._cells._selection import draws
+from skdiff.architecture_search._cells._supernet import Search
+
+NAMES = ("zero", "skip", "relu", "tanh", "silu", "glu")
+SEEDS = 5
+
+
+def cost():
+    """Search, selection and comparison against the final training alone."""
+    rows = []
+    rng = np.random.default_rng(0)
+    n = pick(5000, 200)
+    X = rng.normal(size=(n, 8))
+    y = np.sin(2 * X[:, 0]) + X[:, 1] * X[:, 2] + 0.3 * rng.normal(size=n)
+    quick = pick({}, {"search_max_iter": 2, "max_iter": 4})
+    for label, how in (
+        ("darts", {}),
+        ("darts, order 2", {"order": 2}),
+        ("rarts", {"strategy": "rarts"}),
+        ("joint", {"strategy": "joint"}),
+        ("hypercuboid", {"space": "hypercuboid"}),
+    ):
+        model = ArchitectureSearchRegressor(random_state=0, **how, **quick)
+        whole = best_of(lambda model=model: model.fit(X, y), repeats=1, warmup=0)
+        final = ArchitectureSearchRegressor(
+            architecture=model.architecture_,
+            early_stopping=True,  # no trial
+            n_iter_no_change=1000,
+            max_iter=model.n_iter_,
+            validation_fraction=0.01,
+            random_state=0,
+        )
+        alone = best_of(lambda final=final: final.fit(X, y), repeats=1, warmup=0)
+        note = f"{(whole - alone) / alone:.1f} times the final training"
+        rows.append(Row(label, whole, limit=alone, target="6", note=note))
+        if label == "darts":
+            table = ArchitectureDisplay.from_estimator(model).frame()
+            print(table.sort_values("weight").tail(3).to_string(index=False))
+            assert Architecture.from_json(model.architecture_.to_json())
+    print_table(f"fit of {n} rows; limit: the final training", rows, "torch")
+
+
+TABLES = (
+    ("kin8nm", False),
+    ("power_plant", False),
+    ("adult", True),
+    ("spambase", True),
+)
+
+
+def rules():
+    """Test losses of the cells that each rule selects, and of random ones."""
+    if not folder():
+        return
+    names = ["race", "magnitude", "perturbation", "best of 5 random", "mean of 5"]
+    ranks = []
+    print(f"\n{'table, seed':22}" + "".join(f"{n:>18}" for n in names))
+    for (table, classifier), seed in itertools.product(
+        TABLES[: pick(4, 1)], range(pick(SEEDS, 1))
+    ):
+        sizes = pick((1000, 1500), (200, 200))
+        task = Task(table, *sizes, seed, classifier, pick(30, 3))
+        space = CellSpace(task.sizes, NAMES, 16, 3, 2)
+        batch = task.how.batch_size
+        search = Search(task.row_loss, batch_size=batch, max_iter=pick(20, 2))
+        choice = Choice(max_iter=task.epochs)
+        found = find(space, search, choice, task.bench, task.train, seed)
+        by_rule = {
+            rule: next(a for o, a in found.candidates if rule in o)
+            for rule in ("magnitude", "perturbation")
+        }
+        rng = np.random.RandomState(1000 + seed)
+        blank = np.zeros((len(space.edges), len(NAMES)))
+        random = draws(space, [blank], 1.0, 5, [], rng)
+        cells = [found.architecture, *by_rule.values(), *random]
+        held, test = task.scores(cells, seed)
+        losses = [*test[:3], test[3 + held[3:].argmin()], test[3:].mean()]
+        ranks.append(rankdata(losses))
+        line = "".join(f"{x:18.4f}" for x in losses)
+        print(f"{table + ', ' + str(seed):22}{line}", flush=True)
+    ranks = np.array(ranks)
+    print(f"{'mean rank':22}" + "".join(f"{x:18.2f}" for x in ranks.mean(axis=0)))
+    error = ranks.std(axis=0, ddof=1) / np.sqrt(len(ranks)) if len(ranks) > 1 else []
+    print(f"{'standard error':22}" + "".join(f"{x:18.2f}" for x in error))
+
+
+def every_cell():
+    """All cells of a space trained; how well each rule's score orders them."""
+    if not folder():
+        return
+    names = NAMES[1:]
+    for seed in range(pick(2, 1)):
+        sizes = pick((1000, 2000), (200, 200))
+        task = Task("kin8nm", *sizes, seed, False, pick(30, 2))
+        space = CellSpace(task.sizes, names, 8, 2, 2)
+        cells = [
+            Architecture((((0, a),), ((0, b), (1, c))), (8, 8, 8))
+            for a, b, c in itertools.product(names, repeat=3)
+        ]
+        held, test = task.scores(cells, seed)
+        found, scores = {}, {}
+        for rule in ("softmax", "max_w"):
+            search = Search(
+                task.row_loss,
+                weighting=rule,
+                batch_size=task.how.batch_size,
+                max_iter=pick(20, 2),
+            )
+            choice = Choice("perturbation", max_iter=task.epochs)
+            found[rule] = find(space, search, choice, task.bench, task.train, seed)
+        tables = {
+            "magnitude": found["softmax"].alphas,
+            "perturbation": found["softmax"].perturbation_scores,
+            "max_w": found["max_w"].alphas,
+        }
+        for rule, values in tables.items():
+            scores[rule] = [
+                sum(values[e, names.index(o)] for e, o in enumerate(a.operations()))
+                for a in cells
+            ]
+        generator = np.random.RandomState(seed)
+        import torch
+
+        order = generator.permutation(len(cells))
+        result = race(
+            [cells[k] for k in order],
+            task.bench,
+            task.epochs,
+            torch.Generator().manual_seed(seed),
+        )
+        first = np.empty(len(cells))
+        first[order] = -result.losses[:, 0]
+        scores["first rung of a race"] = first
+        scores["validation loss"] = -held
+        print(f"\nkin8nm, {len(cells)} cells, seed {seed}: test loss", end=" ")
+        print(f"{test.min():.3f} to {test.max():.3f}, mean {test.mean():.3f}")
+        for rule, values in scores.items():
+            rho = spearmanr(values, -test).statistic
+            best = test[int(np.argmax(values))]
+            place = int((test < best).sum()) + 1
+            print(f"  {rule:22} rank correlation {rho:6.3f}, best cell is no. {place}")
+
+
+def models():
+    """Scores and parameters beside a network of given shape, trees, random cells."""
+    if not folder():
+        return
+    from sklearn.compose import make_column_selector, make_column_transformer
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    n = pick(3000, 200)
+    print(f"\n{'table':16}{'model':24}{'AUC':>8}{'s.e.':>8}{'numbers':>10}{'CPU s':>8}")
+    for table in ("adult", "bank_marketing", "hflights_2011")[: pick(3, 1)]:
+        found = {}
+        for seed in range(pick(3, 1)):
+            X, y = frame(table, 2 * n, seed)
+            y = y == np.unique(y)[-1]
+            prepared = make_column_transformer(
+                (
+                    OneHotEncoder(handle_unknown="ignore", min_frequency=5),
+                    make_column_selector(dtype_include="category"),
+                ),
+                remainder=StandardScaler(),
+            )
+            quick = pick({}, {"search_max_iter": 2, "max_iter": 4})
+            entries = {
+                "search": ArchitectureSearchClassifier(random_state=seed, **quick),
+                "random cells": RandomCells(seed, quick),
+                "MLPClassifier(32, 32)": make_pipeline(
+                    prepared,
+                    MLPClassifier(
+                        (32, 32), early_stopping=True, alpha=1e-3, random_state=seed
+                    ),
+                ),
+                "boosted trees": HistGradientBoostingClassifier(
+                    categorical_features="from_dtype", random_state=seed
+                ),
+            }
+            for name, model in entries.items():
+                start = time.process_time()
+                model.fit(X[:n], y[:n])
+                spent = time.process_time() - start
+                auc = roc_auc_score(y[n:], model.predict_proba(X[n:])[:, 1])
+                size = numbers(model)
+                found.setdefault(name, []).append((auc, size, spent))
+                if name == "search":
+                    what = model.architecture_.space
+                    print(f"{table}, seed {seed}: {what} wins", flush=True)
+        for name, values in found.items():
+            auc, size, spent = np.array(values, dtype=float).T
+            error = auc.std(ddof=1) / np.sqrt(len(auc)) if len(auc) > 1 else 0.0
+            print(
+                f"{table:16}{name:24}{auc.mean():8.4f}{error:8.4f}"
+                f"{size.mean():10.0f}{spent.mean():8.1f}"
+            )
+
+
+class RandomCells:
+    """As many random cells as the race has candidates, without a supernet.
+
+    The epochs of the search go to the race: twice as many candidates cost the same.
+    """
+
+    def __init__(self, seed, how):
+        self.seed, self.how = seed, how
+
+    def fit(self, X, y):
+        """Race random cells and train the best."""
+        self.model_ = ArchitectureSearchClassifier(
+            strategy="joint",
+            search_max_iter=1,
+            n_candidates=32,
+            random_state=self.seed,
+            **{k: v for k, v in self.how.items() if k != "search_max_iter"},
+        ).fit(X, y)
+        return self
+
+    def predict_proba(self, X):
+        """Probabilities of the best cell."""
+        return self.model_.predict_proba(X)
+
+
+def numbers(model):
+    """Weights and biases, or leaves of trees."""
+    model = getattr(model, "model_", model)
+    if hasattr(model, "n_params_"):
+        return model.n_params_
+    if hasattr(model, "steps"):
+        network = model[-1]
+        return sum(w.size for w in (*network.coefs_, *network.intercepts_))
+    return sum(p[0].get_n_leaf_nodes() for p in model._predictors)
+
+
+def replay():
+    """Regret of a race and of random search on finished trainings.
+
+    The table has no learning curves: a rung of the race reads one seed of the
+    validation accuracy, two, and all three. Random search reads as many trainings, all
+    three of each cell, or one of three times as many cells.
+    """
+    if not folder():
+        return
+    with gzip.open(folder() / "nasbench201_cifar10.csv.gz", "rt") as file:
+        head = file.readline().strip().split(",")
+        rows = [line.strip().split(",") for line in file]
+    places = [head.index(f"val_acc_seed{k}") for k in range(3)]
+    # cells that were trained with all three seeds
+    rows = [row for row in rows if all(row[k] for k in places)]
+    scores = np.array([[float(row[k]) for k in places] for row in rows])
+    truth = scores.mean(axis=1)
+    regrets = {"race": [], "random, three seeds": [], "random, one seed": []}
+    rng = np.random.RandomState(0)
+    for _ in range(pick(2000, 20)):
+        # 16 by one seed, 8 by a second, 4 by a third: 28 trainings
+        cells = rng.choice(len(truth), 16, replace=False)
+        for seeds, left in ((1, 8), (2, 4), (3, 1)):
+            value = scores[cells, :seeds].mean(axis=1)
+            cells = cells[np.argsort(-value, kind="stable")[:left]]
+        regrets["race"].append(truth.max() - truth[cells[0]])
+        cells = rng.choice(len(truth), 28 // 3, replace=False)
+        regrets["random, three seeds"].append(truth.max() - truth[cells].max())
+        cells = rng.choice(len(truth), 28, replace=False)
+        best = cells[scores[cells, 0].argmax()]
+        regrets["random, one seed"].append(truth.max() - truth[best])
+    print(f"\nNAS-Bench-201, CIFAR-10, {len(truth)} cells, validation accuracy in %")
+    for name, values in regrets.items():
+        error = np.std(values) / np.sqrt(len(values))
+        print(f"  {name:20} regret {np.mean(values):.3f} (s.e. {error:.3f})")
+
+
+if __name__ == "__main__":
+    run(cost, rules, every_cell, models, replay)

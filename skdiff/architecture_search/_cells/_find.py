@@ -1,0 +1,160 @@
+"""A whole search: halves of the rows, a supernet, candidates, and what decides."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from skdiff._base.progress import Progress
+from skdiff._base.typing import FloatArray, IntArray
+from skdiff._nn._data import TensorData
+from skdiff.architecture_search._cells._architecture import Architecture
+from skdiff.architecture_search._cells._cell import CellSpace
+from skdiff.architecture_search._cells._race import Bench, Race, Trial, race, trial
+from skdiff.architecture_search._cells._selection import (
+    Projection,
+    draws,
+    log_weights,
+    project,
+)
+from skdiff.architecture_search._cells._space import Space
+from skdiff.architecture_search._cells._supernet import History, Search, Supernet
+
+SEARCH_TIME = 0.6  # largest fraction of a time limit before the final training
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How an architecture is chosen, by the names of the estimator's parameters."""
+
+    selection: str = "race"
+    n_candidates: int = 8
+    temperature: float = 1.0
+    n_restarts: int = 1
+    max_iter: int = 60
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has found, and the evidence."""
+
+    architecture: Architecture
+    alphas: FloatArray
+    perturbation_scores: FloatArray
+    history: History
+    candidates: list[tuple[str, Architecture]]
+    race: Race | None
+
+
+def halves(
+    n: int, fraction: float, codes: IntArray | None, rng: np.random.RandomState
+) -> tuple[IntArray, IntArray]:
+    """Split the rows at random, each class by itself; sorted row numbers.
+
+    Every class has rows in both parts: one that is a single row, which stands for
+    several, is in both.
+    """
+    strata = np.zeros(n, dtype=np.int64) if codes is None else codes
+    first, second = [], []
+    for code in np.unique(strata):
+        rows = rng.permutation(np.flatnonzero(strata == code))
+        cut = min(max(round(fraction * len(rows)), 1), max(len(rows) - 1, 1))
+        first.append(rows[:cut])
+        second.append(rows[cut:] if len(rows) > 1 else rows)
+    return np.sort(np.concatenate(first)), np.sort(np.concatenate(second))
+
+
+def find(
+    space: Space,
+    search: Search,
+    choice: Choice,
+    bench: Bench,
+    everything: TensorData,
+    seed: int,
+) -> Found:
+    """Search, and select by the rule of ``choice``.
+
+    The strategy ``"joint"`` trains its supernet on ``everything``, the others on the
+    two halves of ``bench``.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    rng = np.random.RandomState(seed)
+    nets = Supernet(space, search, choice.n_restarts)
+    nets.start(generator, bench.train.X)
+    rows = everything if search.strategy == "joint" else bench.train
+    history = nets.run(rows, bench.held, generator, bench.progress)
+    order = np.argsort(nets.evaluate(bench.held), kind="stable")
+    alphas = nets.alpha.detach().double().cpu().numpy()[order]
+    logs = [log_weights(space, alpha) for alpha in alphas]
+    candidates = [("magnitude", space.discretise(logs[0]))]
+    weights = space.weights(nets.alpha.detach(), search.weighting)
+    best = int(order[0])
+    projection = Projection(
+        space, nets.alone(best), weights[best : best + 1], bench.held, search
+    )
+    if choice.selection in ("perturbation", "race") and not bench.progress.is_over():
+        removed, scores = by_removal(projection, rows, generator, rng)
+        candidates.append(("perturbation", removed))
+    else:
+        scores = projection.scores()
+    result = None
+    if choice.selection == "race":
+        more = choice.n_candidates - 2
+        known = [one for _, one in candidates]
+        drawn = draws(space, logs, choice.temperature, more, known, rng)
+        candidates = distinct([*candidates, *(("drawn", one) for one in drawn)])
+        result = race([a for _, a in candidates], bench, choice.max_iter, generator)
+        chosen = candidates[result.winner][1]
+    else:  # the last rule that was computed is the one asked for
+        chosen = candidates[-1][1]
+    alpha = np.where(space.allowed(), alphas[0], -np.inf)
+    return Found(chosen, alpha, scores, history, candidates, result)
+
+
+def by_removal(
+    projection: Projection,
+    rows: TensorData,
+    generator: torch.Generator,
+    rng: np.random.RandomState,
+) -> tuple[Architecture, FloatArray]:
+    """Select by removal: edge by edge in a cell, the best path in a hypercuboid."""
+    if isinstance(projection.space, CellSpace):
+        return project(projection, rows, generator, rng)
+    scores = projection.scores()
+    return projection.space.discretise(scores), scores
+
+
+def distinct(
+    candidates: list[tuple[str, Architecture]],
+) -> list[tuple[str, Architecture]]:
+    """Drop architectures that came before; their origins are joined."""
+    names: dict[Architecture, str] = {}
+    for name, one in candidates:
+        names[one] = f"{names[one]}, {name}" if one in names else name
+    return [(name, one) for one, name in names.items()]
+
+
+def trials(
+    architectures: list[Architecture], bench: Bench, epochs: int, seed: int
+) -> list[Trial]:
+    """Train each architecture from the start on one part, scored on the other."""
+    return [
+        trial(one, bench, epochs, torch.Generator().manual_seed(seed))
+        for one in architectures
+    ]
+
+
+@contextmanager
+def earlier(progress: Progress, start: float) -> Iterator[None]:
+    """Leave part of a time limit to what follows."""
+    deadline = progress.deadline
+    if deadline is not None:
+        progress.deadline = start + SEARCH_TIME * (deadline - start)
+    try:
+        yield
+    finally:
+        progress.deadline = deadline
+        if progress.ended == "time":
+            progress.ended = None

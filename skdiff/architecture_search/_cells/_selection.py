@@ -1,0 +1,195 @@
+"""From a trained supernet to architectures: by weights, by removal, by draws."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skdiff._base.typing import BoolArray, FloatArray
+from skdiff._nn._data import TensorData, TensorIterator
+from skdiff._nn._optim import FlatSGD
+from skdiff.architecture_search._cells._architecture import Architecture
+from skdiff.architecture_search._cells._cell import CellSpace
+from skdiff.architecture_search._cells._space import Space
+from skdiff.architecture_search._cells._supernet import DECAY, MOMENTUM, Search
+from skdiff.architecture_search._cells._training import evaluate, losses
+
+SLOWER = 0.1  # learning rate of the fine-tuning, by that of the search
+MOST_DRAWS = 50  # for each distinct architecture
+
+
+def log_weights(space: Space, alpha: FloatArray) -> FloatArray:
+    """Log of the softmax weights of one network, minus infinity where impossible."""
+    weights = space.weights(torch.from_numpy(alpha)[None])[0].numpy()
+    with np.errstate(divide="ignore"):
+        logs: FloatArray = np.log(weights)
+    return logs
+
+
+def draw(
+    space: Space, logs: FloatArray, temperature: float, rng: np.random.RandomState
+) -> Architecture:
+    """Draw an architecture: the best after Gumbel noise on the log weights.
+
+    The noise makes the best operation of an edge a draw from ``softmax(alpha /
+    temperature)``, and the best edges of a node a draw without replacement.
+    """
+    return space.discretise(logs / temperature + rng.gumbel(size=logs.shape))
+
+
+def draws(
+    space: Space,
+    logs: Sequence[FloatArray],
+    temperature: float,
+    n: int,
+    known: Sequence[Architecture],
+    rng: np.random.RandomState,
+) -> list[Architecture]:
+    """Draw up to ``n`` architectures that differ from each other and the known ones.
+
+    ``logs`` are taken in turn. Small spaces may hold fewer.
+    """
+    seen = set(known)
+    found: list[Architecture] = []
+    for k in range(n * MOST_DRAWS):
+        if len(found) == n:
+            break
+        one = draw(space, logs[k % len(logs)], temperature, rng)
+        if one not in seen:
+            seen.add(one)
+            found.append(one)
+    return found
+
+
+class Projection:
+    """A supernet from which operations are removed (Wang et al., 2021).
+
+    Parameters
+    ----------
+    space : Space
+        Its edges.
+    w : list of Parameter
+        Weights of one supernet, which the fine-tuning changes.
+    weights : Tensor
+        Mixing weights of shape (1, edges, operations).
+    held : TensorData
+        Rows on which losses are measured.
+    how : Search
+        How the supernet was trained.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        w: list[nn.Parameter],
+        weights: Tensor,
+        held: TensorData,
+        how: Search,
+    ) -> None:
+        self.space, self.w, self.held, self.how = space, w, held, how
+        self.weights = weights.detach().clone()
+
+    def _losses(self, changed: dict[int, Tensor]) -> FloatArray:
+        """Losses of variants of the mixing weights, which differ on few edges."""
+        mix = self.space.split(self.weights)
+        for e, variants in changed.items():
+            mix[e] = variants
+        found: FloatArray = evaluate(
+            lambda X: self.space.forward(self.w, X, mix), self.held, self.how.row_loss
+        )
+        return found
+
+    def removal(self, e: int) -> FloatArray:
+        """How much the loss grows when each live operation of an edge is removed.
+
+        The weights of the other operations stay as they are.
+        """
+        row = self.weights[0, e, self.space.live]
+        n = len(row)
+        variants = row.repeat(n + 1, 1)
+        variants[range(n), range(n)] = 0.0
+        found = self._losses({e: variants})
+        if len(found) == 1:  # nothing reads this edge
+            return np.zeros(n)
+        growth: FloatArray = found[:n] - found[n]
+        return np.where(np.isfinite(growth), growth, math.inf)
+
+    def scores(self) -> FloatArray:
+        """Growth of the loss by removal for all edges, none of them fixed."""
+        found = np.zeros(self.weights.shape[1:])
+        for e in range(len(found)):
+            found[e, self.space.live] = self.removal(e)
+        return found
+
+    def fine_tune(self, train: TensorData, generator: torch.Generator) -> None:
+        """Train the weights for one epoch; the mixture rests."""
+        how = self.how
+        rate = SLOWER * how.learning_rate
+        optimizer = FlatSGD(self.w, lr=rate, momentum=MOMENTUM, weight_decay=DECAY)
+        mix = self.space.split(self.weights)
+        for X, target in TensorIterator(train, how.batch_size, generator):
+            optimizer.zero_grad()
+            loss = losses(how.row_loss, self.space.forward(self.w, X, mix), target)
+            loss.sum().backward()
+            optimizer.step()
+
+
+def project(
+    projection: Projection,
+    train: TensorData,
+    generator: torch.Generator,
+    rng: np.random.RandomState,
+) -> tuple[Architecture, FloatArray]:
+    """Select a cell by removal; return it with the scores (edges, operations).
+
+    Edges are visited in random order. The operation whose removal costs most is kept,
+    and the supernet is fine-tuned before the next edge. Then each node drops the edge
+    whose removal costs least until ``n_inputs`` are left.
+    """
+    space = projection.space
+    assert isinstance(space, CellSpace)
+    scores = np.zeros(projection.weights.shape[1:])
+    chosen = np.zeros(len(space.edges), dtype=np.int64)
+    for e in rng.permutation(len(space.edges)):
+        before = projection.weights[0, e, space.live].cpu().numpy()
+        growth = projection.removal(e)
+        scores[e, space.live] = growth
+        chosen[e] = _strongest(growth, before)
+        projection.weights[0, e] = 0.0
+        projection.weights[0, e, space.live[chosen[e]]] = 1.0
+        projection.fine_tune(train, generator)
+    kept = set(range(len(space.edges)))
+    for n in 1 + rng.permutation(space.n_nodes):
+        into = [e for e in kept if space.edges[e][1] == n]
+        if len(into) <= space.n_inputs:
+            continue
+        while len(into) > space.n_inputs:
+            e = into.pop(int(_edge_removal(projection, into).argmin()))
+            projection.weights[0, e] = 0.0
+            kept.discard(e)
+        projection.fine_tune(train, generator)
+    return space.described(sorted(kept), chosen), scores
+
+
+def _strongest(growth: FloatArray, weight: FloatArray) -> int:
+    """The operation whose removal costs most.
+
+    One whose removal changes no bit of the loss does nothing and is passed over.
+    """
+    alive: BoolArray = growth != 0
+    if not alive.any():
+        return int(weight.argmax())
+    return int(np.where(alive, growth, -np.inf).argmax())
+
+
+def _edge_removal(projection: Projection, edges: Sequence[int]) -> FloatArray:
+    """Losses with one of the edges removed."""
+    n, live = len(edges), projection.space.live
+    changed = {}
+    for k, e in enumerate(edges):
+        variants = projection.weights[0, e, live].repeat(n, 1)
+        variants[k] = 0.0
+        changed[e] = variants
+    return projection._losses(changed)
