@@ -22,10 +22,10 @@ from skdiff.architecture_search import (
 X, y = load_digits(return_X_y=True)
 X = X.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)
 X_train, X_test, y_train, y_test = train_test_split(
-    X, y, train_size=1000, stratify=y, random_state=0
+    X, y, train_size=700, stratify=y, random_state=0
 )
 model = ArchitectureSearchClassifier(
-    width=16, search_max_iter=15, max_iter=30, random_state=0
+    width=16, search_max_iter=10, max_iter=24, random_state=0
 )
 model.fit(X_train, y_train)
 print(model.architecture_)
@@ -50,7 +50,7 @@ _ = display.plot_race(ax=axes[1, 1])
 # is trained in the same way.
 text = model.architecture_.to_json()
 print(text)
-again = ArchitectureSearchClassifier(architecture=text, max_iter=30, random_state=0)
+again = ArchitectureSearchClassifier(architecture=text, max_iter=24, random_state=0)
 again.fit(X_train, y_train)
 print((again.predict(X_test) == model.predict(X_test)).all())
 by_hand = Architecture(
@@ -59,3 +59,23 @@ by_hand = Architecture(
 )
 again.set_params(architecture=by_hand).fit(X_train, y_train)
 print(f"a wiring by hand: {again.score(X_test, y_test):.3f}")
+
+# %%
+# The other space is a grid of layers, widths and operations, whose best path is found;
+# here for a number, on a made data set.
+from sklearn.datasets import make_friedman1
+
+from skdiff.architecture_search import ArchitectureSearchRegressor
+
+X, y = make_friedman1(600, noise=1.0, random_state=0)
+chain = ArchitectureSearchRegressor(
+    space="hypercuboid",
+    width=16,
+    n_nodes=2,
+    search_max_iter=6,
+    max_iter=40,
+    random_state=0,
+)
+chain.fit(X[:400], y[:400])
+print(chain.searched_architecture_)
+print(f"R2 {chain.score(X[400:], y[400:]):.3f}; trained: {chain.architecture_.space}")
