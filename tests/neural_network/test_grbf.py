@@ -265,60 +265,114 @@ def test_weights_are_a_ridge_regression_on_the_features(smooth):
     np.testing.assert_allclose(model.predict(X), ridge.predict(features), rtol=1e-6)
 
 
-@pytest.mark.parametrize("widths", [(1.0,), refit.WIDTHS])
-def test_the_last_step_is_kernel_ridge_regression(widths):
-    rng = np.random.default_rng(0)
-    X, U = rng.normal(size=(25, 3)), rng.normal(size=(3, 2))
-    Y = np.c_[np.sin(X[:, 0]), X[:, 1] ** 2 + 0.1 * rng.normal(size=25)]
-    s = rng.uniform(0.5, 2, 25)
-    s /= s.sum()
-    start = losses.Point(U, X[:5], np.zeros((5, 2)), np.zeros(2), 1.0, widths)
-    found = refit._ridge(X, Y, s, start._replace(C=X))
-    D = (((X[:, None] - X[None]) @ U) ** 2).sum(axis=2)
-    K = np.mean([np.exp(-f * D / 2) for f in widths], axis=0)
-    K += refit.JITTER * np.eye(25)
+class KernelRidge25:
+    """Kernel ridge regression on 25 rows by its normal equations."""
 
-    def solved(s, penalty):
+    def __init__(self, widths):
+        rng = np.random.default_rng(0)
+        self.X, self.U = rng.normal(size=(25, 3)), rng.normal(size=(3, 2))
+        noise = 0.1 * rng.normal(size=25)
+        self.Y = np.c_[np.sin(self.X[:, 0]), self.X[:, 1] ** 2 + noise]
+        s = rng.uniform(0.5, 2, 25)
+        self.s = s / s.sum()
+        D = (((self.X[:, None] - self.X[None]) @ self.U) ** 2).sum(axis=2)
+        bumps = [np.exp(-f * D / 2) for f in widths]
+        self.K = np.average(bumps, axis=0, weights=np.array(widths) ** -0.5)
+        self.K += refit.JITTER * np.eye(25)
+
+    def point(self, penalty, widths):
+        W, b = np.zeros((25, 2)), np.zeros(2)
+        return losses.Point(self.U, self.X, W, b, penalty, widths)
+
+    def solved(self, s, penalty):
         # (S K + penalty) w = S (y - b) and the weighted mean of the errors is zero
+        K, Y = self.K, self.Y
         A = np.block([[s[:, None] * K + penalty * np.eye(25), s[:, None]], [s @ K, 1]])
         A[-1, -1] = s.sum()
         return np.linalg.solve(A, np.vstack([s[:, None] * Y, s @ Y]))
 
-    def left_out(penalty):
+    def left_out(self, penalty):
         error = 0.0
         for i in range(25):
-            V = solved(np.where(np.arange(25) == i, 0.0, s), penalty)
-            error += s[i] * ((K[i] @ V[:-1] + V[-1] - Y[i]) ** 2).sum()
+            V = self.solved(np.where(np.arange(25) == i, 0.0, self.s), penalty)
+            E = self.K[i] @ V[:-1] + V[-1] - self.Y[i]
+            error += self.s[i] * (E**2).sum()
         return error
 
-    V, penalty = solved(s, found.point.penalty), found.point.penalty
-    F = solver.output(X, found.point)
-    np.testing.assert_allclose(F, K @ V[:-1] + V[-1], atol=1e-5)
-    assert found.error == pytest.approx(left_out(penalty), rel=1e-4)
-    assert found.error <= 1.001 * min(left_out(penalty * f) for f in (0.1, 10))
+
+@pytest.mark.parametrize("widths", [(1.0,), refit.WIDTHS])
+def test_the_last_step_is_kernel_ridge_regression(widths):
+    peer = KernelRidge25(widths)
+    found = refit._ridge(peer.X, peer.Y, peer.s, peer.point(1.0, widths))
+    penalty = found.point.penalty
+    V = peer.solved(peer.s, penalty)
+    F = solver.output(peer.X, found.point)
+    np.testing.assert_allclose(F, peer.K @ V[:-1] + V[-1], atol=1e-5)
+    assert found.error == pytest.approx(peer.left_out(penalty), rel=1e-4)
+    assert found.error <= 1.001 * min(peer.left_out(penalty * f) for f in (0.1, 10))
 
 
-def test_rows_become_centres_and_widths_are_chosen():
-    rng = np.random.default_rng(0)
-    X = rng.uniform(-2, 2, size=(300, 2))
-    detail = np.sign(np.sin(6 * X[:, 0])) + X[:, 0]
-    T = rng.uniform(-2, 2, size=(1000, 2))
-    model = GRBFRegressor(random_state=0, max_iter=60)
-    normal = np.random.default_rng(0).normal(size=(200, 2))
-    model.fit(normal, np.sin(normal[:, 0]))
-    assert model.widths_.tolist() == [1.0] and len(model.centers_) == 200
-    model.fit(X, detail)
-    assert model.widths_.tolist() == [0.25, 1.0, 4.0, 16.0]
-    clean = np.sign(np.sin(6 * T[:, 0])) + T[:, 0]
-    few = GRBFRegressor(75, random_state=0).fit(X, detail)
-    assert len(few.centers_) == 75 and few.widths_.tolist() == [1.0]
-    errors = [np.mean((m.predict(T) - clean) ** 2) for m in (model, few)]
-    assert errors[0] < 0.8 * errors[1], errors
+def test_a_centre_on_every_row_is_solved_for_exactly():
+    peer = KernelRidge25(refit.WIDTHS)
+    start = peer.point(0.1, refit.WIDTHS)
+    rng = np.random.RandomState(0)
+    found = refit._on_all_rows(peer.X, peer.Y, peer.s, start, rng)
+    path = 0.1 * 10.0 ** (-np.arange(refit.SMALLER + 1) / 2)
+    errors = [peer.left_out(penalty) for penalty in path]
+    grows = np.flatnonzero(np.diff(errors) >= 0)
+    assert found.penalty == pytest.approx(path[grows[0] if len(grows) else -1])
+    V = peer.solved(peer.s, found.penalty)
+    np.testing.assert_allclose(found.W, V[:-1], atol=1e-6)
+    np.testing.assert_allclose(found.b, V[-1], atol=1e-6)
+
+
+def test_a_floor_brings_in_every_column_that_varies():
+    U = np.diag([2.0, 0.0, 1.0, 0.0])
+    point = losses.Point(U, np.zeros((1, 4)), np.zeros((1, 1)), np.zeros(1), 1.0)
+    alive = np.array([1.0, 1.0, 1.0, 0.0])  # the last column is constant
+    found = [start.U @ start.U.T for start in refit._starts(point, alive)]
+    for floor, P in zip(refit.FLOORS, found, strict=True):
+        expected = U @ U.T + floor * 5 / 3 * np.diag(alive)
+        np.testing.assert_allclose(P, expected, atol=1e-12)
+    assert len(refit._starts(point, None)) == 1
+
+
+def test_rows_become_centres():
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    model = GRBFRegressor(random_state=0, max_iter=60).fit(X, np.sin(X[:, 0]))
+    assert model.widths_.tolist() == [1.0]
+    assert len(model.centers_) == 200
+    few = GRBFRegressor(50, random_state=0, max_iter=60).fit(X, np.sin(X[:, 0]))
+    assert few.widths_.tolist() == [1.0]
+    assert len(few.centers_) == 50
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_widths_serve_fine_detail(seed, monkeypatch):
+    # patches of a plane, as a tree would have them: jumps at random places
+    rng = np.random.default_rng(seed)
+    edges, heights = rng.uniform(-2, 2, size=(2, 6)), rng.normal(size=(7, 7))
+
+    def patches(X):
+        i, j = (np.searchsorted(np.sort(e), x) for e, x in zip(edges, X.T, strict=True))
+        return heights[i, j]
+
+    X, T = rng.uniform(-2, 2, size=(300, 2)), rng.uniform(-2, 2, size=(1000, 2))
+    y = patches(X)
+    model = GRBFRegressor(random_state=0, max_iter=60).fit(X, y)
+    assert model.widths_.tolist() == list(refit.WIDTHS)
+    monkeypatch.setattr(refit, "WIDTHS", (1.0,))
+    one = GRBFRegressor(random_state=0, max_iter=60).fit(X, y)
+    assert one.widths_.tolist() == [1.0]
+    errors = [np.mean((m.predict(T) - patches(T)) ** 2) for m in (model, one)]
+    assert errors[0] < 0.99 * errors[1], errors
+    if seed:
+        return
     # slopes are those of the mean of the bumps
     step = np.array([1e-6, 0.0])
     slope = (model.predict(T[:20] + step) - model.predict(T[:20] - step)) / 2e-6
     np.testing.assert_allclose(
-        model.gradient(T[:20])[:, 0], slope, rtol=1e-4, atol=1e-5
+        model.gradient(T[:20])[:, 0], slope, rtol=1e-4, atol=1e-4
     )
     features = model.kernel_features(T) @ model.center_weights_ + model.intercept_
     np.testing.assert_allclose(model.predict(T), features, atol=1e-9)

@@ -221,7 +221,7 @@ class BaseGRBF(
                 return best
         best = self._on_main_directions(objective, best, progress)
         if self._refits(objective):
-            best.point = self._refit(objective, best.point, rng)
+            best.point = self._refit(objective, best.point, alive, rng)
         return best
 
     def _refits(self, objective):
@@ -230,12 +230,11 @@ class BaseGRBF(
         chosen = self.n_centers == "auto" and named and not self.learn_centers
         return chosen and objective.left_out
 
-    def _refit(self, objective, point, rng):
-        """The function anew in the metric of a point."""
-        X, s = objective.X, objective.s
-        most = min(refit.MOST_ROWS, len(X))
-        C = solver.choose_centers(X, s, most, "random", rng)
-        return refit.refit(X, objective.Y, s, point, C).point
+    def _refit(self, objective, point, alive, rng):
+        """The function anew, in the metric of a point or near it."""
+        whole = self.rank is None and self.covariance_type == "full"
+        alive = alive.astype(float) if whole else None
+        return refit.refit(objective.X, objective.Y, objective.s, point, alive, rng)
 
     def _on_main_directions(self, objective, run, progress):
         """The run on its few main directions, where they do as well."""

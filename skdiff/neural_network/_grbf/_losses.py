@@ -19,7 +19,7 @@ LEAST_LEFT = 1e-6  # of one minus a leverage: a row that its own weight fits exa
 class Point(NamedTuple):
     """Factor of the precision, centres, weights (M, K), intercepts and the penalty.
 
-    Each basis function is the mean of bumps with ``widths`` times the precision.
+    Each basis function is a mean of bumps with ``widths`` times the precision.
     """
 
     U: Array

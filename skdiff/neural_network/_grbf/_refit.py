@@ -1,30 +1,39 @@
-"""The last step of a default regressor: kernel ridge regression in the learned metric.
+"""The last step of a default regressor: kernel ridge regression in a metric.
 
-The precision matrix has been learned with few centres and one width. In its metric the
-function is then fitted anew, with a centre on every row (or on many) and, where it
-helps, a kernel that is the mean of several widths: broad bumps carry far rows, narrow
-ones the detail. Penalised is the norm of the function ``w' K w``, not ``|w|^2``:
-few centres and a small ridge leave huge weights that cancel on the training rows and
-fail on a row off them.
+The precision matrix has been learned with few centres and one width. The function is
+then fitted anew, with a centre on every row (or on many), in that metric or in one with
+a floor under its eigenvalues, and with one width or with several: broad bumps carry far
+rows, narrow ones the detail. Penalised is the norm of the function ``w' K w``, not
+``|w|^2``: few centres and a small ridge leave huge weights that cancel on the training
+rows and fail on a row off them.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import solve_triangular
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from skdiff._base.typing import Array
 from skdiff.neural_network._grbf._losses import LEAST_LEFT, Point
-from skdiff.neural_network._grbf._solver import kernel_features
+from skdiff.neural_network._grbf._solver import choose_centers, kernel_features
 
-# multiples of the precision
-WIDTHS = (0.25, 1.0, 4.0, 16.0)
-MOST_ROWS = 1024  # that carry a centre
+# multiples of a precision of trace one; weighed by one over their roots the bumps add
+# up to a kernel that falls off linearly from its centre, for targets with fine detail
+WIDTHS = (0.25, 1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
+# eigenvalues that are added to all, in units of the mean eigenvalue, largest first
+FLOORS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.0)
+CHOOSING_ROWS = 600
+# The learned metric has been fitted to errors left out, which are too good for that:
+# the largest floor is taken whose squared error is at most so much above the lowest
+ALLOWANCE = 1.05
+MOST_CENTERS = 1024  # of one width, beyond which more rows carry nothing new
+MOST_ROWS = 8192  # that all carry a centre where there are several widths
+BLOCK = 1024  # rows of the kernel matrix made at once
+# rows whose errors left out choose the penalty then, and how often it may get smaller:
+# more rows lie closer, and what was noise among few is detail among many
+CHECKED, SMALLER = 256, 4
 PENALTIES = 10.0 ** np.arange(-7.0, 0.1, 0.5)
 JITTER = 1e-8
-# The metric has been fitted to the leave-one-out errors of one width, which are
-# too good for that: several are taken unless their squared error is so much larger
-ALLOWANCE = 1.4
 
 
 class Refit(NamedTuple):
@@ -34,13 +43,90 @@ class Refit(NamedTuple):
     error: float
 
 
-def refit(X: Array, Y: Array, s: Array, point: Point, C: Array) -> Refit:
-    """The function in the metric of ``point``, with centres C and its best widths."""
-    one, several = (
-        _ridge(X, Y, s, point._replace(C=C, widths=widths))
-        for widths in ((1.0,), WIDTHS)
-    )
-    return several if several.error <= ALLOWANCE * one.error else one
+def refit(
+    X: Array,
+    Y: Array,
+    s: Array,
+    point: Point,
+    alive: Array | None,
+    rng: np.random.RandomState,
+) -> Point:
+    """The function anew, with metric, widths and penalty chosen by errors left out.
+
+    ``alive`` marks the columns that a floor may bring in; without it there is none.
+    """
+    n = len(X)
+    rows = np.sort(rng.permutation(n)[:CHOOSING_ROWS])
+    few = X[rows], Y[rows], s[rows] / s[rows].sum()
+    best = []
+    for start in _starts(point, alive):
+        start = start._replace(C=few[0])
+        # several widths are for detail, whose scale one width has not met
+        unit = start.U / max(np.linalg.norm(start.U), 1e-150)
+        several = start._replace(U=unit, widths=WIDTHS)
+        pair = _ridge(*few, start), _ridge(*few, several)
+        best.append(min(pair, key=lambda one: one.error))
+    most = ALLOWANCE * min(one.error for one in best)
+    chosen = next(one.point for one in best if one.error <= most)
+    if n <= CHOOSING_ROWS:
+        return chosen
+    if len(chosen.widths) > 1 and n <= MOST_ROWS:
+        # the penalty is on the scale of weights that sum to one
+        penalty = chosen.penalty * CHOOSING_ROWS / n
+        return _on_all_rows(X, Y, s, chosen._replace(penalty=penalty), rng)
+    C = choose_centers(X, s, min(MOST_CENTERS, n), "random", rng)
+    return _ridge(X, Y, s, chosen._replace(C=C)).point
+
+
+def _starts(point: Point, alive: Array | None) -> list[Point]:
+    """The point with each floor under the eigenvalues of its precision matrix."""
+    if alive is None:
+        return [point]
+    P = point.U @ point.U.T
+    mean = np.trace(P) / max(alive.sum(), 1.0)
+    found = []
+    for floor in FLOORS[:-1]:
+        values, vectors = np.linalg.eigh(P + np.diag(floor * mean * alive))
+        U = vectors * np.sqrt(np.maximum(values, 0.0))
+        found.append(point._replace(U=U))
+    return [*found, point]
+
+
+def _on_all_rows(
+    X: Array, Y: Array, s: Array, point: Point, rng: np.random.RandomState
+) -> Point:
+    """Kernel ridge regression with a centre on every row, solved exactly.
+
+    ``(K + penalty / S) w = Y - b`` where the weights sum to zero. The error of a row
+    left out is its weight over its diagonal entry of the inverse matrix.
+    """
+    n = len(X)
+    K = np.empty((n, n))
+    for i in range(0, n, BLOCK):
+        K[i : i + BLOCK] = kernel_features(X[i : i + BLOCK], point.U, X, point.widths)[
+            0
+        ]
+    rows = np.sort(rng.permutation(n)[:CHECKED])
+    units = np.zeros((n, len(rows)))
+    units[rows, np.arange(len(rows))] = 1.0
+    best = Refit(point, np.inf)
+    for k in range(SMALLER + 1):
+        penalty = point.penalty * 10.0 ** (-k / 2)
+        A = K.copy()
+        A.flat[:: n + 1] += JITTER + penalty / s
+        L, _ = cho_factor(A.T, lower=True, overwrite_a=True, check_finite=False)
+        solved = cho_solve((L, True), np.column_stack([Y, np.ones(n)]))
+        V, one = solved[:, :-1], solved[:, -1:]
+        b = V.sum(axis=0) / one.sum()
+        W = V - one * b
+        half = solve_triangular(L, units, lower=True, check_finite=False)
+        inverse = (half**2).sum(axis=0) - one[rows, 0] ** 2 / one.sum()
+        E = W[rows] / inverse[:, None]
+        error = float(np.vdot(s[rows, None] * E, E) / s[rows].sum())
+        if error >= best.error:
+            break
+        best = Refit(point._replace(C=X.copy(), W=W, b=b, penalty=penalty), error)
+    return best.point
 
 
 def _ridge(X: Array, Y: Array, s: Array, point: Point) -> Refit:

@@ -76,16 +76,17 @@ def kernel_features(
 ) -> tuple[Array, Array, Array]:
     """Return ``exp(-|U'(x - c)|^2 / 2)`` (n, M), and ``X U`` and ``C U``.
 
-    With several widths the mean of ``f^order exp(-f |U'(x - c)|^2 / 2)`` over them;
-    order one is what slopes need.
+    With several widths the mean of ``f^order exp(-f |U'(x - c)|^2 / 2)`` over them,
+    weighed by ``1 / sqrt(f)``; order one is what slopes need.
     """
     Z, Q = X @ U, C @ U
     D = half_distances(Z, Q)
     if widths == (1.0,):
         return _bumps(D), Z, Q
     Phi = np.zeros_like(D)
+    total = sum(f**-0.5 for f in widths)
     for f in widths:
-        Phi += (f**order / len(widths)) * _bumps(f * D)
+        Phi += (f ** (order - 0.5) / total) * _bumps(f * D)
     return Phi, Z, Q
 
 
