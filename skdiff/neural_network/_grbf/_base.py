@@ -233,6 +233,8 @@ class BaseGRBF(
     def _refit(self, objective, point, alive, rng):
         """The function anew, in the metric of a point or near it."""
         whole = self.rank is None and self.covariance_type == "full"
+        # a penalty that is given holds for the metric of the predictions
+        whole = whole and self.alpha_precision == "auto"
         alive = alive.astype(float) if whole else None
         return refit.refit(objective.X, objective.Y, objective.s, point, alive, rng)
 

@@ -30,8 +30,9 @@ class GRBFRegressor(RegressorMixin, BaseGRBF):
         Number of radial basis functions. ``"auto"`` is a quarter of the distinct rows,
         at most 128 (32 with a given ``alpha_weights``), to learn the precision matrix;
         if ``alpha_weights`` is ``"auto"`` too and the centres are neither given nor
-        learned, the function is then fitted anew with up to 1024 rows as centres. More
-        than there are distinct rows is cut to those.
+        learned, the function is then fitted anew with up to 1024 rows as centres, or
+        up to 8192 where several widths are chosen. More than there are distinct rows is
+        cut to those.
     rank : int, default=None
         Directions the precision matrix may use with ``covariance_type="full"``; None
         is all of them. Lower is faster on high-dimensional X and forces a projection.
@@ -92,8 +93,9 @@ n_features), default="kmeans"
     centers_ : ndarray of shape (n_centers, n_features)
         Centres, in the units of X.
     widths_ : ndarray of shape (n_widths,)
-        A basis function is the mean of bumps with these multiples of ``precision_``: 1,
-        or, where the default fit takes several, 1/4, 1, 4 and 16.
+        A basis function is the mean of bumps with these multiples of ``precision_``,
+        weighed by one over their roots: 1, or, where the default fit takes several,
+        1/4, 1, 4, ..., 1024.
     precision_ : ndarray of shape (n_features, n_features)
         Precision matrix shared by all centres, on standardised columns.
     precision_factor_ : ndarray of shape (n_features, rank)
@@ -152,10 +154,11 @@ n_features), default="kmeans"
     has no intercept and trains everything by Adam from ``P`` of trace
     ``d (d + 1) / 2``; on high-dimensional X that start is flat.
 
-    By default the function is fitted anew in the learned metric: a kernel ridge
-    regression on up to 1024 rows, of one width or the mean of four, by the
-    leave-one-out error. A ridge on the weights of few centres leaves huge weights that
-    cancel on the training rows and fail on a row away from them.
+    By default the function is fitted anew, in the learned metric or in one with a floor
+    under its eigenvalues: a kernel ridge regression on rows as centres, of one width or
+    the mean of seven, by the leave-one-out error. A ridge on the weights of few centres
+    leaves huge weights that cancel on the training rows and fail on a row away from
+    them.
 
     Equal rows are merged and sorted first: neither the order of the rows nor the way
     a weight is written changes the result.

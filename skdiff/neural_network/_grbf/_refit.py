@@ -53,7 +53,8 @@ def refit(
 ) -> Point:
     """The function anew, with metric, widths and penalty chosen by errors left out.
 
-    ``alive`` marks the columns that a floor may bring in; without it there is none.
+    ``alive`` marks the columns that a floor may bring in. Without it the metric is that
+    of ``point``, scale included.
     """
     n = len(X)
     rows = np.sort(rng.permutation(n)[:CHOOSING_ROWS])
@@ -61,9 +62,10 @@ def refit(
     best = []
     for start in _starts(point, alive):
         start = start._replace(C=few[0])
-        # several widths are for detail, whose scale one width has not met
-        unit = start.U / max(np.linalg.norm(start.U), 1e-150)
-        several = start._replace(U=unit, widths=WIDTHS)
+        several = start._replace(widths=WIDTHS)
+        if alive is not None:  # the scale of detail is not that of one width
+            unit = start.U / max(np.linalg.norm(start.U), 1e-150)
+            several = several._replace(U=unit)
         pair = _ridge(*few, start), _ridge(*few, several)
         best.append(min(pair, key=lambda one: one.error))
     most = ALLOWANCE * min(one.error for one in best)
