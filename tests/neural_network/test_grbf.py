@@ -484,7 +484,10 @@ def test_a_rare_column_moves_nothing_far():
     asked = X[10:110]
     moved = asked.copy()
     moved[:, 3:] = 1.0
-    assert np.abs(model.predict(moved) - model.predict(asked)).mean() < y.std()
+    # at dozens of standard deviations, where such a category would stand, it is 35
+    change = np.abs(model.predict(moved) - model.predict(asked)) / y.std()
+    assert change.mean() < 0.5, change.mean()
+    assert change.max() < 1.0, change.max()
 
 
 @pytest.mark.parametrize("shape", ["full", "diag"])
