@@ -414,10 +414,10 @@ def dial_adult():
     if "SKDIFF_DATA" not in os.environ:
         print("dial_adult: set SKDIFF_DATA to the folder of the tables")
         return
-    frontier(adult, 2, (0.3, 1.0, 3.0))
+    frontier(adult, 5, (0.3, 1.0))
 
 
-def dial(repeats=2):
+def dial(repeats=5):
     """The network's dial beside thresholds and a constraint; cost of an epoch."""
     frontier(simulated, pick(repeats, 1), pick((0.3, 1.0), (1.0,)))
     rows, (X, y, g) = [], simulated(0)

@@ -1,5 +1,7 @@
 """Regions: closed forms, coverage in finite samples, and volumes in many targets."""
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy.special import gammaln
@@ -8,7 +10,7 @@ from sklearn.datasets import load_linnerud, make_regression
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, Ridge
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -359,3 +361,81 @@ def test_the_display_draws_and_lists():
     frame = display.frame()
     assert len(frame) == 3 and (frame["volume"] > 0).all()
     np.testing.assert_array_equal(frame["inside"], model.contains(X[:3], Y[:3]))
+
+
+def with_folds(region="ellipsoid", level=0.9, **how):
+    return MultiOutputConformalRegressor(
+        LinearRegression(),
+        region=region,
+        confidence_level=level,
+        scale_estimator=None,
+        calibration=KFold(5),
+        random_state=0,
+        **how,
+    )
+
+
+@pytest.mark.parametrize("region", ["ellipsoid", "neighbors"])
+def test_cross_conformal_regions_cover(region):
+    covered = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(240, 3))
+        Y = X[:, :2] + rng.standard_t(3, (240, 2)) @ [[1, 0.8], [0, 0.4]]
+        model = with_folds(region, 0.8).fit(X[:40], Y[:40])
+        covered.append(model.contains(X[40:], Y[40:]).mean())
+    error = np.std(covered) / np.sqrt(len(covered))
+    assert 0.8 - 3 * error < np.mean(covered) < 0.88
+
+
+def test_cross_conformal_regions_are_the_votes_of_all_rows():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 2))
+    y = X[:, 0] + rng.normal(size=50)
+    model = with_folds("box").fit(X[:40], y[:40])
+    off, distance = np.empty((10, 40)), np.empty(40)
+    for train, held in KFold(5).split(X[:40]):
+        fold = LinearRegression().fit(X[:40][train], y[:40][train])
+        distance[held] = np.abs(y[:40][held] - fold.predict(X[:40][held]))
+        off[:, held] = np.abs(y[40:] - fold.predict(X[40:]))[:, None]
+    inside = (distance < off).sum(axis=1) < np.ceil(41 * 0.9)
+    np.testing.assert_array_equal(model.contains(X[40:], y[40:]), inside)
+    np.testing.assert_allclose(
+        model.predict(X), LinearRegression().fit(X[:40], y[:40]).predict(X)
+    )
+
+
+def test_cross_conformal_regions_have_volumes_bounds_and_draws():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(120, 2))
+    Y = X + rng.normal(size=(120, 2)) @ [[1, 0.5], [0, 0.5]]
+    model = with_folds().fit(X[:100], Y[:100])
+    regions = model.predict_region(X[100:])
+    for region, row, target in zip(regions[:4], X[100:], Y[100:], strict=False):
+        inside = model.contains(row[None], target[None])[0]
+        assert region.contains(target) == inside
+        assert region.contains(region.centre)
+        (a, b), (c, d) = region.bounds()
+        points = rng.uniform([a, c], [b, d], (20_000, 2))
+        area = (b - a) * (d - c) * region.contains(points).mean()
+        assert region.volume() == pytest.approx(area, rel=0.05)
+        drawn = region.sample(500)
+        assert drawn.shape == (500, 2) and region.contains(drawn).all()
+    assert model.volume_ == pytest.approx(
+        np.mean([r.volume(2000) for r in regions]), rel=0.1
+    )
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(
+        again.contains(X[100:], Y[100:]), model.contains(X[100:], Y[100:])
+    )
+
+
+def test_folds_of_no_use_are_named():
+    X, Y = np.random.default_rng(0).normal(size=(2, 40, 2))
+    with pytest.raises(ValueError, match="every row once"):
+        with_folds().set_params(calibration=ShuffleSplit(3)).fit(X, Y)
+    with pytest.raises(ValueError, match="4 are missing"):
+        with_folds().fit(X[:5], Y[:5])
+    frozen = FrozenEstimator(LinearRegression().fit(X, Y))
+    with pytest.raises(ValueError, match="frozen"):
+        with_folds().set_params(estimator=frozen).fit(X, Y)

@@ -570,3 +570,16 @@ def test_bad_input_is_named():
     ):
         with pytest.raises(ValueError):
             make()
+
+
+def test_sparse_rows_give_the_dense_model():
+    rng = np.random.default_rng(0)
+    X, g = rng.normal(size=(60, 3)), rng.integers(2, size=60)
+    y = (X[:, 0] + rng.normal(size=60) > 0).astype(int)
+    gap = Constraint.rate_gap("score", at_most=0.1)
+    models = [
+        ConstrainedClassifier(constraints=[gap]).fit(Z, y, sensitive_features=g)
+        for Z in (X, csr_array(X))
+    ]
+    dense, sparsely = (m.predict_proba(X) for m in models)
+    np.testing.assert_allclose(sparsely, dense, atol=1e-6)

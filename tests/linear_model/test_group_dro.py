@@ -7,6 +7,7 @@ import pytest
 import sklearn
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from scipy.optimize import linprog
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -276,3 +277,11 @@ def test_more_columns_than_rows_leave_nothing_to_trade():
     g = np.arange(40) % 2
     free = GroupDRORegressor(1e-8).fit(wide, y[:40], groups=g)
     assert free.group_losses_.max() < 1e-3
+
+
+def test_sparse_rows_are_refused_by_name():
+    X = sparse.csr_array(np.eye(6))
+    y, groups = np.arange(6) % 2, np.arange(6) // 3
+    for model in (GroupDROClassifier(), GroupDRORegressor()):
+        with pytest.raises(TypeError, match=r"Sparse data was passed for X"):
+            model.fit(X, y, groups=groups)

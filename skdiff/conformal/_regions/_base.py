@@ -3,9 +3,9 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import KFold
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
@@ -32,7 +32,8 @@ from skdiff._base.persistence import SaveMixin
 from skdiff._base.validation import require_y
 from skdiff.conformal._regions import _choice as choice
 from skdiff.conformal._regions import _shapes as shapes
-from skdiff.conformal._regions._region import N_DRAWS
+from skdiff.conformal._regions._plus import PlusRegion, Votes
+from skdiff.conformal._regions._region import N_DRAWS, Region
 
 FOLDS = 5
 FEWEST_TO_TUNE = 3
@@ -45,6 +46,7 @@ BOOSTING = {
     "min_samples_leaf": 30,
 }
 LATENT_ROWS = 50  # calibration rows over which the mean volume is taken
+PLUS_ROWS, PLUS_DRAWS = 20, 2000  # the same with folds, and draws for each
 
 
 class BaseRegions(RegressorMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator):
@@ -119,6 +121,26 @@ class BaseRegions(RegressorMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator):
         order = rng.permutation(n)
         return np.sort(order[n_held:]), np.sort(order[:n_held])
 
+    def _train(self, X, Y, shaping, base, params):
+        """Fit the regressor, and learn the shape from rows it has not seen."""
+        spread = Y[shaping].std(axis=0)
+        if len(spread) > 1 and len(shaping) > 1 and (spread == 0).any():
+            j = int(np.flatnonzero(spread == 0)[0])
+            raise ValueError(f"Target {j} of y is constant on the training rows.")
+        self._spread = np.where(spread > 0, spread, 1.0)
+        rows, targets = safe_indexing(X, shaping), Y[shaping]
+        params = take_rows(X, params, shaping)
+        self.estimator_ = self._fitted(base, rows, targets, params)
+        R = targets - self._out_of_fold(base, rows, targets, params)
+        self._learn(rows, R / self._spread)
+
+    def _fitted(self, base, X, Y, params):
+        if self.estimator is None and len(Y) < FEWEST_TO_TUNE:
+            base = make_pipeline(StandardScaler(), Ridge())
+        if not is_frozen(base) and Y.shape[1] > 1:
+            base = for_many(base)
+        return fit_inner(base, X, self._shaped(Y), params=params)
+
     def _out_of_fold(self, base, X, Y, params):
         """Predictions of rows that the model has not seen, where there are enough."""
         n = len(Y)
@@ -127,9 +149,7 @@ class BaseRegions(RegressorMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator):
         found = np.empty_like(Y)
         for train, held in KFold(FOLDS, shuffle=True, random_state=self._seed).split(Y):
             part = take_rows(X, params, train)
-            model = fit_inner(
-                base, safe_indexing(X, train), self._shaped(Y[train]), params=part
-            )
+            model = self._fitted(base, safe_indexing(X, train), Y[train], part)
             found[held] = self._centres(model, safe_indexing(X, held))
         return found
 
@@ -269,15 +289,47 @@ class BaseRegions(RegressorMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator):
         numbers = (self._numbers(X) - self._mean) / self._deviation
         return Decoder(**self._shape).points(numbers)
 
+    def _regions(self, X, level):
+        """Regions of rows at a level of the distance."""
+        centres = self._centres(self.estimator_, X)
+        if self.region_ == "latent":
+            return [
+                Region(
+                    shapes.Balls(points), level, centre, self._spread, seed=self._seed
+                )
+                for points, centre in zip(self._points(X), centres, strict=True)
+            ]
+        sizes = self._sizes(self.scale_estimator_, self._unit, X)
+        shape, d = self._common_shape(), len(self._spread)
+        log_volume = self._log_volume
+        if level != self.threshold_:
+            log_volume = self._log_volume_at(level)
+        return [
+            Region(
+                shape,
+                level,
+                centre,
+                self._spread * size,
+                volume=float(np.exp(log_volume + d * np.log(size))),
+                seed=self._seed,
+            )
+            for centre, size in zip(centres, sizes, strict=True)
+        ]
+
+    def _log_volume_at(self, level):
+        rng = np.random.default_rng(self._seed)
+        unit = float(np.log(self._spread).sum())
+        return unit + self._common_shape().log_volume(level, N_DRAWS, rng)
+
     # --- calibration ----------------------------------------------------------------
 
     def _calibrate(self, X, Y):
         distance = self._distances(X, Y)
         q = shapes.conformal_quantile(distance, float(self.confidence_level))
         self.threshold_ = max(q, np.finfo(np.float64).tiny)
-        rng = np.random.default_rng(self._seed)
-        unit = float(np.log(self._spread).sum())
         if self.region_ == "latent":
+            rng = np.random.default_rng(self._seed)
+            unit = float(np.log(self._spread).sum())
             points = self._points(X)[:LATENT_ROWS]
             logs = [
                 shapes.Balls(p).log_volume(self.threshold_, N_DRAWS // 10, rng)
@@ -286,12 +338,69 @@ class BaseRegions(RegressorMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator):
             self._log_volume = None
             self.volume_ = float(np.exp(np.array(logs) + unit).mean())
             return
-        self._log_volume = unit + self._common_shape().log_volume(
-            self.threshold_, N_DRAWS, rng
-        )
+        self._log_volume = self._log_volume_at(self.threshold_)
         sizes = self._sizes(self.scale_estimator_, self._unit, X)
         d = len(self._spread)
         self.volume_ = float(np.exp(self._log_volume + d * np.log(sizes)).mean())
+
+    def _fit_folds(self, X, Y, base, params, rng):
+        """Train one model per fold; each row calibrates by the one without it."""
+        n = len(Y)
+        if is_frozen(base):
+            raise ValueError(
+                "A frozen model cannot be trained on folds: give calibration a number."
+            )
+        needed = shapes.rows_needed(self.confidence_level)
+        if n < needed:
+            raise ValueError(
+                f"A confidence_level of {self.confidence_level:g} needs {needed} rows; "
+                f"{needed - n} are missing. Found array with {n} sample(s)."
+            )
+        self._seed = int(rng.randint(2**31 - 1))
+        held_once = np.zeros(n, dtype=int)
+        folds = []
+        for train, held in self.calibration.split(np.zeros((n, 1)), Y):
+            part = clone(self)
+            part._flat, part._seed = self._flat, self._seed
+            part._train(X, Y, train, base, params)
+            part.threshold_ = part._log_volume = None
+            folds.append(np.sort(part._distances(safe_indexing(X, held), Y[held])))
+            held_once[held] += 1
+            self._parts.append(part)
+        if not np.all(held_once == 1):
+            raise ValueError(
+                "calibration must hold out every row once, as KFold does; "
+                f"{np.sum(held_once != 1)} rows are held out another number of times."
+            )
+        distances = np.concatenate(folds)
+        q = shapes.conformal_quantile(distances, float(self.confidence_level))
+        self.threshold_ = max(q, np.finfo(np.float64).tiny)
+        rank = shapes.conformal_rank(n, float(self.confidence_level))
+        self._votes = Votes(folds, rank)._asdict()
+        self.estimator_ = self._fitted(base, X, Y, params)
+        self._spread = self._parts[0]._spread
+        self.scale_estimator_ = None
+        names = [part.region_ for part in self._parts]
+        self.region_ = max(sorted(set(names)), key=names.count)
+        self.calibration_indices_ = np.arange(n)
+        some = np.random.default_rng(self._seed).permutation(n)[:PLUS_ROWS]
+        regions = self._plus_regions(safe_indexing(X, some))
+        self.volume_ = float(np.mean([r.volume(PLUS_DRAWS) for r in regions]))
+
+    def _votes_of(self, X, Y):
+        """Whether rows' targets are inside, by the votes of all rows."""
+        distances = [part._distances(X, Y) for part in self._parts]
+        return Votes(**self._votes).inside(distances)
+
+    def _plus_regions(self, X):
+        votes = Votes(**self._votes)
+        pairs = zip(self._parts, votes.levels(), strict=True)
+        by_part = [part._regions(X, level) for part, level in pairs]
+        centres = self._centres(self.estimator_, X)
+        return [
+            PlusRegion(list(parts), votes, centre, self._seed)
+            for *parts, centre in zip(*by_part, centres, strict=True)
+        ]
 
     def _distances(self, X, Y):
         """Distance of the targets of each row."""

@@ -3,9 +3,6 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import (
     check_array,
     check_consistent_length,
@@ -22,18 +19,15 @@ from skdiff._base.compat import (
     safe_indexing,
 )
 from skdiff._base.inner import (
-    fit_inner,
     is_frozen,
     refuse_params,
     route,
     seeded,
-    take_rows,
     whole_fit,
 )
 from skdiff.conformal._regions import _choice as choice
 from skdiff.conformal._regions import _shapes as shapes
-from skdiff.conformal._regions._base import FEWEST_TO_TUNE, BaseRegions, for_many
-from skdiff.conformal._regions._region import Region
+from skdiff.conformal._regions._base import BaseRegions
 
 
 class MultiOutputConformalRegressor(BaseRegions):
@@ -73,9 +67,12 @@ default="auto"
         two thirds of the root of the number of residuals.
     n_region_samples : int, default=500
         Decoded points per row, for ``"latent"``.
-    calibration : float or int, default=0.4
+    calibration : float, int or cross-validation splitter, default=0.4
         Proportion or number of rows held back. A proportion is raised to the number
-        that the level needs.
+        that the level needs. A splitter, such as ``KFold(5)``, trains one model per
+        fold, and every row calibrates by the model that has not seen it; coverage then
+        is proved for ``2 * confidence_level - 1`` only, up to a term that vanishes, and
+        near ``confidence_level`` in practice.
     random_state : int, RandomState instance or None, default=None
         Seed or generator of random numbers; an int makes results repeatable. It draws
         the split, directions and volumes.
@@ -85,15 +82,16 @@ default="auto"
     estimator_ : regressor
         What predicts the centre.
     scale_estimator_ : regressor or None
-        What predicts the size.
+        What predicts the size; None with folds, each of which has its own.
     region_ : str
-        The shape that was taken.
+        The shape that was taken; with folds the most frequent one.
     threshold_ : float
         Level of the distance that a region reaches.
     volume_ : float
         Mean volume over the calibration rows, in the units of the targets.
     calibration_indices_ : ndarray of shape (n_calibration,)
         Rows of X that calibrate; neither the regressor nor the shape has seen them.
+        With folds all rows.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -151,6 +149,7 @@ default="auto"
         "calibration": [
             Interval(RealNotInt, 0, 1, closed="neither"),
             Interval(Integral, 1, None, closed="left"),
+            HasMethods(["split"]),
         ],
         "random_state": ["random_state"],
     }
@@ -208,26 +207,13 @@ default="auto"
             if frozen:
                 refuse_params(fit_params, "the model is frozen")
             (params,) = route(self, fit_params, ["estimator"])
+            self._votes, self._parts = None, []
+            if hasattr(self.calibration, "split"):
+                self._fit_folds(X, Y, base, params, rng)
+                return self
             shaping, held = self._split(len(Y), rng, frozen)
             self._seed = int(rng.randint(2**31 - 1))
-            spread = Y[shaping].std(axis=0)
-            if len(spread) > 1 and len(shaping) > 1 and (spread == 0).any():
-                j = int(np.flatnonzero(spread == 0)[0])
-                raise ValueError(f"Target {j} of y is constant on the training rows.")
-            self._spread = np.where(spread > 0, spread, 1.0)
-            rows, targets = safe_indexing(X, shaping), Y[shaping]
-            params = take_rows(X, params, shaping)
-            if self.estimator is None and len(shaping) < FEWEST_TO_TUNE:
-                base = make_pipeline(StandardScaler(), Ridge())
-            if not frozen and Y.shape[1] > 1:
-                base = for_many(base)
-            self.estimator_ = fit_inner(
-                base, rows, self._shaped(targets), params=params
-            )
-            R = (
-                targets - self._out_of_fold(base, rows, targets, params)
-            ) / self._spread
-            self._learn(rows, R)
+            self._train(X, Y, shaping, base, params)
             self._calibrate(safe_indexing(X, held), Y[held])
             self.calibration_indices_ = held
         return self
@@ -275,6 +261,8 @@ default="auto"
             raise ValueError(
                 f"y has {Y.shape[1]} targets, but fit saw {len(self._spread)}."
             )
+        if self._votes is not None:
+            return self._votes_of(X, Y)
         return shapes.inside(self._distances(X, Y), self.threshold_)
 
     def predict_region(self, X):
@@ -293,28 +281,6 @@ default="auto"
         """
         check_is_fitted(self)
         X = self._check_table(X, reset=False)
-        centres = self._centres(self.estimator_, X)
-        if self.region_ == "latent":
-            return [
-                Region(
-                    shapes.Balls(points),
-                    self.threshold_,
-                    centre,
-                    self._spread,
-                    seed=self._seed,
-                )
-                for points, centre in zip(self._points(X), centres, strict=True)
-            ]
-        sizes = self._sizes(self.scale_estimator_, self._unit, X)
-        shape, d = self._common_shape(), len(self._spread)
-        return [
-            Region(
-                shape,
-                self.threshold_,
-                centre,
-                self._spread * size,
-                volume=float(np.exp(self._log_volume + d * np.log(size))),
-                seed=self._seed,
-            )
-            for centre, size in zip(centres, sizes, strict=True)
-        ]
+        if self._votes is not None:
+            return self._plus_regions(X)
+        return self._regions(X, self.threshold_)

@@ -10,6 +10,20 @@ from skdiff.conformal._regions._shapes import Shape, inside
 N_DRAWS = 20_000
 
 
+def as_points(y: Any, d: int) -> tuple[Array, bool]:
+    """Points of d numbers, one row each, and whether y was a single one."""
+    points = np.asarray(y, dtype=np.float64)
+    single = points.ndim == 0 or (points.ndim == 1 and d > 1)
+    if points.ndim < 2:
+        points = points.reshape(-1, 1) if d == 1 else points.reshape(1, -1)
+    if points.ndim != 2 or points.shape[1] != d:
+        raise ValueError(
+            f"y has shape {np.shape(y)}; one point has {d} numbers, many have one "
+            "row per point."
+        )
+    return points, single
+
+
 class Region:
     """Region of the targets of one row.
 
@@ -56,19 +70,24 @@ class Region:
         inside : bool or ndarray of bool of shape (n_points,)
             Whether each is inside.
         """
-        points = np.asarray(y, dtype=np.float64)
-        d = len(self.centre)
-        single = points.ndim == 0 or (points.ndim == 1 and d > 1)
-        if points.ndim < 2:
-            points = points.reshape(-1, 1) if d == 1 else points.reshape(1, -1)
-        if points.ndim != 2 or points.shape[1] != d:
-            raise ValueError(
-                f"y has shape {np.shape(y)}; one point has {d} numbers, many have one "
-                "row per point."
-            )
-        R = (points - self.centre) / self.unit
-        found = inside(self.shape.distance(R), self.level)
+        points, single = as_points(y, len(self.centre))
+        found = inside(self.distance(points), self.level)
         return bool(found[0]) if single else found
+
+    def distance(self, points: Array) -> Array:
+        """Return the distance of each point, which the level is compared with.
+
+        Parameters
+        ----------
+        points : ndarray of shape (n_points, n_targets)
+            Points.
+
+        Returns
+        -------
+        distance : ndarray of shape (n_points,)
+            Distances.
+        """
+        return self.shape.distance((points - self.centre) / self.unit)
 
     def volume(self, n_draws: int = N_DRAWS) -> float:
         """Return the volume in the units of the targets.

@@ -283,9 +283,13 @@ def learn_shape(
 
 
 def conformal_quantile(scores: Array, level: float) -> float:
-    """The score of rank ``ceil((n + 1) level)``."""
-    rank = int(np.ceil((len(scores) + 1) * level - 1e-9))
-    return float(np.sort(scores)[rank - 1])
+    """The score of the rank that the level needs."""
+    return float(np.sort(scores)[conformal_rank(len(scores), level) - 1])
+
+
+def conformal_rank(n: int, level: float) -> int:
+    """``ceil((n + 1) level)``."""
+    return int(np.ceil((n + 1) * level - 1e-9))
 
 
 def rows_needed(level: float) -> int:
