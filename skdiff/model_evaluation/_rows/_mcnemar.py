@@ -116,6 +116,17 @@ def mcnemar_test(
     check_choice("interval", interval, INTERVALS)
     check_inference(alternative, confidence_level)
     counts = agreement(correct_rows(y, a, b))
+    return counts_result(counts, method, alternative, interval, confidence_level)
+
+
+def counts_result(
+    counts: Agreement,
+    method: str,
+    alternative: str = "two-sided",
+    interval: str = "newcombe",
+    confidence_level: float = 0.95,
+) -> TestResult:
+    """Test and interval from the four counts."""
     statistic, pvalue = mcnemar_pvalue(counts, method, alternative)
     bounds = newcombe if interval == "newcombe" else agresti_min
     chi2 = method.startswith("chi2")

@@ -1,0 +1,1 @@
+"""The .632+ bootstrap."""

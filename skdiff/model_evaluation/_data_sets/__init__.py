@@ -1,0 +1,1 @@
+"""Tests on scores of several data sets."""

@@ -1,0 +1,1 @@
+"""Tests on scores of train and test splits."""
