@@ -18,6 +18,7 @@ import numpy as np
 from sklearn.model_selection import KFold, RepeatedKFold, ShuffleSplit
 
 from skdiff.model_evaluation import (
+    TestResult,
     bayesian_correlated_ttest,
     cochran_q_test,
     corrected_resampled_ttest,
@@ -109,5 +110,7 @@ for result in (
     proportion_difference_test(*(np.mean(p == t) for p in labels), 50),
 ):
     print(f"{result.method:30s} p = {result.pvalue:.3f}")
-posterior = bayesian_correlated_ttest(*random[0], n_train=2, n_test=1, rope=0.02)
+posterior: TestResult = bayesian_correlated_ttest(
+    *random[0], n_train=2, n_test=1, rope=0.02
+)
 print({name: round(posterior.details[name], 2) for name in ("left", "rope", "right")})
