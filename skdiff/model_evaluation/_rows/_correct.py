@@ -10,6 +10,13 @@ from skdiff._base.typing import BoolArray
 from skdiff._base.validation import refuse_dates, refuse_foreign_arrays
 
 
+def is_continuous(values: Any) -> bool:
+    """Whether an array holds numbers that are not whole; objects are looked through."""
+    if values.dtype.kind == "O":
+        return type_of_target(values).startswith("continuous")
+    return values.dtype.kind == "f" and bool(np.any(values != np.floor(values)))
+
+
 def check_labels(y: Any, *predictions: Any, names: Any = None) -> list[Any]:
     """Return labels and predictions as arrays of one length and one kind."""
     names = names or ["y", *"ab"][: len(predictions) + 1]
@@ -19,13 +26,14 @@ def check_labels(y: Any, *predictions: Any, names: Any = None) -> list[Any]:
         refuse_dates(values, name)
         array = check_array(values, ensure_2d=False, dtype=None, input_name=name)
         arrays.append(column_or_1d(array, warn=True))
-        if type_of_target(arrays[-1], input_name=name).startswith("continuous"):
+        if is_continuous(arrays[-1]):
             raise ValueError(
                 f"{name} has continuous values, and this test compares labels. Give "
                 "predicted classes, not probabilities; for regressors use "
                 "paired_permutation_test or paired_bootstrap_test."
             )
-        check_classification_targets(arrays[-1])
+        if arrays[-1].dtype.kind == "O":
+            check_classification_targets(arrays[-1])
     check_consistent_length(*arrays)
     _refuse_mixed_labels(names, arrays)
     return arrays

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 from sklearn.utils import check_array, check_consistent_length, check_random_state
-from sklearn.utils.multiclass import type_of_target
 
 from skdiff._base.typing import Array
 from skdiff._base.validation import refuse_dates, refuse_foreign_arrays
@@ -19,6 +18,7 @@ from skdiff.model_evaluation._results import (
     check_inference,
     check_number,
 )
+from skdiff.model_evaluation._rows._correct import is_continuous
 
 #: rows on which both predictions differ, up to which all swaps are enumerated
 EXACT = 12
@@ -69,12 +69,7 @@ def check_rows(y: Any, *predictions: Any, names: Any = ("a", "b")) -> list[Any]:
 
 def are_labels(y: Any, *predictions: Any) -> bool:
     """Whether neither outcomes nor all predictions are continuous numbers."""
-    first, *rest = (
-        type_of_target(values, input_name=name).startswith("continuous")
-        for name, values in zip(
-            "y" + "p" * len(predictions), (y, *predictions), strict=True
-        )
-    )
+    first, *rest = (is_continuous(np.asarray(v)) for v in (y, *predictions))
     return not (first or all(rest))
 
 
@@ -97,7 +92,7 @@ def _row_gaps(pair: Pair, metric: Any) -> Array | None:
     score = ROW_SCORES[metric]
     if metric != "accuracy":
         pair = Pair(*(v.astype(np.float64) for v in pair))
-    elif any(type_of_target(v).startswith("continuous") for v in pair):
+    elif any(is_continuous(v) for v in pair):
         raise ValueError(
             "metric='accuracy' compares labels, and some values are continuous. Give "
             "predicted classes, or another metric."
