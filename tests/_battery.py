@@ -17,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
 
 from tests import _faults
+from tests._common import synthesizes
 from tests._discovery import instance, quick_labels
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
@@ -188,8 +189,10 @@ def finite_answers(model, X):
             assert answer.shape[0] == rows, f"{method} has {answer.shape} for {rows}"
             if answer.dtype.kind == "f":
                 assert np.isfinite(answer).all(), f"{method} is not finite"
-    if hasattr(model, "fit_resample"):
+    if hasattr(model, "support_"):  # a selector of rows
         assert np.isfinite(model.scores_).all() and model.support_.any()
+    if synthesizes(model):
+        assert np.isfinite(model.sample(random_state=0)).all(axis=None)
 
 
 class Battery:
@@ -287,6 +290,8 @@ class Battery:
         method = next((m for m in METHODS[::-1] if hasattr(expected, m)), None)
 
         def answer(model, X):
+            if synthesizes(model):
+                return model.sample(random_state=0)
             if method is None:  # a selector of rows; those without a score are absent
                 return model.scores_[~np.isnan(model.scores_)]
             return getattr(model, method)(X)

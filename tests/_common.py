@@ -59,9 +59,16 @@ def seeded(estimator):
     return estimator
 
 
+def synthesizes(model):
+    """Whether the model makes rows, and knows nothing of those it is given."""
+    return hasattr(model, "sample") and hasattr(model, "fit_resample")
+
+
 def answers(model, X):
     """What the model says by every inference method it has."""
     found = {m: getattr(model, m)(X) for m in METHODS if hasattr(model, m)}
+    if synthesizes(model):
+        return {"sample": np.asarray(model.sample(random_state=0))}
     if not found:  # a selector of rows speaks of those it was fitted to
         return {"scores_": model.scores_, "support_": model.get_support()}
     return found
@@ -69,6 +76,8 @@ def answers(model, X):
 
 def said(model, X):
     """Predictions, or what a transformer makes of the rows."""
+    if synthesizes(model):
+        return np.asarray(model.sample(random_state=0))
     if hasattr(model, "fit_resample"):
         return model.scores_
     return (model.predict if hasattr(model, "predict") else model.transform)(X)
@@ -76,6 +85,9 @@ def said(model, X):
 
 def as_predictor(steps):
     """A pipeline that predicts: transformers get a linear model behind them."""
+    if synthesizes(steps[-1][1]):
+        resampling = pytest.importorskip("imblearn.pipeline")
+        return resampling.Pipeline([*steps, ("linear", Ridge())])
     if hasattr(steps[-1][1], "fit_resample"):
         name, selector = steps[-1]
         steps = [*steps[:-1], (name, SelectedFit(selector, Ridge()))]

@@ -15,10 +15,14 @@ from sklearn.base import clone, is_regressor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils import get_tags
 
+from tests._common import synthesizes
+
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
 
 
 def all_answers(model, X):
+    if synthesizes(model):
+        return {"sample": np.asarray(model.sample(random_state=0))}
     return {m: np.asarray(getattr(model, m)(X)) for m in METHODS if hasattr(model, m)}
 
 

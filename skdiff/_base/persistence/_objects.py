@@ -9,6 +9,7 @@ import builtins
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -479,6 +480,13 @@ KINDS: dict[str, Kind] = {
         _exact(Bunch, "Bunch"),
         dict,
         _build_bunch,
+    ),
+    "fraction": Kind(
+        "``fractions.Fraction``",
+        _one("Fraction"),
+        _exact(Fraction, "Fraction"),
+        lambda value: {"numerator": value.numerator, "denominator": value.denominator},
+        lambda name, parts: Fraction(*_exactly(parts, "numerator", "denominator")),
     ),
     "record": Kind(
         "settings of skdiff that are no estimators, such as ``Continuous``",

@@ -1,0 +1,28 @@
+"""Noise of OpenDP, where that library is installed."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from skdiff._base.typing import IntArray
+
+
+def noisy_counts(counts: IntArray, sigma_sq: Fraction) -> IntArray:
+    """Add discrete Gaussian noise of at least a variance."""
+    try:
+        import opendp.prelude as dp
+    except ImportError as error:
+        raise ImportError(
+            'noise="opendp" needs OpenDP. '
+            "Install it with `pip install skdiff[privacy]`."
+        ) from error
+    dp.enable_features("contrib")
+    space = (
+        dp.vector_domain(dp.atom_domain(T=dp.i64)),
+        dp.l2_distance(T=float),
+    )
+    # rounded up, so that the noise is never smaller than what was charged
+    scale = math.nextafter(math.sqrt(sigma_sq), math.inf)
+    found = dp.m.make_gaussian(*space, scale=scale)(counts.tolist())
+    return np.array(found, dtype=np.int64)

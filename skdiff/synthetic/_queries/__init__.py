@@ -1,0 +1,1 @@
+"""Families of counting queries with exact sensitivities."""

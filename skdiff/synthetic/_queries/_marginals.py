@@ -1,0 +1,154 @@
+"""Marginals, and ranges as marginals of nested bins."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from skdiff.synthetic._cells import Cells, marginal
+from skdiff.synthetic._queries._families import (
+    QueryFamily,
+    as_tuple,
+    group_of,
+    places,
+    shift_of,
+)
+from skdiff.synthetic._schema import TableSchema
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be an int of at least {least}. Got {value!r}.")
+
+
+@dataclass(frozen=True)
+class MarginalQueries(QueryFamily):
+    """Counts of all combinations of the values of k columns.
+
+    Parameters
+    ----------
+    k : int, default=2
+        Number of columns. A table with fewer is counted as a whole.
+    columns : sequence or None, default=None
+        The columns of one marginal; None counts every choice of k columns.
+    depth : int or None, default=None
+        Numeric columns have ``2**depth`` bins at most; None keeps all.
+
+    Examples
+    --------
+    >>> from skdiff.synthetic import MarginalQueries, TableSchema
+    >>> schema = TableSchema({"sex": ["F", "M"], "works": [False, True]})
+    >>> queries = MarginalQueries(2).fit_schema(schema)
+    >>> queries.counts(schema.encode([["F", True], ["F", True], ["M", False]]))
+    array([0, 2, 1, 0])
+    >>> queries.sensitivity_sq("replace-one")
+    2
+    """
+
+    k: int = 2
+    columns: Any = None
+    depth: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_count("k", self.k, 1)
+        if self.columns is not None:
+            object.__setattr__(self, "columns", as_tuple(self.columns))
+            object.__setattr__(self, "k", len(self.columns))
+        if self.depth is not None:
+            _check_count("depth", self.depth, 1)
+
+    def _expand(self, schema: TableSchema) -> list[QueryFamily]:
+        if self.columns is not None:
+            return [self]
+        k = min(self.k, len(schema.names))
+        return [
+            MarginalQueries(k, chosen, self.depth)
+            for chosen in combinations(schema.names, k)
+        ]
+
+    def _cells(self, schema: TableSchema) -> Cells:
+        where = places(schema, self.columns)
+        return marginal([group_of(schema, j, self.depth) for j in where], where)
+
+
+@dataclass(frozen=True)
+class RangeQueries(QueryFamily):
+    """Marginals of k columns in which numeric columns have nested bins.
+
+    The bins of each level halve those of the level before, so that every range between
+    two edges is a sum of few counts.
+
+    Parameters
+    ----------
+    k : int, default=2
+        Number of columns; a choice without a numeric column is left out.
+    depths : sequence of int, default=(3, 4, 5)
+        Levels: numeric columns have ``2**depth`` bins at most.
+    columns : sequence or None, default=None
+        The columns of one tree; None takes every choice of k columns.
+
+    Examples
+    --------
+    >>> from skdiff.synthetic import RangeQueries, TableSchema
+    >>> schema = TableSchema({"age": (0, 100), "sex": ["F", "M"]})
+    >>> queries = RangeQueries(1, depths=(1, 2)).fit_schema(schema)
+    >>> queries.counts(schema.encode([[10, "F"], [60, "M"], [90, "F"]]))
+    array([1, 2, 1, 0, 1, 1])
+    """
+
+    k: int = 2
+    depths: Any = (3, 4, 5)
+    columns: Any = None
+
+    def __post_init__(self) -> None:
+        _check_count("k", self.k, 1)
+        for depth in self.depths:
+            _check_count("each depth", depth, 1)
+        object.__setattr__(self, "depths", as_tuple(self.depths))
+        if self.columns is not None:
+            object.__setattr__(self, "columns", as_tuple(self.columns))
+            object.__setattr__(self, "k", len(self.columns))
+
+    def _expand(self, schema: TableSchema) -> list[QueryFamily]:
+        chosen = [self.columns]
+        if self.columns is None:
+            k = min(self.k, len(schema.names))
+            chosen = list(combinations(schema.names, k))
+        return [
+            MarginalQueries(len(names), names, depth)
+            for names in chosen
+            for depth in _distinct(schema, names, self.depths)
+        ]
+
+
+def _distinct(schema: TableSchema, names: Any, depths: Any) -> list[int]:
+    """Depths that give different bins, the finest first."""
+    found: dict[Any, int] = {}
+    where = [j for j in places(schema, names) if schema._coded[j].numeric]
+    for depth in sorted(depths, reverse=True):
+        shifts = tuple(shift_of(schema, j, depth) for j in where)
+        if where and shifts not in found:
+            found[shifts] = depth
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class Ways(QueryFamily):
+    """What ``"1-way"``, ``"2-way"`` and ``"3-way"`` stand for.
+
+    Choices with a numeric column are counted with the finest bins and with those of the
+    next levels, as :class:`RangeQueries` does.
+    """
+
+    k: int
+    levels: int = 3
+
+    def _expand(self, schema: TableSchema) -> list[QueryFamily]:
+        k = min(self.k, len(schema.names))
+        depths = range(schema.depth, max(schema.depth - self.levels, 0), -1)
+        parts: list[QueryFamily] = []
+        for names in combinations(schema.names, k):
+            found = _distinct(schema, names, depths)
+            parts += [MarginalQueries(k, names, depth) for depth in found]
+            if not found:
+                parts.append(MarginalQueries(k, names))
+        return parts
