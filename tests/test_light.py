@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import scale
 
 from skdiff import calibration, cluster, conformal, density, linear_model, metrics
-from skdiff import model_selection, multiplicity
+from skdiff import model_selection, multiplicity, synthetic
 from skdiff.neural_network import ActiveSubspaceTransformer, GBNNClassifier
 from skdiff.neural_network import GRBFRegressor
 
@@ -45,6 +45,7 @@ metrics.ks_error(half, p)
 cluster.TELLClustering(3).fit(X)
 GBNNClassifier(5).fit(X, y)
 ActiveSubspaceTransformer(GRBFRegressor(max_iter=5)).fit(D, t)
+synthetic.PrivateGSDSynthesizer(rho=1.0, depth=2).fit(D)
 print(sorted({"torch", "skorch", "cvxpy"} & set(sys.modules)))
 """
 

@@ -14,7 +14,7 @@ from scipy.optimize import brentq, minimize_scalar
 
 # log(alpha - 1) at which the search for the best order starts
 _GRID = np.linspace(-25.0, 45.0, 281)
-_BITS = 80
+_BITS = 48
 
 
 def _lowest(function: Callable[[float], float]) -> float:
@@ -84,7 +84,7 @@ def rho_of(epsilon: float, delta: float) -> float:
 
 
 def floored(value: float) -> Fraction:
-    """Return a fraction at most ``value`` and within 2**-40 of it, relatively."""
+    """Return a fraction at most ``value`` and within 2**-41 of it, relatively."""
     exact = Fraction(value) * (1 - Fraction(1, 2**42))
     scale = 2 ** max(_BITS - math.frexp(value)[1], 0)
     return Fraction(math.floor(exact * scale), scale)

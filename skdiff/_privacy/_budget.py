@@ -31,7 +31,7 @@ class LedgerEntry:
     rho: Fraction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PrivacySpent:
     """Privacy guarantee of a release.
 
@@ -65,6 +65,15 @@ class PrivacySpent:
     neighbors: str
     unit: str = "row"
     valid: bool = True
+
+    def __repr__(self) -> str:
+        delta = "None" if self.delta is None else f"{self.delta:.6g}"
+        valid = "" if self.valid else ", valid=False"
+        return (
+            f"PrivacySpent(epsilon={self.epsilon:.6g}, delta={delta}, "
+            f"rho={float(self.rho):.6g}, neighbors={self.neighbors!r}, "
+            f"unit={self.unit!r}{valid})"
+        )
 
     def epsilon_at(self, delta: float) -> float:
         """Return the epsilon of the release at another delta.

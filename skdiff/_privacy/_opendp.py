@@ -2,14 +2,15 @@
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from skdiff._base.typing import IntArray
 
 
-def noisy_counts(counts: IntArray, sigma_sq: Fraction) -> IntArray:
-    """Add discrete Gaussian noise of at least a variance."""
+def require_opendp() -> Any:
+    """Import OpenDP, or state which extra brings it."""
     try:
         import opendp.prelude as dp
     except ImportError as error:
@@ -18,6 +19,12 @@ def noisy_counts(counts: IntArray, sigma_sq: Fraction) -> IntArray:
             "Install it with `pip install skdiff[privacy]`."
         ) from error
     dp.enable_features("contrib")
+    return dp
+
+
+def noisy_counts(counts: IntArray, sigma_sq: Fraction) -> IntArray:
+    """Add discrete Gaussian noise of at least a variance."""
+    dp = require_opendp()
     space = (
         dp.vector_domain(dp.atom_domain(T=dp.i64)),
         dp.l2_distance(T=float),

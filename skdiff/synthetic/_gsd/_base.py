@@ -20,6 +20,7 @@ from skdiff._privacy._bounds import (
     threshold,
 )
 from skdiff._privacy._budget import PrivacyBudgetError, PrivacyLeakWarning
+from skdiff._privacy._opendp import require_opendp
 from skdiff._privacy._release import Release, partition_sensitivity_sq
 from skdiff.synthetic._gsd import _table
 from skdiff.synthetic._gsd._measure import (
@@ -119,7 +120,8 @@ class BaseGSD(SaveMixin, CallbackSupportMixin, BaseEstimator):
         edges = self.edges if isinstance(self.edges, dict) else {}
         changes = {"edges": {**declared.edges, **edges}, "depth": self.depth}
         integer = _table.integer_columns(rows.form, declared)
-        return declared._with(integer=integer, **changes)
+        missing = _table.missing_columns(rows.form, declared)
+        return declared._with(integer=integer, missing=missing, **changes)
 
     def _declared_by_hand(self, rows):
         return TableSchema({}) if self.schema is None else self.schema
@@ -137,7 +139,7 @@ class BaseGSD(SaveMixin, CallbackSupportMixin, BaseEstimator):
         if len(self.fixed_columns) and self.init is None:
             raise ValueError("fixed_columns needs init, which holds their values.")
         if self.noise == "opendp":
-            import opendp.prelude  # noqa: F401
+            require_opendp()
 
     def _prepare(self, release, rows, declared, missing, request):
         """Check and code all columns; buy the number of rows, bounds and edges."""

@@ -382,7 +382,8 @@ class PrivateGSDSynthesizer(BaseGSD):
         if hasattr(rows, "columns"):
             target = rows[self.target_name]
             return rows.drop(columns=self.target_name), target
-        return rows[:, :-1], rows[:, -1]
+        *dtypes, dtype = _table.Form(*self._form).dtypes
+        return rows[:, :-1].astype(_common(dtypes)), rows[:, -1].astype(dtype)
 
     def error_report(self, X, y=None):
         """Compare the synthetic table with a table that is passed in.
@@ -434,3 +435,8 @@ class PrivateGSDSynthesizer(BaseGSD):
         super().__setstate__(state)
         for family in vars(self).get("queries_", ()):
             family.fit_schema(self.schema_)
+
+
+def _common(dtypes):
+    """One dtype for columns of an array."""
+    return np.result_type(np.float64, *dtypes) if "object" not in dtypes else object

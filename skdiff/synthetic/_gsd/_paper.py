@@ -65,7 +65,7 @@ def paper_search(state: State, limits: Limits, rng: Any, progress: Progress) -> 
             best = int(np.argmin(gains))
             if gains[best] < 0:
                 elite = state.codes.copy()
-                state.replace(int(rows[best]), new[best])
+                state.try_rows(rows[[best]], new[[best]], most=np.inf)
                 if -gains[best] > limits.tol * loss:
                     last_gain = t
                 loss += float(gains[best])

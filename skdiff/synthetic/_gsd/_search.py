@@ -125,6 +125,31 @@ class _Run:
                 return
             take = max(take // 4, 1)
 
+    def cross(self) -> None:
+        """Replace rows by mixes with other rows; half of the mixes are copies.
+
+        A row that is one too many in a cell far from the cell where one is missing
+        cannot get there by edits of single columns that each lower the loss.
+        """
+        state, free = self.state, self.limits.columns
+        rows = self.rng.permutation(state.n_rows)
+        new, donors = state.codes[rows], state.codes[self.rng.permutation(rows)]
+        mixed = self.rng.uniform(size=(len(rows), len(free))) < 0.5
+        mixed |= self.rng.uniform(size=(len(rows), 1)) < 0.5
+        new[:, free] = np.where(mixed, donors[:, free], new[:, free])
+        gain = state.replaced(rows, new)
+        self.n_evals += len(rows)
+        good = np.flatnonzero(gain < 0)
+        if self.limits.allowed is not None and len(good):
+            good = good[self.limits.allowed(new[good])]
+        order = good[np.argsort(gain[good], kind="stable")]
+        take = len(order)
+        while take:
+            some = order[:take]
+            if state.try_rows(rows[some], new[some]) is not None or take == 1:
+                return
+            take //= 4
+
 
 def search(state: State, limits: Limits, rng: Any, progress: Progress) -> Found:
     """Lower the loss until a sweep over all columns gains less than ``tol`` of it."""
@@ -138,6 +163,8 @@ def search(state: State, limits: Limits, rng: Any, progress: Progress) -> Found:
                 run.column(int(j))
                 if run.over or progress.is_over():
                     break
+            if not run.over and not progress.is_over():
+                run.cross()
             history.append(state.loss())
             if progress.step(loss=history[-1]):
                 break

@@ -148,24 +148,44 @@ class State:
         Returns the exact change of the loss, or None where nothing was done.
         """
         old = self.codes[rows, column]
-        moves, change = [], 0.0
+        after = {}
         for w in self.touching[column]:
-            target, table = self.targets[w], self.table(w, column)
-            before = self.sums[w][rows]
-            after = before + (table[new] - table[old])
+            table = self.table(w, column)
+            after[w] = self.sums[w][rows] + (table[new] - table[old])
+        change = self._try_sums(rows, after, most)
+        if change is not None:
+            self.codes[rows, column] = new
+        return change
+
+    def try_rows(
+        self, rows: IntArray, new: IntArray, *, most: float = 0.0
+    ) -> float | None:
+        """Replace distinct rows as a whole, as :meth:`try_edit` does one column."""
+        after = {w: sums_of(t.cells, new) for w, t in enumerate(self.targets)}
+        change = self._try_sums(rows, after, most)
+        if change is not None:
+            self.codes[rows] = new
+        return change
+
+    def _try_sums(
+        self, rows: IntArray, after: dict[int, IntArray], most: float
+    ) -> float | None:
+        """Set the sums of some rows if the loss changes by less than ``most``."""
+        moves, change = [], 0.0
+        for w, sums in after.items():
+            target, before = self.targets[w], self.sums[w][rows]
             width = target.cells.n_cells + 1
-            delta = np.bincount(cell_of(target.cells, after), minlength=width)
+            delta = np.bincount(cell_of(target.cells, sums), minlength=width)
             delta -= np.bincount(cell_of(target.cells, before), minlength=width)
             at = np.flatnonzero(delta[:-1])
             step = delta[at]
             change += float(self.slopes[w][at] @ step)
             change += target.weight * float(step @ step) / self.n_rows**2
-            moves.append((w, after, at, step))
+            moves.append((w, at, step))
         if change >= most:
             return None
-        self.codes[rows, column] = new
-        for w, after, at, step in moves:
-            self.sums[w][rows] = after
+        for w, at, step in moves:
+            self.sums[w][rows] = after[w]
             self.counts[w][at] += step
             # from the whole counts, so that no rounding gathers
             share = self.counts[w][at] / self.n_rows - self.targets[w].shares[at]
@@ -183,16 +203,3 @@ class State:
             gain += unit * ((after < n_cells).astype(float) + (before < n_cells))
             total += np.where(after == before, 0.0, gain)
         return total
-
-    def replace(self, row: int, new: IntArray) -> None:
-        """Replace one row."""
-        for w, target in enumerate(self.targets):
-            before = cell_of(target.cells, self.sums[w][row : row + 1])[0]
-            self.sums[w][row] = sums_of(target.cells, new[None])[0]
-            after = cell_of(target.cells, self.sums[w][row : row + 1])[0]
-            for cell, step in ((before, -1), (after, 1)):
-                if cell < target.cells.n_cells:
-                    self.counts[w][cell] += step
-                    share = self.counts[w][cell] / self.n_rows - target.shares[cell]
-                    self.slopes[w][cell] = 2.0 * target.weight / self.n_rows * share
-        self.codes[row] = new

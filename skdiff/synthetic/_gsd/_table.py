@@ -50,7 +50,7 @@ def read(estimator: Any, X: Any, y: Any, target_name: Any) -> Rows:
         raise ValueError(f"y must be one column. Got {y.ndim} dimensions.")
     y = y if hasattr(y, "dtype") else np.asarray(y)
     if len(y) != rows.n_rows:
-        raise ValueError(f"X has {rows.n_rows} rows and y has {len(y)}.")
+        raise ValueError("X and y have different numbers of rows.")
     form = rows.form
     if target_name in form.names:
         raise ValueError(f"X has a column {target_name!r} already; set target_name.")
@@ -153,14 +153,24 @@ def integer_columns(form: Form, declared: TableSchema) -> tuple[Any, ...]:
     return tuple(found)
 
 
+def missing_columns(form: Form, declared: TableSchema) -> tuple[Any, ...]:
+    """Columns that may miss values: declared so, and of a dtype that can."""
+    found = []
+    for name, dtype in zip(form.names, form.dtypes, strict=True):
+        wanted = declared.missing is True or name in tuple(declared.missing or ())
+        never = form.kind == "pandas" and dtype.startswith(("int", "uint", "bool"))
+        if wanted and not (never and dtype != "boolean"):
+            found.append(name)
+    return tuple(found)
+
+
 def numbers_of(rows: Rows, name: Any, schema: TableSchema) -> Any:
     """A numeric column whose bounds are to be bought, without what is missing."""
     values = as_numbers(rows.columns[rows.form.names.index(name)], name)
     if np.isinf(values).any():
         raise ValueError(f"Column {name!r} of X contains infinity.")
     absent = np.isnan(values)
-    allowed = schema.missing is True or name in tuple(schema.missing or ())
-    if absent.any() and not allowed:
+    if absent.any() and name not in schema.missing:
         raise ValueError(
             f"Column {name!r} of X contains NaN. Name it in the parameter missing of a "
             "TableSchema if that is a value to be kept."
@@ -177,13 +187,7 @@ def encode(rows: Rows, schema: TableSchema) -> IntArray:
 def written(values: dict[Any, Any], form: Form, schema: TableSchema) -> Any:
     """Values by column in the form of X: same kind, order and dtypes."""
     if form.kind == "array":
-        columns = list(values.values())
-        if all(column.dtype != object for column in columns):
-            return np.stack(columns, axis=1)
-        table = np.empty((len(columns[0]), len(columns)), dtype=object)
-        for j, column in enumerate(columns):
-            table[:, j] = column
-        return table
+        return _array(list(values.values()), form.dtypes)
     pairs = zip(schema._coded, form.dtypes, strict=True)
     if form.kind == "polars":
         import polars as pl
@@ -196,6 +200,20 @@ def written(values: dict[Any, Any], form: Form, schema: TableSchema) -> Any:
     return pd.DataFrame(
         {c.name: _pandas_series(pd, values[c.name], dtype, c) for c, dtype in pairs}
     )
+
+
+def _array(columns: list[Any], dtypes: tuple[str, ...]) -> Any:
+    """Numbers as float64, or as the integers that they came as; else objects."""
+    if all(_is_numeric(dtype) or dtype == "bool" for dtype in dtypes):
+        table = np.stack([column.astype(np.float64) for column in columns], axis=1)
+        whole = all(is_integer(dtype) for dtype in dtypes)
+        if whole and np.all(table == np.floor(table)):
+            return table.astype(np.int64)
+        return table
+    table = np.empty((len(columns[0]), len(columns)), dtype=object)
+    for j, column in enumerate(columns):
+        table[:, j] = column
+    return table
 
 
 def _pandas_series(pd: Any, values: Any, dtype: str, column: Column) -> Any:
