@@ -55,8 +55,8 @@ def generated(n, n_cat, n_real, seed=0):
     columns, declared = [], {}
     for j in range(n_cat):
         k = (2, 3, 4, 5, 8)[j % 5]
-        noise = rng.gumbel(size=(n, k))
-        columns.append(np.argmax(z @ rng.normal(size=(3, k)) + noise, axis=1))
+        mixed = z @ rng.normal(size=(3, k))
+        columns.append(np.argmax(mixed + rng.gumbel(size=(n, k)), axis=1))
         declared[f"c{j}"] = list(range(k))
     for j in range(n_real):
         columns.append(1 / (1 + np.exp(-0.7 * z @ rng.normal(size=3))))
