@@ -32,7 +32,7 @@ class TableSchema:
     log : sequence, default=()
         Numeric columns with positive bounds that are binned on the log scale.
     missing : sequence or bool, default=()
-        Columns in which missing values are a value of their own; True for all.
+        Columns in which missing is one more value; True for all.
     other : dict, default={}
         For categorical columns the level that stands for every value that is not
         declared.
