@@ -18,12 +18,14 @@ class Coding(NamedTuple):
     """What was learned about a table, a place a column.
 
     ``edges`` are the cuts of a binned column, ``members`` the labels and codes of one
-    whose rare labels share a category; otherwise None.
+    whose rare labels share a category, ``limits`` the smallest and the largest value of
+    a column cut at quantiles and whether all were whole; otherwise None.
     """
 
     categories: list[Any]
     edges: list[Any]
     members: list[Any]
+    limits: list[Any]
 
 
 def read_column(values: Any, name: Any) -> tuple[Any, Any]:
@@ -75,12 +77,12 @@ def learn_coding(
     Numbers with fractions, or of many values, are cut at quantiles; rare strings
     beyond ``max_categories`` share one category.
     """
-    coding = Coding([], [], [])
+    coding = Coding([], [], [], [])
     for j, name in enumerate(names):
         known, missing = read_column(X[:, j], name)
         if not len(known):
             raise ValueError(f"Column {name} of X has nothing but missing values.")
-        labels, cuts, members = np.unique(known), None, None
+        labels, cuts, members, limits = np.unique(known), None, None, None
         many = len(labels) > max_categories
         if exact[j] or labels.dtype.kind == "b":
             pass
@@ -93,10 +95,13 @@ def learn_coding(
             # measurements: a new number belongs to the nearest
             cuts = labels[:-1] + np.diff(labels) / 2
         elif many or np.any(labels != np.floor(labels)):
+            whole = bool(np.all(labels == np.floor(labels)))
+            limits = (float(labels[0]), float(labels[-1]), whole)
             labels, cuts = _bins(known, weight[~missing], n_bins)
         coding.categories.append(labels)
         coding.edges.append(cuts)
         coding.members.append(members)
+        coding.limits.append(limits)
     return coding
 
 
@@ -165,7 +170,7 @@ def encode_column(
     values: Any, coding: Coding, j: int, name: Any
 ) -> tuple[Any, list[Any]]:
     """Codes of one column, and its values that are no category."""
-    labels, cuts, members = (part[j] for part in coding)
+    labels, cuts, members = (part[j] for part in coding[:3])
     codes = np.full(len(values), MISSING, dtype=np.int64)
     known, missing = read_column(values, name)
     if not len(known):

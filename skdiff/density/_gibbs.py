@@ -1,5 +1,6 @@
 """Sampling, and completing rows, from conditionals alone."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,12 @@ def draw_shares(shares: Array, n: int, rng: Any) -> Any:
     return np.searchsorted(cut, rng.uniform(size=n) * (1 - 1e-15), side="right")
 
 
-def sweep(codes: Any, F: Array, model: Model, rng: Any) -> None:
-    """Draw every column given the others, all rows at once, in place."""
+def sweep(
+    codes: Any, F: Array, model: Model, rng: Any, given: Mapping[int, int]
+) -> None:
+    """Draw every column but those given, all rows at once, in place."""
     for u, (basis, span) in enumerate(zip(*model.where, strict=True)):
-        if span.stop > span.start:
+        if span.stop > span.start and u not in given:
             codes[:, u] = draw(model.energies(F, u), rng)
             F[:, span] = basis[codes[:, u]]
 
@@ -42,21 +45,26 @@ def gibbs(
     n_samples: int,
     rng: Any,
     *,
+    given: Mapping[int, int],
     burn_in: int,
     thin: int,
     n_chains: int,
 ) -> Any:
-    """Rows of codes from parallel chains, in the order of their sweeps."""
+    """Rows of codes from parallel chains, in the order of their sweeps.
+
+    Columns of ``given`` keep their category.
+    """
     codes = np.column_stack([draw_shares(m, n_chains, rng) for m in marginals])
+    codes[:, list(given)] = list(given.values())
     # columns of both are written one by one
     codes = np.asfortranarray(codes)
     F = np.asfortranarray(features(codes, model.where))
     for _ in range(burn_in):
-        sweep(codes, F, model, rng)
+        sweep(codes, F, model, rng, given)
     kept: list[Any] = []
     while len(kept) * n_chains < n_samples:
         for _ in range(thin):
-            sweep(codes, F, model, rng)
+            sweep(codes, F, model, rng, given)
         kept.append(codes.copy())
     return np.concatenate(kept)[:n_samples]
 

@@ -6,7 +6,6 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import Interval, StrOptions
 from skdiff._convex._solve import warn_unless_converged
@@ -28,7 +27,6 @@ from skdiff.density._interaction._solver import (
     noise_level,
     penalty_strength,
 )
-from skdiff.density._missing import log_marginals
 from skdiff.density._model import linear_model
 
 # Beyond it a few rows carry a sum of exponentials, and no finite answer may exist.
@@ -57,7 +55,7 @@ class BaseScreening(BaseInteractions):
             Energy(self._field, self._pairs, self._higher), self._layout()
         )
 
-    def score_samples(self, X):
+    def score_samples(self, X, *, method="marginal", order=None):
         """Unnormalised log-probability of each row under the joint model.
 
         Differences between rows are log-ratios of probabilities. Missing cells are
@@ -67,14 +65,18 @@ class BaseScreening(BaseInteractions):
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows.
+        method : {"marginal", "chain"}, default="marginal"
+            The joint model itself, up to one constant, or the product of conditionals
+            along ``order``, which is normalised and takes one sum per column.
+        order : list of int or str, default=None
+            Order of all columns in a chain. None takes them as they stand.
 
         Returns
         -------
         log_probability : ndarray of shape (n_samples,)
-            Up to one constant.
+            Up to one constant; :meth:`log_marginal` is normalised.
         """
-        check_is_fitted(self)
-        return log_marginals(self._model(), self._codes(X))
+        return self._score_rows(X, method, order)
 
     # --- fitting --------------------------------------------------------------------
 

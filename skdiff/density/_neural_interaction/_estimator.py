@@ -7,7 +7,6 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import (
     CallbackSupportMixin,
@@ -22,7 +21,7 @@ from skdiff.density._coding import MISSING, histogram
 from skdiff.density._features import features, layout
 from skdiff.density._gibbs import redraw_missing, split_incomplete
 from skdiff.density._graph import largest_gap, noise_bound, noise_scale
-from skdiff.density._missing import cell_log_likelihood, log_marginals
+from skdiff.density._missing import cell_log_likelihood
 from skdiff.density._neural_interaction._inference import (
     Network,
     expand_graph,
@@ -490,7 +489,7 @@ default="silu"
     # --- what the network holds -----------------------------------------------------
 
     @available_if(lambda self: self.variant == "energy")
-    def score_samples(self, X):
+    def score_samples(self, X, *, method="marginal", order=None):
         """Unnormalised log-probability of each row, of the energy variant.
 
         Missing cells are summed over: the value is that of the known cells together.
@@ -499,14 +498,18 @@ default="silu"
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows.
+        method : {"marginal", "chain"}, default="marginal"
+            The joint model itself, up to one constant, or the product of conditionals
+            along ``order``, which is normalised and takes one sum per column.
+        order : list of int or str, default=None
+            Order of all columns in a chain. None takes them as they stand.
 
         Returns
         -------
         log_probability : ndarray of shape (n_samples,)
-            Up to one constant.
+            Up to one constant; :meth:`log_marginal` is normalised.
         """
-        check_is_fitted(self)
-        return log_marginals(self._model(), self._codes(X))
+        return self._score_rows(X, method, order)
 
     def _analyse(self, flat, rows, total, network, state):
         """Strengths, graph and interactions of the trained network."""

@@ -1,0 +1,49 @@
+"""A reward as a function of codes, whatever form the user gave it in."""
+
+from typing import Any
+
+import numpy as np
+
+from skdiff._base.typing import Array, IntArray
+
+
+def rewarding(reward: Any, model: Any, response: Any) -> Any:
+    """Return the function from codes to rewards; ``reward`` may be an estimator."""
+    score = reward if not hasattr(reward, "predict") else by_estimator(reward, response)
+
+    def rewards(codes: IntArray) -> Array:
+        rows = model._as_table(model._labels(codes))
+        found = np.asarray(score(rows), dtype=np.float64)
+        if found.shape != (len(codes),):
+            raise ValueError(
+                "reward must return one number per row. Got an array of shape "
+                f"{found.shape} for {len(codes)} rows."
+            )
+        if np.isnan(found).any() or (found == np.inf).any():
+            raise ValueError("reward must not return NaN or plus infinity.")
+        return found
+
+    return rewards
+
+
+def by_estimator(estimator: Any, response: Any) -> Any:
+    """The probability of a class, or the prediction of a regressor."""
+    names = getattr(estimator, "feature_names_in_", None)
+
+    def columns(rows: Any) -> Any:
+        # it may have been fitted on some columns of the table
+        named = names is not None and hasattr(rows, "columns")
+        return rows[list(names)] if named else rows
+
+    if not hasattr(estimator, "predict_proba"):
+        if response is not None:
+            raise ValueError("response names a class, but reward has no predict_proba.")
+        return lambda rows: estimator.predict(columns(rows))
+    labels = list(estimator.classes_)
+    if response is not None and response not in labels:
+        raise ValueError(
+            f"response must be one of the classes of reward, {labels}. Got "
+            f"{response!r} instead."
+        )
+    place = -1 if response is None else labels.index(response)
+    return lambda rows: estimator.predict_proba(columns(rows))[:, place]

@@ -1,0 +1,1 @@
+"""Missing cells filled by a joint distribution, as a transformer."""

@@ -1,0 +1,1 @@
+"""What joint distributions with marginals have in common."""

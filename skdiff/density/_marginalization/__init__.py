@@ -1,0 +1,1 @@
+"""Networks for the marginals of any subset of columns."""

@@ -1,0 +1,1 @@
+"""Tables of categories, read and written."""
