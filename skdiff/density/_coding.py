@@ -228,6 +228,12 @@ def histogram(codes: Any, weight: Any) -> tuple[Any, Any]:
     return codes[first], gathered[:, 0] if weight.ndim == 1 else gathered
 
 
+def distinct_codes(codes: Any, weight: Any) -> tuple[Any, Any]:
+    """Distinct rows, missing cells included, and the weights that gather on them."""
+    rows, gathered = histogram(codes - MISSING, weight)  # which counts from zero
+    return rows + MISSING, gathered
+
+
 def shares(codes: Any, weight: Any, categories: Sequence[Any]) -> list[Any]:
     """Weighted frequencies of each column's categories among its known cells."""
     found = []

@@ -1,9 +1,16 @@
+from sklearn.dummy import DummyRegressor
+from sklearn.frozen import FrozenEstimator
+
+from skdiff import density
+
 SMALL = {"n_bins": 2, "max_categories": 4}
 TINY = {**SMALL, "hidden_layer_sizes": (4,), "max_iter": 3, "marginal_max_iter": 2}
+CLASSES = {"n_components": 2, "max_iter": 20, **SMALL}
+FLAT = FrozenEstimator(DummyRegressor().fit([[0.0], [1.0]], [1.0, 1.0]))
 
 QUICK = {
     "LatentClassModel": [
-        {"n_components": 2, "max_iter": 20, **SMALL},
+        CLASSES,
         {"max_components": 2, "max_iter": 5, "smoothing": 0.0, **SMALL},
     ],
     "MarginalizationModel": [
@@ -17,4 +24,32 @@ QUICK = {
             "batch_size": 32,
         },
     ],
+    "MarginalImputer": [{"estimator": density.LatentClassModel(**CLASSES)}],
+    "GuidedSampler": [
+        {"model": density.LatentClassModel(**CLASSES), "reward": FLAT},
+        {
+            "model": density.LatentClassModel(**CLASSES),
+            "reward": FLAT,
+            "value": "regressor",
+            "value_estimator": DummyRegressor(),
+            "n_value_rows": 10,
+        },
+    ],
 }
+
+
+class GuidedSampler(density.GuidedSampler):
+    """With predictions: the target's log-density of rows whose gaps are filled."""
+
+    def predict(self, X):
+        """Score complete rows."""
+        if not hasattr(self, "model_"):
+            return self.score_samples(X)
+        return self.score_samples(self.model_.impute(X))
+
+    def score(self, X, y=None):
+        """Mean of the predictions."""
+        return float(self.predict(X).mean())
+
+
+ADAPTED = {"GuidedSampler": GuidedSampler}

@@ -45,7 +45,9 @@ class GuidedSampler(SaveMixin, BaseEstimator):
     Parameters
     ----------
     model : estimator object
-        A density model, fitted; or unfitted if ``fit`` is given rows.
+        A density model, fitted; or unfitted if ``fit`` is given rows. Cloning keeps a
+        fitted one only as a :class:`~sklearn.frozen.FrozenEstimator`; so with
+        ``reward``.
     reward : callable or estimator object
         ``reward(X)`` returns one number per row of a table like the one the model was
         fitted on, with the medians of bins for binned numbers. Of a fitted classifier
@@ -241,18 +243,19 @@ class GuidedSampler(SaveMixin, BaseEstimator):
 
     def _take_model(self, X, rng):
         """The fitted model, and what is known of its columns."""
-        self.model_ = self.model
+        model = self.model
         if X is not None:
-            self.model_ = clone(self.model)
-            if getattr(self.model_, "random_state", 0) is None:
-                self.model_.set_params(random_state=rng.randint(2**31 - 1))
-            self.model_.fit(X)
-        check_is_fitted(self.model_)
-        if not hasattr(self.model_, "_joint"):
+            model = clone(model)
+            if getattr(model, "random_state", 0) is None:
+                model.set_params(random_state=rng.randint(2**31 - 1))
+            model.fit(X)
+        check_is_fitted(model)
+        if not hasattr(model, "_joint"):
             raise TypeError(
                 "model must be a density model of skdiff.density. Got "
-                f"{type(self.model_).__name__} instead."
+                f"{type(model).__name__} instead."
             )
+        self.model_ = model
         self.n_features_in_ = self.model_.n_features_in_
         if hasattr(self.model_, "feature_names_in_"):
             self.feature_names_in_ = self.model_.feature_names_in_

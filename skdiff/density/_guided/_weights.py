@@ -12,8 +12,8 @@ def normalised(log_weight: Array) -> Array:
     """Weights that sum to one along the last axis."""
     top = log_weight.max(axis=-1, keepdims=True)
     # where all are minus infinity, all are alike
-    safe = np.where(np.isfinite(top), log_weight - top, 0.0)
-    p = np.exp(safe)
+    lifted = np.where(np.isfinite(top), log_weight, 0.0)
+    p = np.exp(lifted - np.where(np.isfinite(top), top, 0.0))
     return np.asarray(p / p.sum(axis=-1, keepdims=True))
 
 

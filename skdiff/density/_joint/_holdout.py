@@ -22,3 +22,10 @@ def hold_out(weight: Array, fraction: float, rng: Any) -> Array:
     place = np.minimum(np.searchsorted(ends, points, side="right"), len(weight) - 1)
     held = np.bincount(place, minlength=len(weight)).astype(np.float64)
     return np.minimum(held, weight)
+
+
+def gains(difference: Array, weight: Array) -> bool:
+    """Whether rows gain on average by more than the standard error of the mean."""
+    mean = np.average(difference, weights=weight)
+    spread = np.average((difference - mean) ** 2, weights=weight)
+    return bool(mean > np.sqrt(spread / weight.sum()))

@@ -15,9 +15,9 @@ from skdiff._base.compat import (
     fit_context,
 )
 from skdiff._base.progress import Patience, watch
-from skdiff.density._coding import histogram
+from skdiff.density._coding import distinct_codes
 from skdiff.density._joint._base import BaseDensity
-from skdiff.density._joint._holdout import hold_out
+from skdiff.density._joint._holdout import gains, hold_out
 from skdiff.density._latent_class._em import (
     Mixture,
     count_rows,
@@ -38,7 +38,8 @@ class LatentClassModel(CallbackSupportMixin, BaseDensity):
     ----------
     n_components : int or "auto", default="auto"
         Number of classes. "auto" doubles it from 1 on for as long as the
-        log-likelihood of a validation set grows, and fits all rows again.
+        log-likelihood of a validation set grows by more than its standard error, and
+        fits all rows again.
     max_components : int, default=64
         Most classes of ``n_components="auto"``.
     smoothing : float, default=1.0
@@ -219,7 +220,7 @@ class LatentClassModel(CallbackSupportMixin, BaseDensity):
         """
         learned = self._learn(X, sample_weight)
         rng = check_random_state(self.random_state)
-        rows, weight = histogram(learned.codes, learned.weight)
+        rows, weight = distinct_codes(learned.codes, learned.weight)
         marginals = learned.state["marginals_"]
 
         def attributes(mixture):
@@ -256,15 +257,14 @@ class LatentClassModel(CallbackSupportMixin, BaseDensity):
         scores, k, best = {}, 1, 1
         if not held.any() or not train.any():
             return 1, scores
-        use, test = train > 0, held > 0
+        use, test, logs = train > 0, held > 0, None
         while k <= self.max_components and guard.ended is None:
             data = rows[use], train[use], marginals
             mixture = self._fit_classes(k, data, guard, rng)["_mixture"]
             found = Mixture(*mixture, [len(m) for m in marginals])
-            scores[k] = float(
-                np.average(found.log_marginal(rows[test]), weights=held[test])
-            )
-            if scores[k] < scores[best]:
+            before, logs = logs, found.log_marginal(rows[test])
+            scores[k] = float(np.average(logs, weights=held[test]))
+            if before is not None and not gains(logs - before, held[test]):
                 break
             best, k = k, 2 * k
         return best, scores

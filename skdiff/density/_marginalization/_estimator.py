@@ -17,7 +17,7 @@ from skdiff._base.compat import (
     fit_context,
 )
 from skdiff._base.progress import Patience, watch
-from skdiff.density._coding import histogram
+from skdiff.density._coding import distinct_codes
 from skdiff.density._joint._base import BaseDensity
 from skdiff.density._joint._chain import chain_log_prob, every_state
 from skdiff.density._joint._holdout import hold_out
@@ -266,7 +266,7 @@ class MarginalizationModel(CallbackSupportMixin, BaseDensity):
         hidden = self._hidden()
         learned = self._learn(X, sample_weight)
         rng = check_random_state(self.random_state)
-        rows, weight = histogram(learned.codes, learned.weight)
+        rows, weight = distinct_codes(learned.codes, learned.weight)
         known = (rows >= 0).any(axis=1)
         data = rows[known], weight[known], learned.state["marginals_"]
 
