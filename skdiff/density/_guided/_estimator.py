@@ -223,6 +223,7 @@ class GuidedSampler(SaveMixin, BaseEstimator):
             The fitted estimator.
         """
         rng = check_random_state(self.random_state)
+        self._last = None
         self._take_model(X, rng)
         if self.value == "regressor":
             reward = self._counted(self.reward)
@@ -302,10 +303,16 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         known = self.model_._given(given)[0]
         start[:, list(known)] = list(known.values())
         reward = self._counted(self.reward)
-        self.resampling_, self.pilot_size_ = self._decide(start, reward, rng)
-        draw = self._resample if self.resampling_ == "importance" else self._guide
-        codes, rewards = draw(start, reward, rng)
+        resampling, pilot_size = self._decide(start, reward, rng)
+        if resampling == "importance":
+            codes, rewards, corrected = *self._resample(start, reward, rng), False
+        else:
+            particles = resampling == "particles"
+            codes, rewards, corrected = self._guide(start, reward, rng, particles)
         self._last = {
+            "resampling": resampling,
+            "pilot_size": pilot_size,
+            "corrected": corrected,
             "start": start[:1],
             "codes": codes,
             "rewards": rewards,
@@ -332,14 +339,13 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         n, each = len(start), self.n_candidates * self.n_completions
         pool = self.model_._joint().complete(np.repeat(start, each, axis=0), rng)
         rewards = reward(pool)
-        self.corrected_ = False
         if self.temperature:
             kept = systematic(rewards / self.temperature, n, rng)
         else:
             kept = best_of(rewards, n)
         return pool[kept], rewards[kept]
 
-    def _guide(self, start, reward, rng):
+    def _guide(self, start, reward, rng, particles):
         """Rows filled cell by cell towards high values."""
         joint, n = self.model_._joint(), len(start)
         guide = Guide(
@@ -350,25 +356,43 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         else:
             order = None if isinstance(self.order, str) else self.order
             orders = np.tile(self.model_._orders(order, 1), (n, 1))
-        particles = self.resampling_ == "particles"
         found = fill(guide, start, orders, rng, particles=particles)
         # a complete row's value is its reward, unless a regressor has guessed it
         exact = self.value != "regressor" and (start == MISSING).any()
         rewards = found.value if exact else reward(found.codes)
-        kept, self.corrected_ = np.arange(n), False
+        kept, corrected = np.arange(n), False
         if self.correction and self.temperature:
             log = found.log_weight + rewards / self.temperature
             if effective_size(log) >= LEAST_PART * n:
-                kept, self.corrected_ = systematic(log, n, rng), True
-        return found.codes[kept], rewards[kept]
+                kept, corrected = systematic(log, n, rng), True
+        return found.codes[kept], rewards[kept], corrected
 
     # --- what it was worth ----------------------------------------------------------
+
+    def _of_last(self, name):
+        if getattr(self, "_last", None) is None:
+            raise NotFittedError(f"{name} belongs to rows: call sample before.")
+        return self._last.get(name.rstrip("_"))
+
+    @property
+    def resampling_(self):
+        """What the last call of sample did."""
+        return self._of_last("resampling_")
+
+    @property
+    def pilot_size_(self):
+        """Effective fraction of the pilot of the last call of sample."""
+        return self._of_last("pilot_size_")
+
+    @property
+    def corrected_(self):
+        """Whether the last call of sample ended in the importance step."""
+        return self._of_last("corrected_")
 
     @property
     def report_(self):
         """Rewards of the last rows beside those of simple rivals at equal cost."""
-        if not hasattr(self, "_last"):
-            raise NotFittedError("report_ belongs to rows: call sample before.")
+        self._of_last("report_")
         pd = require_pandas("report_")
         if self._report is None:
             self._report = self._compare()

@@ -1,5 +1,6 @@
 """A transformer that fills missing cells by a model of the whole table."""
 
+import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -133,6 +134,8 @@ class MarginalImputer(SaveMixin, OneToOneFeatureMixin, TransformerMixin, BaseEst
             A copy with the gaps filled, a DataFrame where X is one.
         """
         check_is_fitted(self)
-        return self.estimator_.impute(
+        filled = self.estimator_.impute(
             X, strategy=self.strategy, random_state=self.random_state
         )
+        # columns are known by the names seen in fit; without any there is no frame
+        return filled if hasattr(self, "feature_names_in_") else np.asarray(filled)
