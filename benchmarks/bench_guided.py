@@ -1,8 +1,8 @@
 """GuidedSampler against simple rivals at equal reward calls, and the exact target.
 
-A table of eight columns of three levels with a reward that is no sum over columns can be
-enumerated. With ``SKDIFF_DATA`` set, rows of ``adult_discrete`` are drawn towards a high
-income: one classifier is the reward, another one judges.
+A table of eight columns of three levels with a reward that is no sum over columns can
+be enumerated. With ``SKDIFF_DATA`` set, rows of ``adult_discrete`` are drawn towards a
+high income: one classifier is the reward, another one judges.
 """
 
 import itertools
@@ -73,7 +73,6 @@ def exact():
                 ("auto (20, 5)", {}),
             ):
                 few = {"n_candidates": 20, "n_completions": 5} | options
-                few["correction"] = bool(few.get("correction", True))
                 few["n_completions"] = 1 if "(5, 1)" in label else 5
                 sampler = GuidedSampler(
                     model, reward, temperature=temperature, random_state=0, **few
@@ -95,8 +94,8 @@ def words(report, sampler):
     )
     return (
         f"{sampler.resampling_}: reward {guided['mean_reward']:.2f}, log-probability "
-        f"{guided['mean_log_prob']:.2f}, distinct {guided['distinct']:.2f}, {calls:.0f} "
-        f"calls a row; {rivals}"
+        f"{guided['mean_log_prob']:.2f}, distinct {guided['distinct']:.2f}, "
+        f"{calls:.0f} calls a row; {rivals}"
     )
 
 
@@ -137,7 +136,8 @@ def income():
                         took if name == "guided" else 0.0,
                         note=f"guide {line['mean_reward']:.3f}, judge "
                         f"{line['mean_independent']:.3f}, log-probability "
-                        f"{line['mean_log_prob']:.2f}, distinct {line['distinct']:.2f}, "
+                        f"{line['mean_log_prob']:.2f}, distinct "
+                        f"{line['distinct']:.2f}, "
                         f"{line['reward_calls'] / pick(300, 20):.0f} calls a row",
                     )
                 )

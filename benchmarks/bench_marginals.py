@@ -87,7 +87,7 @@ def acceptance():
                 abs(np.exp(model.log_marginal(C[-1:], j))[0] - P[C[:, j] == 1].sum())
                 for j in range(10)
             )
-            name = type(model).__name__ + ("" if model is not None else "")
+            name = type(model).__name__
             if getattr(model, "n_components", 0) == 1:
                 name = "independent columns"
             rows.append(
@@ -232,7 +232,7 @@ def by_mbi(X, sizes, triples):
     found = {}
 
     def fit():
-        found["model"] = estimation.mirror_descent(
+        found["model"] = estimation.MirrorDescent().estimate(
             domain, measured, known_total=len(X), iters=1000
         )
 

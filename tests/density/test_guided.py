@@ -292,6 +292,21 @@ def test_rows_that_are_forbidden_are_never_drawn(model):
         assert (sampler.sample(300)[:, 0] != 2).all()
 
 
+@pytest.mark.parametrize("resampling", ["cell", "particles"])
+def test_rows_that_end_in_a_dead_end_give_way_to_others(model, resampling):
+    def rule(rows):
+        rows = np.asarray(rows)
+        return np.where(rows[:, 0] + rows[:, 2] == 0, 0.0, -np.inf)
+
+    sampler = GuidedSampler(
+        model, rule, n_candidates=2, n_completions=1, resampling=resampling
+    )
+    rows = sampler.sample(200, random_state=0)
+    assert (rows[:, 0] + rows[:, 2] == 0).all()
+    with pytest.raises(ValueError, match="No row"):
+        sampler.set_params(reward=lambda rows: np.full(len(rows), -np.inf)).sample(5)
+
+
 def test_what_cannot_be_is_refused(model):
     with pytest.raises(NotFittedError, match="fit"):
         GuidedSampler(model, total, value="regressor").sample(2)

@@ -339,6 +339,8 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         n, each = len(start), self.n_candidates * self.n_completions
         pool = self.model_._joint().complete(np.repeat(start, each, axis=0), rng)
         rewards = reward(pool)
+        if not np.isfinite(rewards).any():
+            raise ValueError("No row was found whose reward is not minus infinity.")
         if self.temperature:
             kept = systematic(rewards / self.temperature, n, rng)
         else:
@@ -361,6 +363,11 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         exact = self.value != "regressor" and (start == MISSING).any()
         rewards = found.value if exact else reward(found.codes)
         kept, corrected = np.arange(n), False
+        dead = ~np.isfinite(rewards)
+        if dead.all():
+            raise ValueError("No row was found whose reward is not minus infinity.")
+        if dead.any():  # forbidden rows give way to others
+            kept[dead] = rng.choice(np.flatnonzero(~dead), size=dead.sum())
         if self.correction and self.temperature:
             log = found.log_weight + rewards / self.temperature
             if effective_size(log) >= LEAST_PART * n:

@@ -22,6 +22,8 @@ from skdiff.density._guided._weights import (
 from skdiff.density._joint._chain import Joint, by_column
 
 RESAMPLE_BELOW = 0.5  # effective part of a population below which it is resampled
+KEPT_PART = 0.3  # effective part that one resampling leaves at least
+HALVINGS = 20
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,31 @@ def fill(
             # the value so far is part of the weight of a row that is not finished
             ahead = group.log_weight + group.value / guide.temperature
             if effective_size(ahead) < RESAMPLE_BELOW * n:
-                kept = systematic(ahead, n, rng)
-                group.codes, group.value = group.codes[kept], group.value[kept]
-                group.orders = group.orders[kept]
-                group.log_weight = -group.value / guide.temperature
+                group = resampled(group, ahead, rng)
     return group
+
+
+def resampled(group: Population, ahead: Array, rng: Any) -> Population:
+    """Resample by as much of the weights as leaves enough rows; keep the rest.
+
+    Noisy values of early cells would otherwise leave copies of a few rows.
+    """
+    n, alive = len(ahead), np.isfinite(ahead)
+    if not alive.any():
+        return group
+    finite = np.where(alive, ahead, 0.0)
+
+    def tempered(power: float) -> Array:
+        return np.where(alive, power * finite, -np.inf)
+
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        enough = effective_size(tempered(middle)) >= KEPT_PART * alive.sum()
+        low, high = (middle, high) if enough else (low, middle)
+    kept = systematic(tempered(low), n, rng)
+    left = group.log_weight[kept] - low * finite[kept]
+    return Population(group.codes[kept], group.orders[kept], left, group.value[kept])
 
 
 def step(guide: Guide, group: Population, rows: IntArray, u: int, rng: Any) -> None:
@@ -90,7 +112,10 @@ def step(guide: Guide, group: Population, rows: IntArray, u: int, rng: Any) -> N
     chosen = values[here, taken]
     group.codes[rows, u] = options[here, taken]
     # prior over proposal: the mean of the candidates over the one that was taken
-    group.log_weight[rows] += logsumexp(log, axis=1) - chosen / guide.temperature
+    alive = np.isfinite(chosen)
+    spent = np.where(alive, chosen, 0.0) / guide.temperature
+    gain = np.where(alive, logsumexp(log, axis=1) - spent, -np.inf)
+    group.log_weight[rows] += gain
     group.value[rows] = chosen
 
 
