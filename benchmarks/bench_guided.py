@@ -80,12 +80,12 @@ def exact():
                 took = seconds(lambda s=sampler: s.fit().sample(N))
                 report = sampler.report_
                 rows.append(
-                    Row(f"table {seed}: {label}", took, note=words(report, sampler))
+                    Row(f"table {seed}: {label}", took, note=describe(report, sampler))
                 )
         print_table(f"{N} rows at temperature {temperature}", rows)
 
 
-def words(report, sampler):
+def describe(report, sampler):
     """The report in one line."""
     guided, calls = report.loc["guided"], report.loc["guided", "reward_calls"] / N
     rivals = ", ".join(

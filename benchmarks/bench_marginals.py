@@ -268,12 +268,16 @@ def tables():
             took = seconds(lambda m=model, X=X: quietly(m.fit, X))
             cube = [full_table(model, triple, sizes) for triple in triples]
             chain = model.score_samples(T[:1000], method="chain").mean()
+            total = 1.0
+            if isinstance(model, MarginalizationModel):
+                total = model.total_probability(random_state=0)
             rows.append(
                 Row(
                     label,
                     took,
                     note=f"log-probability {model.score(T):.3f}, first 1000 by chain "
-                    f"{chain:.3f} (marginal {model.score(T[:1000]):.3f}); three-way "
+                    f"{chain:.3f} (marginal {model.score(T[:1000]):.3f}); total "
+                    f"{total:.3f}; three-way "
                     f"{three_way(cube, T, triples, sizes):.4f}",
                 )
             )

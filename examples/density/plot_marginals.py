@@ -64,7 +64,7 @@ for name, model in {
 # Fill the gaps
 # -------------
 truth, hidden = people[2000:], holes[2000:]
-words = ["school", "work", "married", "income"]
+categories = ["school", "work", "married", "income"]
 for name, imputer in {
     "most frequent": SimpleImputer(strategy="most_frequent").fit(train),
     "latent classes": MarginalImputer(classes, random_state=0).fit(train),
@@ -75,7 +75,7 @@ for name, imputer in {
         (filled[c].to_numpy() == truth[c].to_numpy())[
             hidden[:, people.columns.get_loc(c)]
         ]
-        for c in words
+        for c in categories
     ]
     print(f"{name:15} {np.concatenate(found).mean():.3f} of hidden categories found")
 

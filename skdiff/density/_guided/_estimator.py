@@ -27,7 +27,7 @@ from skdiff.density._guided._weights import effective_size, systematic
 from skdiff.density._joint._chain import random_orders
 from skdiff.density._table._base import check_count
 
-PILOT_ROWS, PILOT_PART = 200, 0.1  # of a pilot that plain resampling can rest on
+PILOT_ROWS, PILOT_PART = 200, 0.1  # of a pilot that one resampling can rest on
 LEAST_POPULATION = 50  # rows that are worth resampling among themselves
 LEAST_PART = 0.1  # effective part of the rows below which they are left as they are
 
@@ -40,7 +40,7 @@ class GuidedSampler(SaveMixin, BaseEstimator):
     :class:`InteractionScreening`. The reward is a black box: a classifier's
     probability, a regressor, a rule, a penalty. Nothing is trained anew and no gradient
     is needed. ``report_`` compares with the simple rivals at equal cost: on short
-    tables and mild rewards plain resampling is as good.
+    tables and mild rewards resampling rows of the model is as good.
 
     Parameters
     ----------
@@ -323,7 +323,7 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         return self.model_._as_table(self.model_._labels(codes))
 
     def _decide(self, start, reward, rng):
-        """Whether plain resampling has enough rows to choose from."""
+        """Whether a single resampling has enough rows to choose from."""
         if self.resampling != "auto":
             return self.resampling, np.nan
         guided = "particles" if len(start) >= LEAST_POPULATION else "cell"

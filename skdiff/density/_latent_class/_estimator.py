@@ -31,7 +31,7 @@ class LatentClassModel(CallbackSupportMixin, BaseDensity):
 
     Each row belongs to a hidden class; given the class its cells are independent. The
     log-probability of any subset of columns is then an exact sum over classes. It is
-    fitted in a second or so, it answers every query of
+    fitted in a second or so, it has all methods of
     :class:`MarginalizationModel`, and it often predicts better: try it first.
 
     Parameters

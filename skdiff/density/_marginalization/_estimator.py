@@ -17,9 +17,13 @@ from skdiff._base.compat import (
     fit_context,
 )
 from skdiff._base.progress import Patience, watch
-from skdiff.density._coding import distinct_codes
+from skdiff.density._coding import MISSING, distinct_codes
 from skdiff.density._joint._base import BaseDensity
-from skdiff.density._joint._chain import chain_log_prob, every_state
+from skdiff.density._joint._chain import (
+    chain_log_prob,
+    draw_cells,
+    every_state,
+)
 from skdiff.density._joint._holdout import hold_out
 from skdiff.density._marginalization._energy import EnergyTarget, read_levels
 from skdiff.density._marginalization._inference import (
@@ -27,6 +31,7 @@ from skdiff.density._marginalization._inference import (
     MarginalNetworks,
     squared_gaps,
 )
+from skdiff.density._table._base import check_count
 
 SMALL_BATCH, LARGE_BATCH, BATCHES = 256, 1024, 40
 LARGEST_SPACE = 2**14  # states that are listed
@@ -427,23 +432,32 @@ class MarginalizationModel(CallbackSupportMixin, BaseDensity):
         total, count = squared_gaps(self._joint(), codes, self._orders(None, 3))
         return float(np.sqrt(total / max(count, 1)))
 
-    def total_probability(self):
+    def total_probability(self, *, n_samples=2000, random_state=None):
         """Sum of the marginals of all rows there are, which ought to be one.
+
+        Parameters
+        ----------
+        n_samples : int, default=2000
+            Rows drawn from the conditionals by which the sum is estimated where there
+            are more than 16384 combinations of categories; otherwise it is exact.
+        random_state : int, RandomState instance or None, default=None
+            For the draws; None takes that of the estimator.
 
         Returns
         -------
         total : float
-            Of ``exp(f(x))`` over all combinations of categories, of which there may be
-            16384 at most.
+            Of ``exp(f(x))`` over all combinations of categories.
         """
         check_is_fitted(self)
-        sizes = [len(labels) for labels in self.categories_]
-        if np.prod(sizes, dtype=float) > LARGEST_SPACE:
-            raise ValueError(
-                f"The columns have more than {LARGEST_SPACE} combinations of "
-                "categories, which is too many to list."
-            )
-        return float(np.exp(logsumexp(self._joint().log_marginal(every_state(sizes)))))
+        check_count(n_samples, "n_samples")
+        sizes, joint = [len(labels) for labels in self.categories_], self._joint()
+        if np.prod(sizes, dtype=float) <= LARGEST_SPACE:
+            return float(np.exp(logsumexp(joint.log_marginal(every_state(sizes)))))
+        orders = np.tile(np.arange(len(sizes)), (n_samples, 1))
+        nothing = np.full(orders.shape, MISSING)
+        rows = draw_cells(joint, nothing, orders, self._rng(random_state))
+        ratio = joint.log_marginal(rows) - chain_log_prob(joint, rows, orders)
+        return float(np.exp(logsumexp(ratio) - np.log(n_samples)))
 
     # --- energies -------------------------------------------------------------------
 
