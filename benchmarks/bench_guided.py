@@ -64,7 +64,7 @@ def exact():
                 ("cell (20, 5)", {"resampling": "cell"}),
                 (
                     "cell (20, 5), no correction",
-                    {"resampling": "cell", "correction": 0},
+                    {"resampling": "cell", "correction": False},
                 ),
                 ("particles (5, 1)", {"resampling": "particles", "n_candidates": 5}),
                 ("particles (20, 5)", {"resampling": "particles"}),

@@ -53,9 +53,9 @@ class MarginalizationModel(CallbackSupportMixin, BaseDensity):
     hidden_layer_sizes : array-like of int, default=(128, 128, 128)
         Number of units in each hidden layer. Layers of equal size have skip
         connections.
-    alpha : float, default=0.0
+    alpha : float, default=5e-4
         L2 penalty: ``alpha / 2`` times the sum of squared weights is added to the mean
-        loss.
+        loss. It applies to the conditionals, which learn rows by heart without it.
     learning_rate_init : float, default=0.005
         Step size of the optimiser. It falls to zero along half a cosine.
     batch_size : int or "auto", default="auto"
@@ -209,7 +209,7 @@ class MarginalizationModel(CallbackSupportMixin, BaseDensity):
         self,
         hidden_layer_sizes=(128, 128, 128),
         *,
-        alpha=0.0,
+        alpha=5e-4,
         learning_rate_init=0.005,
         batch_size="auto",
         max_iter=100,
@@ -474,7 +474,7 @@ class MarginalizationModel(CallbackSupportMixin, BaseDensity):
             ``fn(X)`` returns the unnormalised log-probability of each row. X is an
             array, or a DataFrame where ``categories`` is a dict.
         n_steps : int, default=2000
-            Gradient steps, of 512 rows each unless ``batch_size`` says otherwise.
+            Gradient steps, of 512 rows each unless ``batch_size`` is a number.
         categories : list or dict, default=None
             Categories of each column: sequences of labels, or numbers of categories,
             which are then 0, 1 and so on; a dict names the columns. None takes those of

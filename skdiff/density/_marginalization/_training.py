@@ -178,7 +178,8 @@ def train_marginal(
     segments, marginal = Segments(sizes, device), padded(table.marginals, device)
     rows = torch.as_tensor(table.rows, device=device)
     widths = torch.as_tensor(sizes, dtype=torch.float32, device=device)
-    optimizer = f.optimizer(settings.learning_rate, settings.alpha)
+    # targets are without noise: there is nothing that a penalty could guard against
+    optimizer = f.optimizer(settings.learning_rate, 0.0)
     chains = rows[:0]
     if n_chains := round(settings.on_policy * settings.batch_size):
         chains = rows[
