@@ -223,10 +223,12 @@ class BaseInteractions(BaseTable):
             a gap is filled by the median of a bin.
         """
         check_is_fitted(self)
-        strategy = strategy if method is None else method
+        name, strategy = (
+            ("strategy", strategy) if method is None else ("method", method)
+        )
         if strategy not in ("mode", "sample"):
             raise ValueError(
-                f"strategy must be 'mode' or 'sample'. Got {strategy!r} instead."
+                f"{name} must be 'mode' or 'sample'. Got {strategy!r} instead."
             )
         check_count(n_sweeps, "n_sweeps")
         codes, model = self._codes(X), self._model()

@@ -305,7 +305,8 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         reward = self._counted(self.reward)
         resampling, pilot_size = self._decide(start, reward, rng)
         if resampling == "importance":
-            codes, rewards, corrected = *self._resample(start, reward, rng), False
+            codes, rewards = self._resample(start, reward, rng)
+            corrected = False
         else:
             particles = resampling == "particles"
             codes, rewards, corrected = self._guide(start, reward, rng, particles)

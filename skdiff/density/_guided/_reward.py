@@ -32,8 +32,9 @@ def by_estimator(estimator: Any, response: Any) -> Any:
 
     def columns(rows: Any) -> Any:
         # it may have been fitted on some columns of the table
-        named = names is not None and hasattr(rows, "columns")
-        return rows[list(names)] if named else rows
+        if names is None or not hasattr(rows, "columns"):
+            return rows
+        return rows[list(names)]
 
     if not hasattr(estimator, "predict_proba"):
         if response is not None:

@@ -143,9 +143,10 @@ def start(n_classes: int, data: Counts, rng: Any) -> Mixture:
     Half of each row's responsibility is even, so that no class starts empty.
     """
     n = data.onehot.shape[0]
-    p = data.weight / data.weight.sum()
-    chosen = np.searchsorted(np.cumsum(p), rng.uniform(size=n_classes) * (1 - 1e-12))
-    alike = (data.onehot @ data.onehot[np.minimum(chosen, n - 1)].T).toarray()
+    # the first arrivals at rates that are the weights: different rows, heavy ones first
+    order = np.argsort(rng.exponential(size=n) / data.weight, kind="stable")
+    chosen = np.resize(order[:n_classes], n_classes)
+    alike = (data.onehot @ data.onehot[chosen].T).toarray()
     # two rows may be equally near to several: noise decides
     nearest = (alike + rng.uniform(size=alike.shape)).argmax(axis=1)
     R = np.full((n, n_classes), 0.5 / n_classes)
