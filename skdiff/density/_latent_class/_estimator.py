@@ -146,7 +146,7 @@ class LatentClassModel(CallbackSupportMixin, BaseDensity):
     >>> model.n_components_
     2
     >>> model.predict_proba(np.array([["yes", "yes", None, None]]), 3).round(2)
-    array([[0.12, 0.88]])
+    array([[0.11, 0.89]])
     """
 
     _parameter_constraints = {
