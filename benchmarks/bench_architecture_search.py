@@ -154,14 +154,12 @@ def every_cell():
                 for a in cells
             ]
         generator = np.random.RandomState(seed)
-        import torch
-
         order = generator.permutation(len(cells))
         result = race(
             [cells[k] for k in order],
             task.bench,
             task.epochs,
-            torch.Generator().manual_seed(seed),
+            seed,
         )
         first = np.empty(len(cells))
         first[order] = -result.losses[:, 0]

@@ -17,7 +17,7 @@ from skdiff.architecture_search._cells._hypercuboid import HypercuboidSpace
 from skdiff.architecture_search._cells._inputs import Sizes
 from skdiff.architecture_search._cells._networks import CellNetworks, build
 from skdiff.architecture_search._cells._operations import OPERATIONS
-from skdiff.architecture_search._cells._race import Bench, race, rungs
+from skdiff.architecture_search._cells._race import Bench, race, rungs, trial
 from skdiff.architecture_search._cells._selection import (
     Projection,
     draws,
@@ -538,11 +538,12 @@ def test_a_projection_keeps_n_inputs_edges():
 # --- the race -------------------------------------------------------------------------
 
 
-def test_rungs_end_at_half_of_the_training():
-    assert rungs(8, 64) == [8, 8, 16]
-    assert rungs(2, 64) == [32]
-    assert rungs(5, 64) == [8, 8, 16]
-    assert all(e > 0 for n in range(2, 20) for e in rungs(n, 4))
+def test_rungs_end_at_a_quarter_of_the_training():
+    assert rungs(8, 64) == [16]
+    assert rungs(4, 64) == []
+    assert rungs(16, 64) == [8, 8]
+    assert rungs(9, 64) == [8, 8]
+    assert all(e > 0 for n in range(2, 40) for e in rungs(n, 4))
 
 
 @pytest.mark.parametrize("chains", [False, True])
@@ -551,29 +552,33 @@ def test_the_worse_half_leaves(chains):
     how = Training(row_loss, 0.02, 2.0, 20)
     space = HypercuboidSpace(NUMBERS, ALL, 8, 2)
     cells = (
-        [space.discretise(random_scores(space, k)) for k in range(5)]
+        [space.discretise(random_scores(space, k)) for k in range(9)]
         if chains
-        else random_networks(5, NUMBERS)
+        else random_networks(9, NUMBERS)
     )
     bench = Bench(NUMBERS, data, held, how, Progress())
-    found = race(cells, bench, 16, seeded())
-    assert found.losses.shape == (5, 3)
-    assert (~np.isnan(found.losses)).sum(axis=0).tolist() == [5, 2, 0]
-    best = np.argsort(found.losses[:, 0])[:2]
-    assert set(np.flatnonzero(~np.isnan(found.losses[:, 1]))) == set(best)
-    assert found.winner == best[np.argmin(found.losses[best, 1])]
-    assert found.n_iter.tolist() == [4 if k in best else 2 for k in range(5)]
+    found = race(cells, bench, 8, 5)
+    assert found.losses.shape == (9, 3)
+    assert (~np.isnan(found.losses)).sum(axis=0).tolist() == [9, 5, 3]
+    for rung, count in enumerate((5, 3)):
+        alive = np.flatnonzero(~np.isnan(found.losses[:, rung]))
+        best = alive[np.argsort(found.losses[alive, rung])[:count]]
+        after = np.flatnonzero(~np.isnan(found.losses[:, rung + 1]))
+        assert set(after) == set(best)
+    assert found.winner == np.nanargmin(found.losses[:, -1])
+    assert sorted(found.n_iter) == [1] * 4 + [2] * 2 + [10] * 3
+    # the final is what each would do alone
+    alone = trial(cells[found.winner], bench, 8, 5)
+    np.testing.assert_allclose(found.trial.curve, alone.curve, rtol=1e-9)
+    assert found.trial.loss == found.losses[found.winner, -1]
 
 
 def test_a_race_that_has_no_time_ends():
     progress = Progress()
     progress.end("time")
-    bench = Bench(
-        NUMBERS,
-        table(NUMBERS),
-        table(NUMBERS),
-        Training(row_loss, 0.01, None, 20),
-        progress,
-    )
-    found = race(random_networks(3, NUMBERS), bench, 16, seeded())
-    assert found.winner == 0 and np.isnan(found.losses).all()
+    how = Training(row_loss, 0.01, None, 20)
+    bench = Bench(NUMBERS, table(NUMBERS), table(NUMBERS), how, progress)
+    for n in (3, 6):
+        found = race(random_networks(n, NUMBERS), bench, 16, 0)
+        assert found.winner == 0 and np.isnan(found.losses).all()
+        assert found.trial.n_iter == 0 and found.trial.loss == np.inf

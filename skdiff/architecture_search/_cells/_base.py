@@ -307,22 +307,31 @@ class BaseArchitectureSearch(BaseNeural):
         bench, everything = self._bench(table, encoding, seed, progress)
         work = bench.how.batch_size * self.width**2 * len(self.operations)
         with _find.earlier(progress, started), threads_for(work):
+            known = None
             if given is None:
                 space = self._space(bench.sizes)
                 search, choice = self._search_settings(bench)
                 found = _find.find(space, search, choice, bench, everything, seed)
                 encoding |= _evidence(space, found)
-            self._decide(bench, encoding, seed)
+                known = None if found.race is None else found.race.trial
+            self._decide(bench, encoding, seed, known)
 
-    def _decide(self, bench, encoding, seed):
-        """Train the architecture and the baseline on one half; the other decides."""
-        from skdiff.architecture_search._cells._find import trials
+    def _decide(self, bench, encoding, seed, known):
+        """Train the architecture and the baseline on one part; the other decides.
 
-        searched = encoding["architecture_"]
-        rivals = [searched]
+        ``known`` is such a training of the architecture where a race has run one.
+        """
+        from skdiff.architecture_search._cells._race import trial
+
+        rivals = [encoding["architecture_"]]
         if self.compare_baseline and self._fitting.given is None:
             rivals.append(Architecture.mlp((self.width, self.width)))
-        found = trials(rivals, bench, self.max_iter, seed)
+        found = [
+            trial(one, bench, self.max_iter, seed)
+            if known is None or one != rivals[0]
+            else known
+            for one in rivals
+        ]
         factor = 2.0 if self._is_regressor() else 1.0
         scores = [-factor * one.loss for one in found]
         encoding["searched_score_"] = scores[0]

@@ -12,7 +12,7 @@ from skdiff._base.typing import FloatArray, IntArray
 from skdiff._nn._data import TensorData
 from skdiff.architecture_search._cells._architecture import Architecture
 from skdiff.architecture_search._cells._cell import CellSpace
-from skdiff.architecture_search._cells._race import Bench, Race, Trial, race, trial
+from skdiff.architecture_search._cells._race import Bench, Race, race
 from skdiff.architecture_search._cells._selection import (
     Projection,
     draws,
@@ -105,7 +105,7 @@ def find(
         known = [one for _, one in candidates]
         drawn = draws(space, logs, choice.temperature, more, known, rng)
         candidates = distinct([*candidates, *(("drawn", one) for one in drawn)])
-        result = race([a for _, a in candidates], bench, choice.max_iter, generator)
+        result = race([a for _, a in candidates], bench, choice.max_iter, seed)
         chosen = candidates[result.winner][1]
     else:  # the last rule that was computed is the one asked for
         chosen = candidates[-1][1]
@@ -134,16 +134,6 @@ def distinct(
     for name, one in candidates:
         names[one] = f"{names[one]}, {name}" if one in names else name
     return [(name, one) for one, name in names.items()]
-
-
-def trials(
-    architectures: list[Architecture], bench: Bench, epochs: int, seed: int
-) -> list[Trial]:
-    """Train each architecture from the start on one part, scored on the other."""
-    return [
-        trial(one, bench, epochs, torch.Generator().manual_seed(seed))
-        for one in architectures
-    ]
 
 
 @contextmanager

@@ -157,6 +157,24 @@ class CellNetworks(nn.Module):
             h = read[0] if len(read) == 1 else torch.cat(read, dim=2)
         return linear(h, next(left), next(left))
 
+    @classmethod
+    def alike(
+        cls, architectures: Sequence[Architecture], sizes: Sizes, seed: int
+    ) -> "CellNetworks":
+        """Draw each network as it would be drawn alone."""
+        new = cls(architectures, sizes, torch.Generator())
+        for g, one in enumerate(architectures):
+            alone = cls([one], sizes, torch.Generator().manual_seed(seed))
+            with torch.no_grad():
+                for source, own, into in zip(
+                    alone.weights, new._owners, new.weights, strict=True
+                ):
+                    rows = [k for k, owner in enumerate(own) if owner == g]
+                    if rows:
+                        by_map = into.view(len(own), -1)
+                        by_map[rows] = source.view(len(rows), -1)
+        return new
+
     def keep(self, networks: Sequence[int]) -> "CellNetworks":
         """Return some of the networks, with their weights."""
         kept = sorted(networks)

@@ -1,10 +1,11 @@
-"""A race of architectures: short real trainings, the worse half leaves."""
+"""A race of architectures: short real trainings, the worse half leaves, a final."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from skdiff._base.progress import Progress
 from skdiff._base.typing import FloatArray, IntArray
@@ -14,105 +15,7 @@ from skdiff.architecture_search._cells._inputs import Sizes
 from skdiff.architecture_search._cells._networks import CellNetworks, build
 from skdiff.architecture_search._cells._training import Training, train
 
-
-@dataclass(frozen=True)
-class Race:
-    """Losses of the held-out rows, one row per candidate and one column per rung.
-
-    They are NaN where a candidate had left. ``n_iter`` are the epochs each was trained.
-    """
-
-    losses: FloatArray
-    n_iter: IntArray
-    winner: int
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What every comparison shares: rows, training, where results are reported."""
-
-    sizes: Sizes
-    train: TensorData
-    held: TensorData
-    how: Training
-    progress: Progress
-
-    def networks(
-        self, architectures: Sequence[Architecture], generator: torch.Generator
-    ) -> CellNetworks:
-        """Networks of equal widths, in the dtype and on the device of the rows."""
-        return CellNetworks(architectures, self.sizes, generator).to(self.train.X)
-
-
-def rungs(n_candidates: int, epochs: int) -> list[int]:
-    """Epochs of each rung, such that the last one ends at half of ``epochs``."""
-    n = max(1, int(np.ceil(np.log2(max(n_candidates, 2)))))
-    ends = [max(k + 1, epochs >> (n - k)) for k in range(n)]
-    return np.diff([0, *ends]).tolist()
-
-
-def race(
-    candidates: Sequence[Architecture],
-    bench: Bench,
-    epochs: int,
-    generator: torch.Generator,
-) -> Race:
-    """Train all, keep the better half, train on, until one is left.
-
-    Within a rung the learning rate falls to its end, so that losses are comparable.
-    Candidates of equal widths are trained as one batch.
-    """
-    by_widths: dict[tuple[int, ...], list[int]] = {}
-    for k, one in enumerate(candidates):
-        by_widths.setdefault(one.widths, []).append(k)
-    groups = [
-        (members, bench.networks([candidates[k] for k in members], generator))
-        for members in by_widths.values()
-    ]
-    plan = rungs(len(candidates), epochs)
-    found = np.full((len(candidates), len(plan)), np.nan)
-    n_iter = np.zeros(len(candidates), dtype=np.int64)
-    alive = list(range(len(candidates)))
-    for rung, more in enumerate(plan):
-        if len(alive) == 1 or bench.progress.is_over():
-            break
-        for members, networks in groups:
-            curve = train(
-                networks,
-                bench.train,
-                more,
-                bench.how,
-                generator,
-                bench.progress,
-                bench.held,
-            )
-            if len(curve):
-                found[members, rung] = curve[-1]
-                n_iter[members] += len(curve)
-        scores = np.nan_to_num(found[alive, rung], nan=np.inf)
-        order = [alive[k] for k in np.argsort(scores, kind="stable")]
-        alive = sorted(order[: max(1, len(order) // 2)])
-        groups = [_left(group, alive) for group in groups if set(group[0]) & set(alive)]
-    best = _leader(found, alive)
-    return Race(found, n_iter, best)
-
-
-def _left(
-    group: tuple[list[int], CellNetworks], alive: Sequence[int]
-) -> tuple[list[int], CellNetworks]:
-    """Those of a group that are still in the race."""
-    members, networks = group
-    places = [i for i, k in enumerate(members) if k in alive]
-    if len(places) == len(members):
-        return group
-    return [members[i] for i in places], networks.keep(places)
-
-
-def _leader(found: FloatArray, alive: Sequence[int]) -> int:
-    """The best of those left, by their last loss."""
-    last = [row[~np.isnan(row)] for row in found[list(alive)]]
-    scores = [row[-1] if len(row) else np.inf for row in last]
-    return alive[int(np.argmin(scores))]
+FINALISTS = 4
 
 
 @dataclass(frozen=True)
@@ -132,15 +35,116 @@ class Trial:
         return int(self.curve.argmin()) + 1 if len(self.curve) else 0
 
 
-def trial(
-    architecture: Architecture,
-    bench: Bench,
-    epochs: int,
-    generator: torch.Generator,
-) -> Trial:
+@dataclass(frozen=True)
+class Race:
+    """Losses of the held-out rows, one row per candidate and one column per rung.
+
+    They are NaN where a candidate had left. The last column is the final, a whole
+    training from new weights; ``trial`` is that of the winner. ``n_iter`` are the
+    epochs each candidate was trained.
+    """
+
+    losses: FloatArray
+    n_iter: IntArray
+    winner: int
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every comparison shares: rows, training, where results are reported."""
+
+    sizes: Sizes
+    train: TensorData
+    held: TensorData
+    how: Training
+    progress: Progress
+
+    def train_on(self, module: nn.Module, epochs: int, seed: int) -> FloatArray:
+        """Train; return losses of the held-out rows, one row per epoch."""
+        generator = torch.Generator().manual_seed(seed)
+        return train(
+            module, self.train, epochs, self.how, generator, self.progress, self.held
+        )
+
+
+Group = tuple[list[int], CellNetworks]
+
+
+def rungs(n_candidates: int, epochs: int) -> list[int]:
+    """Epochs of each rung before the final, which end at a quarter of ``epochs``."""
+    n = max(0, int(np.ceil(np.log2(n_candidates / FINALISTS))))
+    ends = [max(k + 1, epochs >> (n - k + 1)) for k in range(n)]
+    return np.diff([0, *ends]).tolist()
+
+
+def race(
+    candidates: Sequence[Architecture], bench: Bench, epochs: int, seed: int
+) -> Race:
+    """Train all, keep the better half, train on; the last four are trained in full.
+
+    Within a rung the learning rate falls to its end, so that losses are comparable.
+    Candidates of equal widths are trained as one batch. The final starts from new
+    weights and is what ``trial`` does with each finalist alone.
+    """
+    plan = rungs(len(candidates), epochs)
+    found = np.full((len(candidates), len(plan) + 1), np.nan)
+    n_iter = np.zeros(len(candidates), dtype=np.int64)
+    alive = list(range(len(candidates)))
+    groups = _groups(candidates, alive, bench, seed)
+    for rung, more in enumerate(plan):
+        for members, networks in groups:
+            curve = bench.train_on(networks, more, seed + rung)
+            n_iter[members] += len(curve)
+            if len(curve):
+                found[members, rung] = curve[-1]
+        if bench.progress.is_over():
+            return Race(found, n_iter, _leader(found[:, rung]), Trial(np.empty(0)))
+        order = np.argsort(found[alive, rung], kind="stable")
+        alive = sorted(alive[k] for k in order[: (len(alive) + 1) // 2])
+        groups = [_left(group, alive) for group in groups if set(group[0]) & set(alive)]
+    trials = {}
+    for members, networks in _groups(candidates, alive, bench, seed):
+        curve = bench.train_on(networks, epochs, seed)
+        n_iter[members] += len(curve)
+        for k, column in zip(members, curve.T, strict=False):
+            trials[k] = Trial(column)
+            found[k, -1] = trials[k].loss
+    winner = _leader(found[:, -1])
+    return Race(found, n_iter, winner, trials.get(winner, Trial(np.empty(0))))
+
+
+def _groups(
+    candidates: Sequence[Architecture], chosen: Sequence[int], bench: Bench, seed: int
+) -> list[Group]:
+    """Candidates by their widths, each group as one batch with new weights."""
+    by_widths: dict[tuple[int, ...], list[int]] = {}
+    for k in chosen:
+        by_widths.setdefault(candidates[k].widths, []).append(k)
+    groups = []
+    for members in by_widths.values():
+        cells = [candidates[k] for k in members]
+        networks = CellNetworks.alike(cells, bench.sizes, seed).to(bench.train.X)
+        groups.append((members, networks))
+    return groups
+
+
+def _left(group: Group, alive: Sequence[int]) -> Group:
+    """Those of a group that are still in the race."""
+    members, networks = group
+    places = [i for i, k in enumerate(members) if k in alive]
+    if len(places) == len(members):
+        return group
+    return [members[i] for i in places], networks.keep(places)
+
+
+def _leader(losses: FloatArray) -> int:
+    """The lowest loss; the first candidate where there is none."""
+    return int(np.nan_to_num(losses, nan=np.inf).argmin())
+
+
+def trial(architecture: Architecture, bench: Bench, epochs: int, seed: int) -> Trial:
     """Train one architecture from the start, for as long as in the final training."""
-    module = build(architecture, bench.sizes, generator).to(bench.train.X)
-    curve = train(
-        module, bench.train, epochs, bench.how, generator, bench.progress, bench.held
-    )
+    module = build(architecture, bench.sizes, torch.Generator().manual_seed(seed))
+    curve = bench.train_on(module.to(bench.train.X), epochs, seed)
     return Trial(curve[:, 0] if len(curve) else np.empty(0))
