@@ -38,6 +38,7 @@ from skdiff.architecture_search._cells._supernet import Search
 
 NAMES = ("zero", "skip", "relu", "tanh", "silu", "glu")
 SEEDS = 5
+RANDOM = 32  # candidates that take as long as a search and its race of 8
 
 
 def cost():
@@ -174,98 +175,114 @@ def every_cell():
             print(f"  {rule:22} rank correlation {rho:6.3f}, best cell is no. {place}")
 
 
+MODELS = (
+    ("adult", True),
+    ("bank_marketing", True),
+    ("hflights_2011", True),
+    ("kin8nm", False),
+    ("concrete", False),
+)
+
+
 def models():
     """Scores and parameters beside a network of given shape, trees, random cells."""
     if not folder():
         return
-    from sklearn.compose import make_column_selector, make_column_transformer
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.metrics import roc_auc_score
-    from sklearn.neural_network import MLPClassifier
+    n = pick(2000, 200)
+    head = f"{'error':>9}{'s.e.':>8}{'numbers':>10}{'CPU s':>8}"
+    print(f"\n1 - AUC, or root mean squared error\n{'table':16}{'model':24}{head}")
+    for table, classifier in MODELS[: pick(5, 1)]:
+        found, kept = {}, []
+        for seed in range(pick(3, 1)):
+            X, y = frame(table, 2 * n, seed)
+            if classifier:
+                y = (y == np.unique(y)[-1]).astype(int)
+            first = min(n, 2 * len(y) // 3)
+            for name, model in entries(classifier, seed).items():
+                start = time.process_time()
+                model.fit(X[:first], y[:first])
+                spent = time.process_time() - start
+                error = loss(model, X[first:], y[first:], classifier)
+                found.setdefault(name, []).append((error, numbers(model), spent))
+                if name == "search":
+                    kept.append(model.architecture_.space)
+        for name, values in found.items():
+            error, size, spent = np.array(values, dtype=float).T
+            se = error.std(ddof=1) / np.sqrt(len(error)) if len(error) > 1 else 0.0
+            print(
+                f"{table:16}{name:24}{error.mean():9.4f}{se:8.4f}{size.mean():10.0f}"
+                f"{spent.mean():8.1f}",
+                flush=True,
+            )
+        print(f"{table:16}the search kept: {', '.join(kept)}", flush=True)
+
+
+def entries(classifier, seed):
+    """The models of the comparison, all with their defaults."""
+    from sklearn.compose import (
+        TransformedTargetRegressor,
+        make_column_selector,
+        make_column_transformer,
+    )
+    from sklearn.ensemble import (
+        HistGradientBoostingClassifier,
+        HistGradientBoostingRegressor,
+    )
+    from sklearn.linear_model import LogisticRegression, RidgeCV
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    n = pick(3000, 200)
-    print(f"\n{'table':16}{'model':24}{'AUC':>8}{'s.e.':>8}{'numbers':>10}{'CPU s':>8}")
-    for table in ("adult", "bank_marketing", "hflights_2011")[: pick(3, 1)]:
-        found = {}
-        for seed in range(pick(3, 1)):
-            X, y = frame(table, 2 * n, seed)
-            y = y == np.unique(y)[-1]
-            prepared = make_column_transformer(
-                (
-                    OneHotEncoder(handle_unknown="ignore", min_frequency=5),
-                    make_column_selector(dtype_include="category"),
-                ),
-                remainder=StandardScaler(),
-            )
-            quick = pick({}, {"search_max_iter": 2, "max_iter": 4})
-            entries = {
-                "search": ArchitectureSearchClassifier(random_state=seed, **quick),
-                "random cells": RandomCells(seed, quick),
-                "MLPClassifier(32, 32)": make_pipeline(
-                    prepared,
-                    MLPClassifier(
-                        (32, 32), early_stopping=True, alpha=1e-3, random_state=seed
-                    ),
-                ),
-                "boosted trees": HistGradientBoostingClassifier(
-                    categorical_features="from_dtype", random_state=seed
-                ),
-            }
-            for name, model in entries.items():
-                start = time.process_time()
-                model.fit(X[:n], y[:n])
-                spent = time.process_time() - start
-                auc = roc_auc_score(y[n:], model.predict_proba(X[n:])[:, 1])
-                size = numbers(model)
-                found.setdefault(name, []).append((auc, size, spent))
-                if name == "search":
-                    what = model.architecture_.space
-                    print(f"{table}, seed {seed}: {what} wins", flush=True)
-        for name, values in found.items():
-            auc, size, spent = np.array(values, dtype=float).T
-            error = auc.std(ddof=1) / np.sqrt(len(auc)) if len(auc) > 1 else 0.0
-            print(
-                f"{table:16}{name:24}{auc.mean():8.4f}{error:8.4f}"
-                f"{size.mean():10.0f}{spent.mean():8.1f}"
-            )
+    prepared = make_column_transformer(
+        (
+            OneHotEncoder(handle_unknown="ignore", min_frequency=5),
+            make_column_selector(dtype_include="category"),
+        ),
+        remainder=StandardScaler(),
+    )
+    search = ArchitectureSearchClassifier if classifier else ArchitectureSearchRegressor
+    mlp = MLPClassifier if classifier else MLPRegressor
+    mlp = mlp(hidden_layer_sizes=(32, 32), random_state=seed)
+    mlp = make_pipeline(prepared, mlp)
+    trees = (
+        HistGradientBoostingClassifier if classifier else HistGradientBoostingRegressor
+    )
+    linear = LogisticRegression(max_iter=1000) if classifier else RidgeCV()
+    quick = pick({}, {"search_max_iter": 2, "max_iter": 4})
+    # a race without a supernet; its candidates are drawn at random
+    random = {"strategy": "joint", "n_candidates": RANDOM, "compare_baseline": False}
+    return {
+        "search": search(random_state=seed, **quick),
+        "random cells": search(
+            **{**quick, **random, "search_max_iter": 1}, random_state=seed
+        ),
+        "MLP(32, 32)": mlp
+        if classifier
+        else TransformedTargetRegressor(mlp, transformer=StandardScaler()),
+        "boosted trees": trees(random_state=seed),
+        "linear": make_pipeline(prepared, linear),
+    }
 
 
-class RandomCells:
-    """As many random cells as the race has candidates, without a supernet.
+def loss(model, X, y, classifier):
+    """One less the area under the ROC curve, or the root mean squared error."""
+    from sklearn.metrics import roc_auc_score
 
-    The epochs of the search go to the race: twice as many candidates cost the same.
-    """
-
-    def __init__(self, seed, how):
-        self.seed, self.how = seed, how
-
-    def fit(self, X, y):
-        """Race random cells and train the best."""
-        self.model_ = ArchitectureSearchClassifier(
-            strategy="joint",
-            search_max_iter=1,
-            n_candidates=32,
-            random_state=self.seed,
-            **{k: v for k, v in self.how.items() if k != "search_max_iter"},
-        ).fit(X, y)
-        return self
-
-    def predict_proba(self, X):
-        """Probabilities of the best cell."""
-        return self.model_.predict_proba(X)
+    if classifier:
+        return 1 - roc_auc_score(y, model.predict_proba(X)[:, 1])
+    return float(np.sqrt(np.mean((model.predict(X) - y) ** 2)))
 
 
 def numbers(model):
     """Weights and biases, or leaves of trees."""
-    model = getattr(model, "model_", model)
     if hasattr(model, "n_params_"):
         return model.n_params_
-    if hasattr(model, "steps"):
-        network = model[-1]
-        return sum(w.size for w in (*network.coefs_, *network.intercepts_))
-    return sum(p[0].get_n_leaf_nodes() for p in model._predictors)
+    if hasattr(model, "_predictors"):
+        return sum(t.get_n_leaf_nodes() for p in model._predictors for t in p)
+    last = getattr(model, "regressor_", model)[-1]
+    if hasattr(last, "coefs_"):
+        return sum(w.size for w in (*last.coefs_, *last.intercepts_))
+    return np.size(last.coef_) + np.size(last.intercept_)
 
 
 def replay():

@@ -89,6 +89,7 @@ def find(
     alphas = nets.alpha.detach().double().cpu().numpy()[order]
     logs = [log_weights(space, alpha) for alpha in alphas]
     candidates = [("magnitude", space.discretise(logs[0]))]
+    blank = search.strategy == "joint"  # all weights are equal: magnitude means nothing
     weights = space.weights(nets.alpha.detach(), search.weighting)
     best = int(order[0])
     projection = Projection(
@@ -96,12 +97,12 @@ def find(
     )
     if choice.selection in ("perturbation", "race") and not bench.progress.is_over():
         removed, scores = by_removal(projection, rows, generator, rng)
-        candidates.append(("perturbation", removed))
+        candidates = [*([] if blank else candidates), ("perturbation", removed)]
     else:
         scores = projection.scores()
     result = None
     if choice.selection == "race":
-        more = choice.n_candidates - 2
+        more = choice.n_candidates - len(candidates)
         known = [one for _, one in candidates]
         drawn = draws(space, logs, choice.temperature, more, known, rng)
         candidates = distinct([*candidates, *(("drawn", one) for one in drawn)])
