@@ -33,7 +33,7 @@ from skdiff.architecture_search import (
 from skdiff.architecture_search._cells._cell import CellSpace
 from skdiff.architecture_search._cells._find import Choice, find
 from skdiff.architecture_search._cells._race import race
-from skdiff.architecture_search._cells._selection import draws
+from skdiff.architecture_search._cells._selection import draws, log_weights
 from skdiff.architecture_search._cells._supernet import Search
 
 NAMES = ("zero", "skip", "relu", "tanh", "silu", "glu")
@@ -88,7 +88,8 @@ def rules():
     """Test losses of the cells that each rule selects, and of random ones."""
     if not folder():
         return
-    names = ["race", "magnitude", "perturbation", "best of 5 random", "mean of 5"]
+    names = ["race of 8", "race of 24", "magnitude", "perturbation"]
+    names += ["best of 5 random", "mean of 5"]
     ranks = []
     print(f"\n{'table, seed':22}" + "".join(f"{n:>18}" for n in names))
     for (table, classifier), seed in itertools.product(
@@ -108,9 +109,13 @@ def rules():
         rng = np.random.RandomState(1000 + seed)
         blank = np.zeros((len(space.edges), len(NAMES)))
         random = draws(space, [blank], 1.0, 5, [], rng)
-        cells = [found.architecture, *by_rule.values(), *random]
-        held, test = task.scores(cells, seed)
-        losses = [*test[:3], test[3 + held[3:].argmin()], test[3:].mean()]
+        known = [a for _, a in found.candidates]
+        logs = [log_weights(space, found.alphas)]
+        known += draws(space, logs, 1.0, 24 - len(known), known, rng)
+        larger = race(known, task.bench, task.epochs, seed)
+        races = [found.architecture, known[larger.winner]]
+        held, test = task.scores([*races, *by_rule.values(), *random], seed)
+        losses = [*test[:4], test[4 + held[4:].argmin()], test[4:].mean()]
         ranks.append(rankdata(losses))
         line = "".join(f"{x:18.4f}" for x in losses)
         print(f"{table + ', ' + str(seed):22}{line}", flush=True)

@@ -289,6 +289,22 @@ def test_one_target_value_needs_no_network(iris):
         ArchitectureDisplay.from_estimator(model)
 
 
+@pytest.mark.slow
+def test_a_large_race_finds_a_cell_as_good_as_the_one_that_made_the_data():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 4)).astype(np.float32)
+    planted = Architecture((((0, "tanh"),), ((0, "glu"), (1, "tanh"))), (8, 8, 8))
+    frozen = regressor(architecture=planted, max_iter=1, alpha=0.0)
+    y = frozen.fit(X, rng.normal(size=3000)).predict(X)
+    y = (y - y.mean()) / y.std() + 0.5 * rng.normal(size=3000)
+    how = {"n_nodes": 2, "search_max_iter": 20, "max_iter": 40}
+    errors = []
+    for more in ({"architecture": planted}, {"n_candidates": 64}):
+        model = regressor(**{**how, **more}).fit(X[:2000], y[:2000])
+        errors.append(np.mean((model.predict(X[2000:]) - y[2000:]) ** 2))
+    assert errors[1] < 1.1 * errors[0]
+
+
 # --- tools ----------------------------------------------------------------------------
 
 
