@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn import config_context
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -141,3 +143,16 @@ def test_limits_lines_and_saving(capsys, tmp_path):
 def test_bad_input(how, message):
     with pytest.raises(ValueError, match=message):
         NestedCV(SEARCH, **how).fit(X, Y)
+
+
+def test_metadata_are_routed():
+    weight = np.where(Y > 150, 50.0, 1.0)
+    with config_context(enable_metadata_routing=True):
+        inner = Ridge().set_fit_request(sample_weight=True)
+        scorer = get_scorer("r2").set_score_request(sample_weight=False)
+        search = GridSearchCV(inner, {"alpha": [0.01, 100.0]}, cv=3, scoring=scorer)
+        routed = NestedCV(search, 3).fit(X, Y, sample_weight=weight)
+    plain = GridSearchCV(Ridge(), {"alpha": [0.01, 100.0]}, cv=3, scoring="r2")
+    passed = NestedCV(plain, 3).fit(X, Y, sample_weight=weight)
+    np.testing.assert_allclose(routed.outer_scores_, passed.outer_scores_)
+    np.testing.assert_allclose(routed.predict(X), passed.predict(X))

@@ -161,7 +161,7 @@ def recommend(kind: str, n: int, *, labels: bool, tuned: bool, used: str) -> str
             return f"A large test set of {n} rows: {name}."
         return (
             f"A small test set of {n} rows: the result holds for these fitted models; "
-            "to compare algorithms refit them on splits (5x2cv F or corrected t)."
+            "to compare algorithms refit them on splits."
         )
     if tuned:
         return (

@@ -10,7 +10,13 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
-from sklearn.utils import check_random_state, column_or_1d, get_tags, indexable
+from sklearn.utils import (
+    assert_all_finite,
+    check_random_state,
+    column_or_1d,
+    get_tags,
+    indexable,
+)
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -263,7 +269,10 @@ class NestedCV(
             if is_frozen(self.search):
                 raise ValueError("A frozen estimator searches nothing. Pass a search.")
             X = check_table(self, X, [self.search], reset=True)
-            if np.asarray(y).shape[1:] == (1,):
+            outcomes = np.asarray(y)
+            if outcomes.dtype.kind == "f":
+                assert_all_finite(outcomes, input_name="y")
+            if outcomes.shape[1:] == (1,):
                 y = column_or_1d(y, warn=True)
             X, y, groups = indexable(X, y, groups)
             rng = check_random_state(self.random_state)
