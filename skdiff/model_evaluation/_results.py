@@ -10,6 +10,8 @@ from scipy import stats
 from skdiff._base.compat import InvalidParameterError
 
 ALTERNATIVES = ("two-sided", "greater", "less")
+#: differences up to this fraction of the scores are none
+ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,21 @@ def tail(distribution: Any, statistic: float, alternative: str) -> float:
 def half_width(distribution: Any, scale: float, confidence_level: float) -> float:
     """Half of the width of a symmetric interval."""
     return float(distribution.ppf((1 + confidence_level) / 2) * scale)
+
+
+def magnitude(scores: Any) -> float:
+    """Size of the largest score, of which rounding errors are a fraction."""
+    return float(np.max(np.abs(scores))) or 1.0
+
+
+def snapped(gaps: Any, size: float) -> Any:
+    """Return differences of scores of some size without those that are rounding."""
+    return np.where(np.abs(gaps) <= ROUNDING * size, 0.0, gaps)
+
+
+def differences(scores: Any) -> Any:
+    """Return the differences of two rows of scores, zero where they are equal."""
+    return snapped(scores[0] - scores[1], magnitude(scores))
 
 
 def studentised(mean: float, scale: float) -> float:

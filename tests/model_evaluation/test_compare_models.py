@@ -171,6 +171,7 @@ def test_the_critical_difference_joins_what_is_not_significant():
         (({"a": [1.0, 2], "b": [1.0, np.nan]},), {}, "NaN"),
         (({"a": [1.0, 2], "b": [1.0, 2]},), {"n_train": 3}, "n_test"),
         (({"a": [1.0, 2], "b": ["x", "y"]},), {}, "list of numbers"),
+        (({"a": [1.0, 2], "b": [1.0]},), {}, "different numbers"),
         (
             ({"a": TABLE[:, 0], "b": TABLE[:, 1]},),
             {"tests": "5x2cv_f"},

@@ -114,6 +114,17 @@ def test_wilcoxon_without_differences():
     assert wilcoxon_test([1, 2, 3, 4.0], [0, 0, 0, 0]).ci == (-np.inf, np.inf)
 
 
+@pytest.mark.parametrize("unit", [1e-14, 1e9])
+def test_units_of_the_score_do_not_matter(unit):
+    table = unit * DEMSAR
+    np.testing.assert_allclose(
+        tuple(friedman_test(table)), tuple(friedman_test(DEMSAR))
+    )
+    np.testing.assert_allclose(
+        pairwise_wilcoxon(table).pvalue, pairwise_wilcoxon(DEMSAR).pvalue
+    )
+
+
 def test_pairwise_wilcoxon_adjusts_and_reads_frames():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(DEMSAR, columns=["C4.5", "m", "cf", "m,cf"])

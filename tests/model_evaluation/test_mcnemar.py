@@ -131,3 +131,12 @@ def test_bad_rows_are_refused(bad, message):
 def test_bad_options_are_refused(how):
     with pytest.raises(ValueError, match=next(iter(how))):
         mcnemar_test([0, 1], [0, 1], [1, 1], **how)
+
+
+def test_labels_of_every_kind():
+    y, a, b = rows(4, 3, 1, 2)
+    expected = mcnemar_test(y, a, b).pvalue
+    for kind in (bool, object, float, np.int8):
+        assert mcnemar_test(*(v.astype(kind) for v in (y, a, b))).pvalue == expected
+    words = np.array(["no", "yes"])
+    assert mcnemar_test(*(words[v].tolist() for v in (y, a, b))).pvalue == expected

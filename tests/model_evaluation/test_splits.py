@@ -163,6 +163,25 @@ def test_no_difference_and_a_constant_difference():
             assert test(same, same - 0.1).pvalue == 0.0
 
 
+@pytest.mark.parametrize("unit", [1e-150, 1e-13, 1e7, 1e150])
+def test_units_of_the_score_do_not_matter(unit):
+    a, b = unit * A, unit * B
+    for test in (corrected_resampled_ttest, bayesian_correlated_ttest):
+        one, two = test(A, B, **SIZES), test(a, b, **SIZES)
+        np.testing.assert_allclose(tuple(two), tuple(one))
+        np.testing.assert_allclose(np.array(two.ci) / unit, one.ci)
+    assert corrected_resampled_ttest(a, a, **SIZES).pvalue == 1.0
+    assert corrected_resampled_ttest(1e300 * A, B, **SIZES).pvalue < 1e-3
+    with pytest.warns(UserWarning, match="same amount"):
+        corrected_resampled_ttest(a, a - 0.3 * unit, **SIZES)
+    rng = np.random.default_rng(0)
+    u, v = rng.uniform(0.7, 0.9, size=(2, 5, 2))
+    for test in (ttest_5x2cv, ftest_5x2cv):
+        np.testing.assert_allclose(tuple(test(unit * u, unit * v)), tuple(test(u, v)))
+        with pytest.warns(UserWarning, match="same amount"):
+            test(unit * u, unit * (u - 0.3))
+
+
 # --- error rates ----------------------------------------------------------------------
 
 N_TABLES = 500

@@ -202,6 +202,7 @@ def compare_models(
         raise ValueError("X is for estimators; predictions come with y alone.")
     if y is not None:
         return _predictions(plan, values, y, check_random_state(random_state))
+    _refuse_unequal(names, values)
     table = np.column_stack([_vector(n, v) for n, v in zip(names, values, strict=True)])
     if n_train is None and n_test is None:
         return _data_sets(plan, table)
@@ -228,6 +229,15 @@ def _position(reference: Any, names: tuple[str, ...]) -> int | None:
     if reference not in names:
         raise ValueError(f"reference={reference!r} is none of the models {names}.")
     return names.index(reference)
+
+
+def _refuse_unequal(names: tuple[str, ...], values: list[Any]) -> None:
+    sizes = {name: np.size(v) for name, v in zip(names, values, strict=True)}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(
+            f"The models have different numbers of scores: {sizes}. All must be scored "
+            "on the same splits or data sets."
+        )
 
 
 def _vector(name: str, values: Any) -> Array:

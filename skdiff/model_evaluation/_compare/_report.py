@@ -8,7 +8,13 @@ import numpy as np
 from skdiff._base.plotting import require_pandas
 from skdiff._base.typing import Array
 from skdiff.model_evaluation._multiple import PairwiseTests
-from skdiff.model_evaluation._results import TestResult
+from skdiff.model_evaluation._results import (
+    TestResult,
+    differences,
+    magnitude,
+    snapped,
+    studentised,
+)
 
 #: test rows from which Raschka's survey takes one test set for large
 LARGE = 1000
@@ -76,7 +82,7 @@ class ModelComparison:
         """Wins, ties and losses of the first model of each pair over the units."""
         counts = []
         for i, j in self.tests_.pairs:
-            gap = np.round(self.scores_[i] - self.scores_[j], 12)
+            gap = differences(self.scores_[[i, j]])
             counts.append([np.sum(gap > 0), np.sum(gap == 0), np.sum(gap < 0)])
         return np.array(counts, dtype=np.int64)
 
@@ -115,14 +121,13 @@ class ModelComparison:
     @property
     def effects_(self) -> Array:
         """Mean difference of each pair over its standard deviation."""
-        gaps = np.array(
-            [self.scores_[i] - self.scores_[j] for i, j in self.tests_.pairs]
-        )
-        spread = gaps.std(axis=1, ddof=1)
-        means = gaps.mean(axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            effects = means / np.where(spread < 1e-14, 0.0, spread)
-        return np.where(np.abs(means) < 1e-14, 0.0, effects)
+        effects = []
+        for i, j in self.tests_.pairs:
+            pair = self.scores_[[i, j]] / magnitude(self.scores_[[i, j]])
+            gaps = differences(pair)
+            spread = float(snapped(gaps.std(ddof=1), 1.0))
+            effects.append(studentised(float(gaps.mean()), spread))
+        return np.array(effects)
 
     def __str__(self) -> str:
         width = max(map(len, self.names))

@@ -23,6 +23,7 @@ from skdiff.model_evaluation._results import (
     check_choice,
     check_inference,
     check_number,
+    magnitude,
 )
 
 
@@ -52,8 +53,10 @@ def check_score_table(scores: Any, names: Any = None) -> tuple[Array, tuple[str,
 
 def ranks_of(scores: Array) -> Array:
     """Ranks within each data set, 1 for the largest score."""
+    size = np.max(np.abs(scores), axis=1, keepdims=True)
     # scores that differ by rounding share their rank
-    return np.asarray(stats.rankdata(np.round(-scores, 12), axis=1))
+    rounded = np.round(-scores / np.where(size > 0, size, 1.0), 12)
+    return np.asarray(stats.rankdata(rounded, axis=1))
 
 
 def friedman(ranks: Array, method: str) -> TestResult:
@@ -229,9 +232,14 @@ def hodges_lehmann(d: Array, confidence_level: float) -> tuple[float, Any]:
     return float(np.median(walsh)), (float(walsh[cut - 1]), float(walsh[-cut]))
 
 
+def rounded_differences(pair: Array) -> Array:
+    """Differences of two rows of scores; those equal but for rounding are equal."""
+    size = magnitude(pair)
+    return np.asarray(np.round((pair[0] - pair[1]) / size, 12) * size)
+
+
 def wilcoxon(d: Array, alternative: str, confidence_level: float) -> TestResult:
     """Wilcoxon's signed-rank test on differences."""
-    d = np.where(np.abs(d) < 1e-12, 0.0, d)
     estimate, ci = hodges_lehmann(d, confidence_level)
     statistic, pvalue = 0.0, 1.0
     if np.any(d):
@@ -294,7 +302,7 @@ def wilcoxon_test(
             f"{len(pair[1])}."
         )
     table, _ = check_score_table(np.column_stack(pair))
-    return wilcoxon(table[:, 0] - table[:, 1], alternative, confidence_level)
+    return wilcoxon(rounded_differences(table.T), alternative, confidence_level)
 
 
 def pairwise_wilcoxon(
@@ -357,6 +365,7 @@ def pairwise_signed_ranks(
     """Wilcoxon's test on every pair of columns."""
 
     def compare(i: int, j: int) -> TestResult:
-        return wilcoxon(table[:, i] - table[:, j], alternative, confidence_level)
+        pair = rounded_differences(table[:, [i, j]].T)
+        return wilcoxon(pair, alternative, confidence_level)
 
     return compare_pairs(names, compare, adjust, reference)

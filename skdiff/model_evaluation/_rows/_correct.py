@@ -1,5 +1,6 @@
 """Which models predict which rows correctly."""
 
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def check_labels(y: Any, *predictions: Any, names: Any = None) -> list[Any]:
         refuse_foreign_arrays(values, name)
         refuse_dates(values, name)
         array = check_array(values, ensure_2d=False, dtype=None, input_name=name)
-        arrays.append(column_or_1d(array, warn=True))
+        arrays.append(_plain(column_or_1d(array, warn=True)))
         if is_continuous(arrays[-1]):
             raise ValueError(
                 f"{name} has continuous values, and this test compares labels. Give "
@@ -37,6 +38,13 @@ def check_labels(y: Any, *predictions: Any, names: Any = None) -> list[Any]:
     check_consistent_length(*arrays)
     _refuse_mixed_labels(names, arrays)
     return arrays
+
+
+def _plain(values: Any) -> Any:
+    """Turn an array of objects into one of numbers where all are numbers."""
+    if values.dtype.kind == "O" and all(isinstance(v, Number) for v in values):
+        return np.array(values.tolist())
+    return values
 
 
 def _refuse_mixed_labels(names: Any, arrays: list[Any]) -> None:

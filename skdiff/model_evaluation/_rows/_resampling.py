@@ -17,6 +17,7 @@ from skdiff.model_evaluation._results import (
     TestResult,
     check_inference,
     check_number,
+    magnitude,
 )
 from skdiff.model_evaluation._rows._correct import is_continuous
 
@@ -216,7 +217,7 @@ def paired_bootstrap_test(
 
 def _extreme(null: Array, d: float, alternative: str) -> Any:
     """Which draws under the null deviate at least as far; ties count."""
-    slack = 1e-12 * max(1.0, abs(d))
+    slack = 1e-12 * max(abs(d), magnitude(null))
     if alternative == "greater":
         return null >= d - slack
     if alternative == "less":

@@ -23,7 +23,10 @@ from skdiff._base.typing import Array
 from skdiff.model_evaluation._results import (
     TestResult,
     check_inference,
+    differences,
     half_width,
+    magnitude,
+    snapped,
     studentised,
     tail,
 )
@@ -34,7 +37,7 @@ from skdiff.model_evaluation._splits._scores import (
     check_models,
     score_splits,
 )
-from skdiff.model_evaluation._splits._t_tests import corrected_t, differences
+from skdiff.model_evaluation._splits._t_tests import corrected_t
 
 _REPLICATIONS = 5
 
@@ -42,14 +45,16 @@ _REPLICATIONS = 5
 class FiveByTwo(NamedTuple):
     """Differences of five replications of two folds."""
 
-    d: Array  # (5, 2)
-    s2: Array  # (5,)
+    d: Array  # (5, 2), in units of the largest score
+    s2: Array  # (5,), likewise
+    size: float  # of the largest score
 
 
 def five_by_two(scores: Array) -> FiveByTwo:
     """Differences and their variances from scores of shape (2, 10)."""
-    d = differences(scores[0] - scores[1]).reshape(_REPLICATIONS, 2)
-    return FiveByTwo(d, (d[:, 0] - d[:, 1]) ** 2 / 2)
+    size = magnitude(scores)
+    d = differences(scores).reshape(_REPLICATIONS, 2) / size
+    return FiveByTwo(d, snapped(d[:, 0] - d[:, 1], 1.0) ** 2 / 2, size)
 
 
 def halves(y: Any, classifier: bool, groups: Any, rng: Any) -> list[Any]:
@@ -106,14 +111,19 @@ def _warn_without_variance(statistic: float) -> None:
 
 def _details(scores: Array, found: FiveByTwo) -> dict[str, Any]:
     a, b = scores.reshape(2, _REPLICATIONS, 2)
-    return {"scores_a": a, "scores_b": b, "differences": found.d, "variances": found.s2}
+    return {
+        "scores_a": a,
+        "scores_b": b,
+        "differences": found.d * found.size,
+        "variances": found.s2 * found.size * found.size,
+    }
 
 
 def t_5x2(scores: Array, alternative: str, confidence_level: float) -> TestResult:
     """Dietterich's test from scores of shape (2, 10)."""
     found = five_by_two(scores)
-    scale = float(np.sqrt(found.s2.mean()))
-    first = float(found.d[0, 0])
+    scale = found.size * float(np.sqrt(found.s2.mean()))
+    first = found.size * float(found.d[0, 0])
     t = studentised(first, scale)
     half = half_width(stats.t(5), scale, confidence_level)
     return TestResult(

@@ -14,25 +14,29 @@ from scipy import stats
 
 from skdiff._base.typing import Array
 from skdiff.model_evaluation._results import (
+    ROUNDING,
     TestResult,
     check_inference,
     check_number,
+    differences,
+    magnitude,
     t_result,
 )
 from skdiff.model_evaluation._splits._scores import Design, SplitScores, score_splits
 
 
-def differences(d: Array) -> Array:
-    """Differences without the rounding of equal scores."""
-    return np.where(np.abs(d) < 1e-14, 0.0, d)
+def corrected_scale(
+    d: Array, n_train: float, n_test: float, size: float | None = None
+) -> float:
+    """Standard error of the mean of ``d``, with the correction.
 
-
-def corrected_scale(d: Array, n_train: float, n_test: float) -> float:
-    """Standard error of the mean difference, with the correction."""
-    s2 = float(np.var(d, ddof=1))
-    # a constant difference leaves rounding
-    s2 = 0.0 if s2 < 1e-28 else s2
-    return float(np.sqrt((1 / len(d) + n_test / n_train) * s2))
+    ``size`` is that of the scores whose differences ``d`` are: a constant difference
+    varies by their rounding.
+    """
+    size = magnitude(d) if size is None else size
+    spread = float(np.std(d / size, ddof=1))
+    spread = 0.0 if spread <= ROUNDING else spread
+    return size * spread * float(np.sqrt(1 / len(d) + n_test / n_train))
 
 
 def given_scores(
@@ -198,8 +202,8 @@ def corrected_t(
 ) -> TestResult:
     """The corrected test on scores of shape (2, n_splits)."""
     scores, n_train, n_test = found
-    d = differences(scores[0] - scores[1])
-    scale = corrected_scale(d, n_train, n_test)
+    d = differences(scores)
+    scale = corrected_scale(d, n_train, n_test, magnitude(scores))
     mean = float(d.mean())
     return TestResult(
         **t_result(mean, scale, len(d) - 1, alternative, confidence_level),
@@ -296,8 +300,8 @@ def kfold_ttest(
     )
     design = Design(cv, scoring, groups, params, n_jobs, random_state)
     scores = scores_of(a, b, X, y, None, design).scores
-    d = differences(scores[0] - scores[1])
-    scale = corrected_scale(d, 1.0, 0.0)
+    d = differences(scores)
+    scale = corrected_scale(d, 1.0, 0.0, magnitude(scores))
     return TestResult(
         **t_result(float(d.mean()), scale, len(d) - 1, alternative, confidence_level),
         method="paired t without correction",
