@@ -5,9 +5,10 @@ import pickle
 import numpy as np
 import pytest
 from scipy.special import gammaln
-from scipy.stats import binom, chi2
+from scipy.stats import betabinom, binom, chi2
 from sklearn.datasets import load_linnerud, make_regression
 from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit
@@ -439,3 +440,62 @@ def test_folds_of_no_use_are_named():
     frozen = FrozenEstimator(LinearRegression().fit(X, Y))
     with pytest.raises(ValueError, match="frozen"):
         with_folds().set_params(estimator=frozen).fit(X, Y)
+
+
+# --- latent regions: folds, limits, and what is told ----------------------------------
+
+
+def latent(**changed):
+    keywords = {"region": "latent", "n_region_samples": 40, "random_state": 0}
+    return MultiOutputConformalRegressor(**{**keywords, **changed})
+
+
+def test_latent_regions_by_folds_cover_and_are_the_votes_of_all_rows(monkeypatch):
+    pytest.importorskip("torch")
+    from skdiff.conformal._regions import _latent
+
+    monkeypatch.setattr(_latent, "STEPS", 60)
+    X, Y = half_circle(160, np.random.default_rng(0))
+    model = latent(calibration=KFold(4)).fit(X, Y)
+    assert model.region_ == "latent" and model.stopped_ == "converged"
+    new, target = half_circle(300, np.random.default_rng(1))
+    inside = model.contains(new, target)
+    # the law of split-conformal coverage with 160 calibration rows
+    assert betabinom(300, 145, 16).cdf(inside.sum()) > 1e-3
+    np.testing.assert_array_equal(model.contains(new[5:6], target[5:6]), inside[5:6])
+    regions = model.predict_region(new[:6])
+    assert [r.contains(t) for r, t in zip(regions, target[:6], strict=True)] == list(
+        inside[:6]
+    )
+    for region in regions[:2]:
+        points = region.sample(50)
+        assert region.contains(points).all() and region.volume(2000) > 0
+        low, high = region.bounds().T
+        assert np.all((points >= low) & (points <= high))
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.contains(new, target), inside)
+
+
+@pytest.mark.parametrize("calibration", [0.4, KFold(3)])
+def test_the_training_of_latent_regions_can_be_limited(calibration, capsys):
+    pytest.importorskip("torch")
+    X, Y = half_circle(90, np.random.default_rng(0))
+    model = latent(calibration=calibration, time_limit=1e-6, verbose=1)
+    with pytest.warns(ConvergenceWarning, match="Time limit"):
+        model.fit(X, Y)
+    assert model.stopped_ == "time"
+    out = capsys.readouterr().out
+    # each fold has its part of the time: none is without a step
+    assert out.count("Step") == (1 if calibration == 0.4 else 3)
+    assert "Calibrated on" in out and model.contains(X, Y).mean() > 0.8
+
+
+def test_a_limit_that_is_not_reached_changes_nothing(monkeypatch):
+    pytest.importorskip("torch")
+    from skdiff.conformal._regions import _latent
+
+    monkeypatch.setattr(_latent, "STEPS", 20)
+    X, Y = half_circle(90, np.random.default_rng(0))
+    free = latent(calibration=KFold(3)).fit(X, Y)
+    limited = latent(calibration=KFold(3), time_limit=600).fit(X, Y)
+    assert limited.stopped_ == "converged" and limited.volume_ == free.volume_

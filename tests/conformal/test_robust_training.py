@@ -7,6 +7,7 @@ import pytest
 from scipy.special import expit
 from scipy.stats import norm
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
@@ -167,3 +168,23 @@ def test_sets_of_digits_become_smaller(monkeypatch):
         assert sets[np.arange(100), y[900:1000]].mean() > 0.9
         sizes[trained] = model.report_["guaranteed_size"]
     assert sizes[True] < 0.9 * sizes[False]
+
+
+def test_the_training_can_be_limited_and_watched(few_steps, capsys):
+    X, y = scale(IRIS[0]), IRIS[1]
+    whole = robust(LogisticRegression(), verbose=1).fit(X, y)
+    assert whole.stopped_ == "converged"
+    assert capsys.readouterr().out.count("Step") == 20
+    short = robust(LogisticRegression(), time_limit=1e-6)
+    with pytest.warns(ConvergenceWarning, match="Time limit"):
+        short.fit(X, y)
+    assert short.stopped_ == "time"
+    one, all_steps = short.estimator_.coef_, whole.estimator_.coef_
+    plain = robust(LogisticRegression(), conformal_training=False).fit(X, y)
+    before = plain.estimator_.coef_
+    assert 0 < np.abs(one - before).max() < np.abs(all_steps - before).max()
+    assert plain.stopped_ == "converged"
+    assert capsys.readouterr().out == ""
+    held = short.calibration_indices_
+    own = short.predict_set(X[held])[np.arange(len(held)), y[held]]
+    assert own.mean() >= 0.9

@@ -18,6 +18,7 @@ from sklearn.utils import (
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from skdiff._base.compat import (
+    CallbackSupportMixin,
     safe_indexing,
 )
 from skdiff._base.inner import (
@@ -30,6 +31,7 @@ from skdiff._base.inner import (
 )
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.validation import require_y
+from skdiff.conformal._common._guard import guarded
 from skdiff.conformal._regions import _choice as choice
 from skdiff.conformal._regions import _shapes as shapes
 from skdiff.conformal._regions._plus import PlusRegion, Votes
@@ -49,7 +51,9 @@ LATENT_ROWS = 50  # calibration rows over which the mean volume is taken
 PLUS_ROWS, PLUS_DRAWS = 20, 2000  # the same with folds, and draws for each
 
 
-class BaseRegions(RegressorMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator):
+class BaseRegions(
+    RegressorMixin, SaveMixin, CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator
+):
     """Everything below the parameters."""
 
     def __sklearn_tags__(self):
@@ -121,7 +125,7 @@ class BaseRegions(RegressorMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator):
         order = rng.permutation(n)
         return np.sort(order[n_held:]), np.sort(order[:n_held])
 
-    def _train(self, X, Y, shaping, base, params):
+    def _train(self, X, Y, shaping, base, params, guard):
         """Fit the regressor, and learn the shape from rows it has not seen."""
         spread = Y[shaping].std(axis=0)
         if len(spread) > 1 and len(shaping) > 1 and (spread == 0).any():
@@ -132,7 +136,7 @@ class BaseRegions(RegressorMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator):
         params = take_rows(X, params, shaping)
         self.estimator_ = self._fitted(base, rows, targets, params)
         R = targets - self._out_of_fold(base, rows, targets, params)
-        self._learn(rows, R / self._spread)
+        self._learn(rows, R / self._spread, guard)
 
     def _fitted(self, base, X, Y, params):
         if self.estimator is None and len(Y) < FEWEST_TO_TUNE:
@@ -162,11 +166,11 @@ class BaseRegions(RegressorMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator):
 
     # --- shape ----------------------------------------------------------------------
 
-    def _learn(self, X, R):
+    def _learn(self, X, R, guard):
         """Choose and learn the shape and the size from residuals."""
         rng = np.random.default_rng(self._seed)
         if self.region == "latent":
-            self._learn_latent(X, R)
+            self._learn_latent(X, R, guard)
             return
         enough = len(R) >= choice.FEWEST
         regions = [self.region]
@@ -205,7 +209,7 @@ class BaseRegions(RegressorMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator):
         )
         self._shape = {name: getattr(shape, name) for name in shape._fields}
 
-    def _learn_latent(self, X, R):
+    def _learn_latent(self, X, R, guard):
         from skdiff.conformal._regions import _latent as latent
 
         numbers = self._numbers(X)
@@ -218,6 +222,7 @@ class BaseRegions(RegressorMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator):
             float(self.confidence_level),
             int(self.n_region_samples),
             self._seed,
+            guard,
         )
         self.region_, self.scale_estimator_, self._unit = "latent", None, 1.0
         self._shape = decoder._asdict()
@@ -343,7 +348,7 @@ class BaseRegions(RegressorMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator):
         d = len(self._spread)
         self.volume_ = float(np.exp(self._log_volume + d * np.log(sizes)).mean())
 
-    def _fit_folds(self, X, Y, base, params, rng):
+    def _fit_folds(self, X, Y, base, params, rng, guard):
         """Train one model per fold; each row calibrates by the one without it."""
         n = len(Y)
         if is_frozen(base):
@@ -359,14 +364,16 @@ class BaseRegions(RegressorMixin, SaveMixin, MetaEstimatorMixin, BaseEstimator):
         self._seed = int(rng.randint(2**31 - 1))
         held_once = np.zeros(n, dtype=int)
         folds = []
-        for train, held in self.calibration.split(np.zeros((n, 1)), Y):
+        splits = list(self.calibration.split(np.zeros((n, 1)), Y))
+        for train, held in guarded(splits, guard):
             part = clone(self)
             part._flat, part._seed = self._flat, self._seed
-            part._train(X, Y, train, base, params)
+            part._train(X, Y, train, base, params, guard)
             part.threshold_ = part._log_volume = None
             folds.append(np.sort(part._distances(safe_indexing(X, held), Y[held])))
             held_once[held] += 1
             self._parts.append(part)
+            guard.write(f"Fold {len(folds)} of {len(splits)}: {part.region_}")
         if not np.all(held_once == 1):
             raise ValueError(
                 "calibration must hold out every row once, as KFold does; "

@@ -1,6 +1,6 @@
 """Regions for several targets at once, with guaranteed joint coverage."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import (
@@ -25,6 +25,8 @@ from skdiff._base.inner import (
     seeded,
     whole_fit,
 )
+from skdiff._base.progress import watch
+from skdiff.conformal._common._guard import ended
 from skdiff.conformal._regions import _choice as choice
 from skdiff.conformal._regions import _shapes as shapes
 from skdiff.conformal._regions._base import BaseRegions
@@ -73,6 +75,13 @@ default="auto"
         fold, and every row calibrates by the model that has not seen it; coverage then
         is proved for ``2 * confidence_level - 1`` only, up to a term that vanishes, and
         near ``confidence_level`` in practice.
+    time_limit : float, default=None
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
+        Only the training of ``region="latent"`` is cut short, with folds in each alike;
+        the regressor's own ``fit`` and the calibration always run whole.
+    verbose : int, default=0
+        Verbosity level; 0 or False prints nothing. Otherwise the loss of every step of
+        that training, the shape of every fold and the volume are printed.
     random_state : int, RandomState instance or None, default=None
         Seed or generator of random numbers; an int makes results repeatable. It draws
         the split, directions and volumes.
@@ -92,6 +101,9 @@ default="auto"
     calibration_indices_ : ndarray of shape (n_calibration,)
         Rows of X that calibrate; neither the regressor nor the shape has seen them.
         With folds all rows.
+    stopped_ : {"converged", "time", "callback"}
+        Why that training ended; ``"converged"`` where it came to its end, or there was
+        none.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -151,6 +163,8 @@ default="auto"
             Interval(Integral, 1, None, closed="left"),
             HasMethods(["split"]),
         ],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
 
@@ -165,6 +179,8 @@ default="auto"
         n_neighbors="auto",
         n_region_samples=500,
         calibration=0.4,
+        time_limit=None,
+        verbose=0,
         random_state=None,
     ):
         self.estimator = estimator
@@ -175,6 +191,8 @@ default="auto"
         self.n_neighbors = n_neighbors
         self.n_region_samples = n_region_samples
         self.calibration = calibration
+        self.time_limit = time_limit
+        self.verbose = verbose
         self.random_state = random_state
 
     # --- fit ------------------------------------------------------------------------
@@ -208,14 +226,20 @@ default="auto"
                 refuse_params(fit_params, "the model is frozen")
             (params,) = route(self, fit_params, ["estimator"])
             self._votes, self._parts = None, []
-            if hasattr(self.calibration, "split"):
-                self._fit_folds(X, Y, base, params, rng)
-                return self
-            shaping, held = self._split(len(Y), rng, frozen)
-            self._seed = int(rng.randint(2**31 - 1))
-            self._train(X, Y, shaping, base, params)
-            self._calibrate(safe_indexing(X, held), Y[held])
-            self.calibration_indices_ = held
+            with watch(self, X, y, metadata=fit_params or None, unit="Step") as guard:
+                if hasattr(self.calibration, "split"):
+                    self._fit_folds(X, Y, base, params, rng, guard)
+                else:
+                    shaping, held = self._split(len(Y), rng, frozen)
+                    self._seed = int(rng.randint(2**31 - 1))
+                    self._train(X, Y, shaping, base, params, guard)
+                    self._calibrate(safe_indexing(X, held), Y[held])
+                    self.calibration_indices_ = held
+                guard.write(
+                    f"Calibrated on {len(self.calibration_indices_)} rows "
+                    f"({self.region_}), mean volume = {self.volume_:.6g}"
+                )
+            self.stopped_ = ended(self, guard)
         return self
 
     # --- inference ------------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skdiff._base.progress import Progress
 from skdiff._base.typing import Array
 from skdiff._nn._fit import load_arrays, seeded, state_arrays
 from skdiff._nn._modes import gradients
@@ -65,7 +66,9 @@ class Decoder(NamedTuple):
         return found
 
 
-def train(X: Array, R: Array, level: float, n_points: int, seed: int) -> Decoder:
+def train(
+    X: Array, R: Array, level: float, n_points: int, seed: int, guard: Progress
+) -> Decoder:
     """Train the autoencoder and choose the latent points.
 
     The points are drawn uniformly from the ball that holds the level of the encoded
@@ -76,7 +79,7 @@ def train(X: Array, R: Array, level: float, n_points: int, seed: int) -> Decoder
         net = Autoencoder(X.shape[1], R.shape[1], generator).double()
         rows, targets = torch.from_numpy(X), torch.from_numpy(R)
         optimizer = torch.optim.Adam(net.parameters(), lr=STEP_SIZE)
-        for step in range(STEPS):
+        for step in guard.iterations(STEPS):
             for group in optimizer.param_groups:
                 group["lr"] = STEP_SIZE * 0.5 * (1 + np.cos(np.pi * step / STEPS))
             some = torch.randint(len(X), (min(BATCH, len(X)),), generator=generator)
@@ -84,6 +87,8 @@ def train(X: Array, R: Array, level: float, n_points: int, seed: int) -> Decoder
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            if guard.step(loss=loss.item() if guard.verbose else None):
+                break
         with torch.no_grad():
             Z = net.encode(rows, targets)[0].numpy()
     rng: Any = np.random.default_rng(seed)

@@ -18,6 +18,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
 
+from skdiff._base.compat import CallbackSupportMixin
 from skdiff._base.inner import (
     check_table,
     fit_inner,
@@ -43,7 +44,9 @@ ROWS_PER_TASK = 64
 RANK_DRAWS = 64  # around each row that makes the ranks
 
 
-class BaseRobust(SaveMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class BaseRobust(
+    SaveMixin, CallbackSupportMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator
+):
     """Everything below the parameters."""
 
     def _base(self):
@@ -109,7 +112,7 @@ class BaseRobust(SaveMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         order = rng.permutation(n)
         return np.sort(order[n_held:]), np.sort(order[:n_held])
 
-    def _train(self, base, rows, train, y, params):
+    def _train(self, base, rows, train, y, params, guard):
         """Fit the classifier and choose the route."""
         part, y = rows.take(train), y[train]
         frozen = is_frozen(base)
@@ -136,7 +139,7 @@ class BaseRobust(SaveMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if noisy:
             self._train_on_copies(base, part, y, params)
         if self.conformal_training:
-            self._train_on_sets(part, y)
+            self._train_on_sets(part, y, guard)
         return Route("smoothing")
 
     def _refuse_training(self):
@@ -146,7 +149,7 @@ class BaseRobust(SaveMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 "is frozen."
             )
 
-    def _train_on_sets(self, rows, y):
+    def _train_on_sets(self, rows, y, guard):
         """Train the weights of the fitted classifier on the size of its sets."""
         from skdiff.conformal._robust import _training as training
 
@@ -176,7 +179,7 @@ class BaseRobust(SaveMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         )
         codes = np.searchsorted(self.estimator_.classes_, y)
         rng = np.random.default_rng([self._seed, 1])
-        layers = training.train(layers, rows.numbers, codes, before, goal, rng)
+        layers = training.train(layers, rows.numbers, codes, before, goal, rng, guard)
         training.write_layers(last, layers)
 
     def _exact_route(self, rows):

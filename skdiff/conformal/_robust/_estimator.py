@@ -24,6 +24,8 @@ from skdiff._base.inner import (
     take_rows,
     whole_fit,
 )
+from skdiff._base.progress import watch
+from skdiff.conformal._common._guard import ended
 from skdiff.conformal._robust import _smoothing as smooth
 from skdiff.conformal._robust._base import BaseRobust
 
@@ -90,6 +92,13 @@ class RobustConformalClassifier(BaseRobust):
     n_jobs : int, default=None
         Number of parallel jobs; -1 uses all processors. They share the rows to be
         smoothed.
+    time_limit : float, default=None
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
+        Only ``conformal_training`` is cut short; the classifier's own ``fit`` and the
+        calibration always run whole.
+    verbose : int, default=0
+        Verbosity level; 0 or False prints nothing. Otherwise the loss of every step of
+        ``conformal_training`` and the size of the sets are printed.
     random_state : int, RandomState instance or None, default=None
         Seed or generator of random numbers; an int makes results repeatable. It draws
         the split and the key of the noise. Whoever attacks must not know it.
@@ -112,6 +121,9 @@ class RobustConformalClassifier(BaseRobust):
         On the calibration rows: ``clean_size``, mean size of sets that hold for rows
         that nobody moves; ``guaranteed_size``, that of the sets of :meth:`predict_set`;
         ``trivial_share``, the proportion of those that hold all classes.
+    stopped_ : {"converged", "time", "callback"}
+        Why that training ended; ``"converged"`` where it came to its end, or there was
+        none.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of str of shape (n_features,)
@@ -170,6 +182,8 @@ class RobustConformalClassifier(BaseRobust):
         "conformal_training": ["boolean"],
         "norm": [Options(Real, {2, np.inf})],
         "n_jobs": [None, Integral],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
 
@@ -192,6 +206,8 @@ class RobustConformalClassifier(BaseRobust):
         conformal_training=False,
         norm=2,
         n_jobs=None,
+        time_limit=None,
+        verbose=0,
         random_state=None,
     ):
         self.estimator = estimator
@@ -210,6 +226,8 @@ class RobustConformalClassifier(BaseRobust):
         self.conformal_training = conformal_training
         self.norm = norm
         self.n_jobs = n_jobs
+        self.time_limit = time_limit
+        self.verbose = verbose
         self.random_state = random_state
 
     # --- fit ------------------------------------------------------------------------
@@ -243,25 +261,31 @@ class RobustConformalClassifier(BaseRobust):
                 refuse_params(fit_params, "the model is frozen")
                 self._refuse_training()
             (params,) = route(self, fit_params, ["estimator"])
-            train, held = self._split(len(y), rng, frozen)
-            self._seed = int(rng.randint(2**31 - 1))
-            params = take_rows(rows.table(), params, train)
-            path = self._train(base, rows, train, y, params)
-            self.method_ = path.method
-            self._coef, self._bound = path.coef, path.bound
-            known = np.asarray(self.estimator_.classes_)
-            if not np.isin(y, known).any():
-                raise ValueError(
-                    f"The classifier knows the labels {known.tolist()}, of which y "
-                    "holds none."
+            with watch(self, X, y, metadata=fit_params or None, unit="Step") as guard:
+                train, held = self._split(len(y), rng, frozen)
+                self._seed = int(rng.randint(2**31 - 1))
+                params = take_rows(rows.table(), params, train)
+                path = self._train(base, rows, train, y, params, guard)
+                self.method_ = path.method
+                self._coef, self._bound = path.coef, path.bound
+                known = np.asarray(self.estimator_.classes_)
+                if not np.isin(y, known).any():
+                    raise ValueError(
+                        f"The classifier knows the labels {known.tolist()}, of which y "
+                        "holds none."
+                    )
+                self.classes_ = np.union1d(y, known)
+                codes = np.searchsorted(self.classes_, y)
+                if path.method == "smoothing":
+                    self._calibrate_smoothed(rows, codes, held, rng)
+                else:
+                    self._calibrate_exact(rows, codes, held)
+                self.set_size_ = self.report_["guaranteed_size"]
+                guard.write(
+                    f"Calibrated on {len(self.calibration_indices_)} rows "
+                    f"({self.method_}), mean size of sets = {self.set_size_:.3f}"
                 )
-            self.classes_ = np.union1d(y, known)
-            codes = np.searchsorted(self.classes_, y)
-            if path.method == "smoothing":
-                self._calibrate_smoothed(rows, codes, held, rng)
-            else:
-                self._calibrate_exact(rows, codes, held)
-            self.set_size_ = self.report_["guaranteed_size"]
+            self.stopped_ = ended(self, guard)
         return self
 
     # --- inference ------------------------------------------------------------------

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skdiff._base.progress import Progress
 from skdiff._base.typing import Array, IntArray
 from skdiff._nn._modes import gradients
 from skdiff._nn._optim import FlatAdam
@@ -112,6 +113,7 @@ def train(
     before: Callable[[IntArray, Array], Array],
     goal: Goal,
     rng: np.random.Generator,
+    guard: Progress,
 ) -> Layers:
     """Train a fitted network further on the size of its sets.
 
@@ -130,6 +132,8 @@ def train(
         What sets are judged by.
     rng : Generator
         It draws batches and noise.
+    guard : Progress
+        What may end the training, and who hears of it.
     """
     with gradients():
         weights, biases = (
@@ -141,7 +145,7 @@ def train(
         optimizer = FlatAdam([*weights, *biases], lr=STEP_SIZE)
         act = ACTIVATIONS[layers.activation]
         size = min(BATCH, len(X))
-        for _ in range(STEPS):
+        for _ in guard.iterations(STEPS):
             places = rng.permutation(len(X))[:size]
             copies = np.repeat(places, N_DRAWS)
             noise = rng.standard_normal((len(copies), X.shape[1])) * goal.sigma
@@ -152,6 +156,8 @@ def train(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            if guard.step(loss=loss.item() if guard.verbose else None):
+                break
     return Layers(
         [W.detach().numpy().copy() for W in weights],
         [b.detach().numpy().copy() for b in biases],
