@@ -66,6 +66,8 @@ def test_predicted_gains_are_the_recomputed_changes(seed, column):
             codes[row, column] = code
             change = fresh_loss(codes, found.targets) - before
             assert gains[k, code] == pytest.approx(change, abs=1e-12)
+            alone = found.edit_gains(column, rows[[k]], np.array([code]))[0]
+            assert alone == pytest.approx(change, abs=1e-12)
 
 
 def test_targets_too_large_for_a_look_up_have_the_same_gains(monkeypatch):

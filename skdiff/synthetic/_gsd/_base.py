@@ -29,10 +29,10 @@ from skdiff.synthetic._gsd._measure import (
     Rounds,
     Task,
     adaptive,
-    mean_noise,
     most_picks,
     one_shot,
     targets_of,
+    typical_noise,
 )
 from skdiff.synthetic._gsd._paper import paper_search
 from skdiff.synthetic._gsd._request import asked, check_request, portion
@@ -282,7 +282,7 @@ class BaseGSD(SaveMixin, CallbackSupportMixin, BaseEstimator):
         chosen = self.selection
         single = all(len(cells.columns) == 1 for cells in task.parts)
         if chosen == "auto":
-            quiet = mean_noise(task, rho) <= LARGEST_NOISE
+            quiet = typical_noise(task, rho) <= LARGEST_NOISE
             chosen = "one-shot" if quiet or single else "adaptive"
         if chosen == "one-shot":
             return chosen, None

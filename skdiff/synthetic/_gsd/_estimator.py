@@ -49,7 +49,8 @@ class PrivateGSDSynthesizer(BaseGSD):
     selection : {"auto", "one-shot", "adaptive"}, default="auto"
         ``"one-shot"`` measures everything with equal noise. ``"adaptive"`` measures the
         one-way marginals, and then chooses what the synthetic table has most wrong.
-        ``"auto"`` is the first while its noise is below an average cell.
+        ``"auto"`` is the first while the noise of a count in a typical table is about
+        that of an average cell or smaller.
     n_rounds : int, default=50
         Largest number of adaptive rounds, each with a search.
     n_per_round : int or "auto", default="auto"

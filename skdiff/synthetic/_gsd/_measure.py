@@ -21,7 +21,7 @@ from skdiff.synthetic._gsd._state import Target
 
 ONE_WAY = Fraction(1, 3)  # part of an adaptive budget for the one-way marginals
 SELECTING = Fraction(1, 10)  # part of a pick's budget that selects
-LARGEST_NOISE = 1.0  # mean noise of a one-shot cell in units of an average cell
+LARGEST_NOISE = 0.9  # noise of a one-shot cell of a typical table in average cells
 PICK_NOISE = 1.0  # total noise of a typical pick as a fraction of the rows
 
 
@@ -88,11 +88,15 @@ def one_shot(
     return [_take(release, codes, pair, task, part) for pair in pairs]
 
 
-def mean_noise(task: Task, rho: Fraction) -> float:
-    """Standard deviation of a one-shot count in units of an average cell."""
+def typical_noise(task: Task, rho: Fraction) -> float:
+    """Standard deviation of a one-shot count in units of an average cell.
+
+    The median over the tables: a few tables of very many cells, which are shrunk to
+    independence anyway, must not decide.
+    """
     variance = task.rows_per_user**2 * len(task.parts) / float(rho)
-    sizes = np.mean([cells.n_cells for cells in task.parts])
-    return float(sizes * math.sqrt(variance) / task.n_rows)
+    size = np.median([cells.n_cells for cells in task.parts])
+    return float(size * math.sqrt(variance) / task.n_rows)
 
 
 def most_picks(task: Task, rho: Fraction) -> int:

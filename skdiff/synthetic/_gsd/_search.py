@@ -108,10 +108,8 @@ class _Run:
         left, right, a, b = left[differ], right[differ], a[differ], b[differ]
         if not len(left):
             return
-        gains = state.gains(j, np.r_[left, right])
+        gain = state.edit_gains(j, left, b) + state.edit_gains(j, right, a)
         self.n_evals += 2 * len(left)
-        n = np.arange(len(left))
-        gain = gains[n, b] + gains[len(left) + n, a]
         good = np.flatnonzero(gain < 0)
         if self.limits.allowed is not None and len(good):
             fine = self._permitted(left[good], j, b[good])

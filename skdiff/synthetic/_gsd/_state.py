@@ -77,6 +77,9 @@ class State:
         for w in self.touching[column]:
             table = self.table(w, column)
             base = self.sums[w][rows] - table[old]
+            if self.targets[w].cells.modulus:
+                total += self._halfspace(w, base, table, old)
+                continue
             others = self._sums_of_others(w, column)
             if others is None:
                 total += self._direct(w, base[:, None] + table[None, :], old)
@@ -92,6 +95,42 @@ class State:
             if not self.targets[w].cells.partition:
                 total += self._leaving(w, grid[at], old)
         return total
+
+    def _halfspace(
+        self, w: int, base: IntArray, table: IntArray, old: IntArray
+    ) -> Array:
+        """Gains of a half-space: its columns move the position or the cell of a row."""
+        cells, unit = self.targets[w].cells, self.targets[w].weight / self.n_rows**2
+        cell, at = np.divmod(base, cells.modulus)
+        own_cell, own_at = np.divmod(table, cells.modulus)
+        if own_cell.any():
+            slope = self.slopes[w][cell[:, None] + own_cell[None, :]]
+            gain = slope - slope[np.arange(len(old)), old][:, None]
+            gain += 2.0 * unit * (own_cell[None, :] != own_cell[old][:, None])
+            return gain * (at <= cells.limit)[:, None]
+        inside = at[:, None] <= cells.limit - own_at[None, :]
+        was = inside[np.arange(len(old)), old][:, None]
+        # entering costs slope + unit, leaving unit - slope, staying nothing
+        slope = self.slopes[w][cell][:, None]
+        return np.where(was, unit - slope, unit + slope) * (inside != was)
+
+    def edit_gains(self, column: int, rows: IntArray, new: IntArray) -> Array:
+        """Change of the loss for one new code per row, each alone."""
+        old, total = self.codes[rows, column], np.zeros(len(rows))
+        for w in self.touching[column]:
+            table, target = self.table(w, column), self.targets[w]
+            before = self.sums[w][rows]
+            after = cell_of(target.cells, before + (table[new] - table[old]))
+            total += self._moved(w, cell_of(target.cells, before), after)
+        return total
+
+    def _moved(self, w: int, before: IntArray, after: IntArray) -> Array:
+        """Change of one term of the loss when single rows change their cell."""
+        n_cells, slope = self.targets[w].cells.n_cells, self.slopes[w]
+        unit = self.targets[w].weight / self.n_rows**2
+        gain = slope[after] - slope[before]
+        gain += unit * ((after < n_cells).astype(np.float64) + (before < n_cells))
+        return np.where(after == before, 0.0, gain)
 
     def _direct(self, w: int, sums: IntArray, old: IntArray) -> Array:
         """Gains of a target whose combinations are too many for a look-up."""
@@ -198,8 +237,5 @@ class State:
         for w, target in enumerate(self.targets):
             before = cell_of(target.cells, self.sums[w][rows])
             after = cell_of(target.cells, sums_of(target.cells, new))
-            gain = self.slopes[w][after] - self.slopes[w][before]
-            n_cells, unit = target.cells.n_cells, target.weight / self.n_rows**2
-            gain += unit * ((after < n_cells).astype(float) + (before < n_cells))
-            total += np.where(after == before, 0.0, gain)
+            total += self._moved(w, before, after)
         return total
