@@ -43,7 +43,13 @@ PrivateGSDSynthesizer.__doc__ = synthetic.PrivateGSDSynthesizer.__doc__
 
 QUICK = {
     "PrivateGSDSynthesizer": [
-        {"epsilon": None, "depth": 2, "n_synthetic": 40, "tol": 0.01},
+        {
+            "epsilon": None,
+            "depth": 2,
+            "n_synthetic": 40,
+            "tol": 0.01,
+            "max_evals": 40_000,
+        },
         {"epsilon": None, "queries": "1-way", "depth": 3, "search": "paper",
          "max_evals": 20_000},
     ]
