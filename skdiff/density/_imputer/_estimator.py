@@ -20,7 +20,8 @@ class MarginalImputer(SaveMixin, OneToOneFeatureMixin, TransformerMixin, BaseEst
     estimator : estimator object, default=None
         A density model: :class:`LatentClassModel`, :class:`MarginalizationModel`, or
         another with ``impute``. None is ``LatentClassModel()``, which needs no torch
-        and was the better imputer on most of the tables of the user guide.
+        and trains many times faster; networks found up to .02 more of the hidden cells
+        in the tables of the user guide.
     strategy : {"mode", "sample", "mean"}, default="mode"
         The most probable category; one draw of all missing cells of a row together; or
         the expected value of numbers, and the mode elsewhere.
