@@ -44,6 +44,8 @@ from skdiff.model_evaluation._splits._t_tests import (
     corrected_resampled_ttest,
     kfold_ttest,
 )
+from skdiff.model_evaluation._temporal._display import TemporalReuseDisplay
+from skdiff.model_evaluation._temporal._estimator import TemporalModelSelector
 
 __all__ = [
     "BootstrapScore",
@@ -55,6 +57,8 @@ __all__ = [
     "PreprocessingLeakageAudit",
     "ReusableHoldout",
     "ReusableHoldoutDisplay",
+    "TemporalModelSelector",
+    "TemporalReuseDisplay",
     "TestResult",
     "adjust_pvalues",
     "bayesian_correlated_ttest",

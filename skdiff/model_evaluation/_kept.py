@@ -40,6 +40,10 @@ def restore(kept: Any) -> Any:
     if not isinstance(kept, dict):
         return kept
     library = import_module(kept["library"])
+    if kept["library"] == "pandas" and _is_one_block(kept):
+        # in the order of rows, as an array: it decides the last bit of a product
+        block = np.ascontiguousarray(np.column_stack(kept["values"]))
+        return library.DataFrame(block, columns=kept["names"], copy=False)
     build = _polars_column if kept["library"] == "polars" else _pandas_column
     parts = zip(kept["values"], kept["dtypes"], strict=True)
     columns = [build(library, values, dtype) for values, dtype in parts]
@@ -48,6 +52,14 @@ def restore(kept: Any) -> Any:
     frame = library.concat(columns, axis=1)
     frame.columns = kept["names"]
     return frame
+
+
+def _is_one_block(kept: Any) -> bool:
+    """Whether every column has the same type of NumPy's numbers."""
+    types = {values.dtype for values in kept["values"]}
+    only = next(iter(types))
+    names = set(kept["dtypes"])
+    return len(types) == 1 and only.kind in "biuf" and names == {str(only)}
 
 
 def _pandas_column(pd: Any, values: Any, dtype: str) -> Any:

@@ -1,0 +1,1 @@
+"""Keeping old models, and choosing among them when the data change."""

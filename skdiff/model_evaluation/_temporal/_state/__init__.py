@@ -1,0 +1,1 @@
+"""What a selector of models over time learns and keeps."""
