@@ -321,6 +321,19 @@ def test_units_of_the_target_change_nothing():
         assert other.objective_ == pytest.approx(size * one.objective_, rel=1e-6)
 
 
+@pytest.mark.parametrize("loss", ["logistic", "hinge", "squared"])
+def test_columns_far_from_zero_change_nothing(loss):
+    X, y = drawn(6, loss)
+    how = {"alpha": 0.01, "evasion_radius": 0.05}
+    near, far = model_for(loss, **how).fit(X, y), model_for(loss, **how)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        far.fit(X + 1e8, y)  # times of the day in seconds, for instance
+    assert far.objective_ == pytest.approx(near.objective_, abs=1e-6)
+    # eight digits of each number are left
+    np.testing.assert_allclose(far.coef_, near.coef_, atol=1e-5)
+
+
 def test_constant_scores_warn():
     X, y = drawn(6, "logistic")
     with pytest.warns(UserWarning, match="constant"):
