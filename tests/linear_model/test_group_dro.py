@@ -74,6 +74,17 @@ def test_the_gap_is_proved(kind, alpha, adjustment):
 
 
 @pytest.mark.parametrize("kind", ["binary", "multi", "values"])
+def test_columns_far_from_zero_change_nothing(kind):
+    X, y, g = drawn(3, kind=kind)
+    near = model_for(kind, 0.1).fit(X, y, groups=g)
+    far = model_for(kind, 0.1).fit(X + 1e8, y, groups=g)
+    assert 0 <= far.dual_gap_ <= 1e-7
+    # eight digits of each number are left
+    assert far.objective_ == pytest.approx(near.objective_, abs=1e-6)
+    np.testing.assert_allclose(far.coef_, near.coef_, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multi", "values"])
 def test_the_statement_has_the_same_solution(kind):
     X, y, g = drawn(1, kind=kind)
     for alpha in (1e-2, 0.5):

@@ -99,8 +99,9 @@ class _GroupDRO:
         labels, codes = groups
         order, cuts, share = sort_groups(codes, weight, len(labels))
         sizes = np.bincount(codes, weights=weight)
+        centre = self._centre(X, weight)
         problem = GroupProblem(
-            make_rows(self._design(X[order]), y[order]),
+            make_rows(self._design(X[order] - centre), y[order]),
             share,
             cuts,
             self.group_adjustment / np.sqrt(sizes) / unit,
@@ -120,7 +121,7 @@ class _GroupDRO:
         self.objective_ = float(unit * found.solution.objective)
         self.dual_gap_ = float(unit * found.solution.gap)
         self.n_iter_ = max(int(found.solution.n_iter), 1)
-        return found.solution.x
+        return self._uncentred(found.solution.x, centre, n_outputs)
 
 
 class GroupDROClassifier(_GroupDRO, LinearClassifier):

@@ -45,9 +45,7 @@ class _Holistic:
 
     def _learn(self, X, y, weight, unit=1.0, stretch=1.0):
         """Fit on targets in ``unit`` of the loss; return coefficients and weights."""
-        share = weight / weight.sum()
-        # beside an intercept a shift of columns changes nothing but rounding
-        centre = share @ X if self.fit_intercept else np.zeros(X.shape[1])
+        share, centre = weight / weight.sum(), self._centre(X, weight)
         A = self._design(X - centre)
         auto = isinstance(self.statistical_radius, str)
         radius = 3.0 / weight.sum() if auto else float(self.statistical_radius)
@@ -81,10 +79,7 @@ class _Holistic:
         self.objective_ = unit * float(found.objective - extra)
         self.dual_gap_ = unit * float(found.gap + extra)
         self.n_iter_ = max(int(found.n_iter), 1)
-        w = found.x.copy()
-        if self.fit_intercept:
-            w[-1] -= centre @ w[:-1]
-        return w, problem.weights(found.x)
+        return self._uncentred(found.x, centre), problem.weights(found.x)
 
     def _warn_if_constant(self, scores):
         if len(scores) > 1 and np.ptp(scores) <= 1e-6:

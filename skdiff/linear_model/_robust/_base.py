@@ -42,6 +42,19 @@ class BaseLinear(SaveMixin, BaseEstimator):
         """Columns of X, and one of ones for the intercept."""
         return np.column_stack([X, np.ones(len(X))]) if self.fit_intercept else X
 
+    def _centre(self, X, weight):
+        """Means of the columns, whose shift an intercept makes up for."""
+        if not self.fit_intercept:
+            return np.zeros(X.shape[1])
+        return weight @ X / weight.sum()
+
+    def _uncentred(self, w, centre, n_outputs=1):
+        """Coefficients of the columns as given, from those of shifted ones."""
+        blocks = w.reshape(n_outputs, -1).copy()
+        if self.fit_intercept:
+            blocks[:, -1] -= blocks[:, :-1] @ centre
+        return blocks.ravel()
+
     def _ridge(self, n_features, n_outputs=1):
         """Penalties of the coefficients, block by block."""
         free = [0.0] if self.fit_intercept else []
