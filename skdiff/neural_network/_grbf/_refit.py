@@ -64,7 +64,7 @@ def refit(
         start = start._replace(C=few[0])
         several = start._replace(widths=WIDTHS)
         if alive is not None:  # the scale of detail is not that of one width
-            unit = start.U / max(np.linalg.norm(start.U), 1e-150)
+            unit = start.U / max(float(np.linalg.norm(start.U)), 1e-150)
             several = several._replace(U=unit)
         pair = _ridge(*few, start), _ridge(*few, several)
         best.append(min(pair, key=lambda one: one.error))
