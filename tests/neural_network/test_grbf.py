@@ -33,6 +33,7 @@ from skdiff.neural_network import (
     GRBFClassifier,
     GRBFRegressor,
 )
+from skdiff.neural_network._grbf import _base as base
 from skdiff.neural_network._grbf import _losses as losses
 from skdiff.neural_network._grbf import _refit as refit
 from skdiff.neural_network._grbf import _solver as solver
@@ -324,6 +325,63 @@ def test_a_centre_on_every_row_is_solved_for_exactly():
     V = peer.solved(peer.s, found.penalty)
     np.testing.assert_allclose(found.W, V[:-1], atol=1e-6)
     np.testing.assert_allclose(found.b, V[-1], atol=1e-6)
+
+
+def test_many_rows_are_solved_for_in_single_precision(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(900, 2))
+    Y = (np.floor(2 * X[:, :1]) + X[:, 1:] + 0.1 * rng.normal(size=(900, 1))) / 3
+    s = rng.uniform(0.5, 2, 900) / 1000
+    W, b = np.zeros((1, 1)), np.zeros(1)
+    point = losses.Point(np.eye(2) / 2**0.5, X, W, b, 1e-4, refit.WIDTHS)
+    monkeypatch.setattr(refit, "SMALLER", 0)
+    found = []
+    for most in (2000, 100):
+        monkeypatch.setattr(refit, "DOUBLE_UP_TO", most)
+        found.append(refit._on_all_rows(X, Y, s, point, np.random.RandomState(0)))
+    T = rng.normal(size=(500, 2))
+    one, other = (solver.output(T, point) for point in found)
+    assert np.sqrt(np.mean((one - other) ** 2)) < 0.005
+
+
+def test_the_size_of_a_default_fit_is_bounded(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-2, 2, size=(900, 2))
+    y = np.floor(2 * X[:, 0]) + X[:, 1]
+    seen = []
+    evaluate = solver.Objective.evaluate
+    monkeypatch.setattr(base, "METRIC_ROWS", 300)
+    monkeypatch.setattr(base, "SLOPE_ROWS", 200)
+    monkeypatch.setattr(base, "CHUNK", 10_000)
+    monkeypatch.setattr(refit, "MIDDLE_ROWS", 650)
+    monkeypatch.setattr(refit, "MOST_ROWS", 700)
+
+    def watched(self, theta, last):
+        seen.append(len(self.X))
+        return evaluate(self, theta, last)
+
+    monkeypatch.setattr(solver.Objective, "evaluate", watched)
+    model = GRBFRegressor(random_state=0, max_iter=40).fit(X, y)
+    assert max(seen[-20:]) == 300
+    assert len(model.widths_) > 1
+    assert len(model.centers_) == 700
+    assert model.score(X, y) > 0.95
+    # values in parts are the values
+    whole = model.kernel_features(X) @ model.center_weights_ + model.intercept_
+    np.testing.assert_allclose(model.predict(X), whole, rtol=1e-10)
+    slopes = np.abs(model.gradient(X)).mean(axis=0) * model.scale_
+    np.testing.assert_allclose(
+        model.feature_importances_, slopes / slopes.sum(), atol=0.05
+    )
+
+
+def test_the_plain_metric_keeps_the_order_of_the_directions():
+    U = np.diag([2.0, 0.0, 1.0, 0.0])
+    point = losses.Point(U, np.zeros((1, 4)), np.zeros((1, 1)), np.zeros(1), 1.0)
+    plain = refit._starts(point, np.ones(4))[0]
+    found = solver.spectrum(plain.U)
+    assert found.values.max() < 1.2 * found.values.min()
+    np.testing.assert_allclose(np.abs(found.vectors[:2, [0, 2]]), np.eye(2), atol=1e-9)
 
 
 def test_a_floor_brings_in_every_column_that_varies():

@@ -38,7 +38,9 @@ FIRST_PENALTY = 1e-3  # from which the automatic one starts
 ADAM_BEYOND = 20_000  # rows
 BATCH, LEARNING_RATE = 256, 0.01
 MOST_BYTES = 4 * 2**30
-CHUNK = 16_384  # rows whose kernel values are held at once
+CHUNK = 2**21  # kernel values held at once
+SLOPE_ROWS = 2048  # rows whose slopes make the importances, beyond so many
+METRIC_ROWS = 3000  # that learn the metric where all rows are fitted anew in it
 
 
 class BaseGRBF(
@@ -186,6 +188,10 @@ class BaseGRBF(
         by_adam = self.solver == "adam" or (self.solver == "auto" and n > ADAM_BEYOND)
         # of so many rows one more or less changes nothing
         objective.left_out = objective.left_out and not by_adam
+        whole = objective
+        if self._refits(objective) and n > METRIC_ROWS:
+            rows = np.sort(rng.permutation(n)[:METRIC_ROWS])
+            objective = _restricted(objective, rows)
         steps = solver.Steps(BATCH, LEARNING_RATE, rng)
         two_stages = centers is None and self.centers_init == "kmeans"
         best = None
@@ -221,7 +227,7 @@ class BaseGRBF(
                 return best
         best = self._on_main_directions(objective, best, progress)
         if self._refits(objective):
-            best.point = self._refit(objective, best.point, alive, rng)
+            best.point = self._refit(whole, best.point, alive, rng)
         return best
 
     def _refits(self, objective):
@@ -287,14 +293,7 @@ class BaseGRBF(
         errors = np.zeros(len(PRECISION_PENALTIES))
         for k in range(n_folds):
             train, held = np.sort(rows[folds != k]), rows[folds == k]
-            s = objective.s[train]
-            some = replace(
-                objective,
-                X=objective.X[train],
-                Y=objective.Y[train],
-                s=s / s.sum(),
-                learn_centers=False,
-            )
+            some = replace(_restricted(objective, train), learn_centers=False)
             for i, run in enumerate(self._along_penalties(some, alive, progress, rng)):
                 F = solver.output(objective.X[held], run.point)
                 squares = ((F - objective.Y[held]) ** 2).sum(axis=1)
@@ -361,11 +360,14 @@ class BaseGRBF(
         scale, total = target_columns.divisor, values.sum()
 
         def slopes():
+            X, s = objective.X, objective.s
+            if len(C) > SLOPE_ROWS:  # rows are sorted, so that some of them cover all
+                rows = np.linspace(0, len(X) - 1, SLOPE_ROWS).astype(int)
+                X, s = X[rows], s[rows]
             total = np.zeros(len(U))
-            for i in range(0, len(objective.X), CHUNK):
-                rows = slice(i, i + CHUNK)
-                gradient = np.abs(solver.function_gradient(objective.X[rows], point))
-                total += np.einsum("i,ikj->j", objective.s[rows], gradient)
+            for rows in _chunks(len(X), len(C)):
+                gradient = np.abs(solver.function_gradient(X[rows], point))
+                total += np.einsum("i,ikj->j", s[rows], gradient)
             return total
 
         return {
@@ -404,9 +406,8 @@ class BaseGRBF(
     def _output(self, X):
         """Outputs (n, K) in the units of the targets."""
         Z, point = self._standardised(X), losses.Point(**self._state)
-        parts = [
-            solver.output(Z[i : i + CHUNK], point) for i in range(0, len(Z), CHUNK)
-        ]
+        chunks = _chunks(len(Z), len(point.C))
+        parts = [solver.output(Z[rows], point) for rows in chunks]
         return np.concatenate(parts)
 
     def kernel_features(self, X):
@@ -443,7 +444,9 @@ class BaseGRBF(
             tells them apart.
         """
         Z, point = self._standardised(X), losses.Point(**self._state)
-        gradient = solver.function_gradient(Z, point) / self.scale_
+        chunks = _chunks(len(Z), len(point.C))
+        parts = [solver.function_gradient(Z[rows], point) for rows in chunks]
+        gradient = np.concatenate(parts) / self.scale_
         return gradient[:, 0] if gradient.shape[1] == 1 else gradient
 
     def transform(self, X, n_components=None):
@@ -475,3 +478,15 @@ class BaseGRBF(
     def __sklearn_is_fitted__(self):
         """Tell whether a fit has come to its end."""
         return hasattr(self, "_state")
+
+
+def _chunks(n, n_centers):
+    """Slices of rows whose kernel values fit into memory at once."""
+    size = max(1, CHUNK // n_centers)
+    return [slice(i, i + size) for i in range(0, n, size)]
+
+
+def _restricted(objective, rows):
+    """The objective on some of its rows."""
+    s = objective.s[rows]
+    return replace(objective, X=objective.X[rows], Y=objective.Y[rows], s=s / s.sum())

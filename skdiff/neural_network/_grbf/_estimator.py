@@ -30,9 +30,9 @@ class GRBFRegressor(RegressorMixin, BaseGRBF):
         Number of radial basis functions. ``"auto"`` is a quarter of the distinct rows,
         at most 128 (32 with a given ``alpha_weights``), to learn the precision matrix;
         if ``alpha_weights`` is ``"auto"`` too and the centres are neither given nor
-        learned, the function is then fitted anew with up to 1024 rows as centres, or
-        up to 8192 where several widths are chosen. More than there are distinct rows is
-        cut to those.
+        learned, up to 3000 rows learn the precision matrix and the function is then
+        fitted anew with up to 1024 rows as centres, or up to 8192 where several widths
+        are chosen. More than there are distinct rows is cut to those.
     rank : int, default=None
         Directions the precision matrix may use with ``covariance_type="full"``; None
         is all of them. Lower is faster on high-dimensional X and forces a projection.
@@ -43,7 +43,7 @@ class GRBFRegressor(RegressorMixin, BaseGRBF):
         Penalty on the trace of the precision matrix, the parameter that matters most:
         it drives the eigenvalues of useless directions to zero. Larger is smoother and
         of lower rank. ``"auto"`` takes, with ``alpha_weights="auto"``, the largest of
-        1, 0.1 and 0.01 whose validation error is near the lowest, and else 0.01.
+        1, 0.1, 0.01 and 0.001 whose validation error is near the lowest, and else 0.01.
     alpha_weights : float or "auto", default="auto"
         Ridge penalty on the weights of the basis functions. Larger is smoother.
         ``"auto"`` learns it together with the precision matrix by the leave-one-out
@@ -69,13 +69,13 @@ n_features), default="kmeans"
         of Adam, lowers the objective by less than this fraction.
     n_init : int or "auto", default="auto"
         Starts, with other centres and other scales; the lowest objective is kept.
-        ``"auto"`` is 2 for at most 1000 distinct rows and else 1.
+        ``"auto"`` is 2 for at most 500 distinct rows and else 1.
     importance : {"gradient", "spectral", "diag"}, default="gradient"
         What ``feature_importances_`` measures: the mean absolute slope over the
-        training rows, eigenvalues times absolute entries of eigenvectors, or the
-        diagonal of the precision matrix. The last two tell where the function bends: a
-        column of linear effect counts for little. The second is ill-defined where
-        eigenvalues tie.
+        training rows (2048 of them where more are centres), eigenvalues times absolute
+        entries of eigenvectors, or the diagonal of the precision matrix. The last two
+        tell where the function bends: a column of linear effect counts for little. The
+        second is ill-defined where eigenvalues tie.
     standardize : bool, default=True
         Whether columns are centred and scaled to unit variance inside. Without it a
         column in small units counts for little.

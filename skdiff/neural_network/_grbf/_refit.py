@@ -15,20 +15,31 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from skdiff._base.typing import Array
 from skdiff.neural_network._grbf._losses import LEAST_LEFT, Point
-from skdiff.neural_network._grbf._solver import choose_centers, kernel_features
+from skdiff.neural_network._grbf._solver import (
+    choose_centers,
+    half_distances,
+    kernel_features,
+    mean_of_bumps,
+)
 
 # multiples of a precision of trace one; weighed by one over their roots the bumps add
 # up to a kernel that falls off linearly from its centre, for targets with fine detail
 WIDTHS = (0.25, 1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
 # eigenvalues that are added to all, in units of the mean eigenvalue, largest first
-FLOORS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.0)
+# the first is the plain metric but for the order of the directions
+FLOORS = (30.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.0)
 CHOOSING_ROWS = 600
 # The learned metric has been fitted to errors left out, which are too good for that:
 # the largest floor is taken whose squared error is at most so much above the lowest
 ALLOWANCE = 1.05
 MOST_CENTERS = 1024  # of one width, beyond which more rows carry nothing new
-MOST_ROWS = 8192  # that all carry a centre where there are several widths
-BLOCK = 1024  # rows of the kernel matrix made at once
+# rows that all carry a centre where there are several widths (of more, so many are
+# drawn); fewer come first, for the penalty
+MIDDLE_ROWS, MOST_ROWS = 2048, 8192
+BLOCK = 256  # rows of the kernel matrix made at once
+# rows beyond which the matrix is in single precision, for half the memory and time, and
+# what is at least added to its diagonal of ones
+DOUBLE_UP_TO, SINGLE_JITTER = 2048, 1e-3
 # rows whose errors left out choose the penalty then, and how often it may get smaller:
 # more rows lie closer, and what was noise among few is detail among many
 CHECKED, SMALLER = 256, 4
@@ -72,10 +83,18 @@ def refit(
     chosen = next(one.point for one in best if one.error <= most)
     if n <= CHOOSING_ROWS:
         return chosen
-    if len(chosen.widths) > 1 and n <= MOST_ROWS:
-        # the penalty is on the scale of weights that sum to one
-        penalty = chosen.penalty * CHOOSING_ROWS / n
-        return _on_all_rows(X, Y, s, chosen._replace(penalty=penalty), rng)
+    if len(chosen.widths) > 1:
+        order, before = rng.permutation(n), CHOOSING_ROWS
+        for most_rows in (MIDDLE_ROWS, MOST_ROWS):
+            rows = np.sort(order[:most_rows])
+            # the penalty is on the scale of weights that sum to one
+            penalty = chosen.penalty * before / len(rows)
+            some = X[rows], Y[rows], s[rows] / s[rows].sum()
+            chosen = _on_all_rows(*some, chosen._replace(penalty=penalty), rng)
+            before = len(rows)
+            if before == n:
+                break
+        return chosen
     C = choose_centers(X, s, min(MOST_CENTERS, n), "random", rng)
     return _ridge(X, Y, s, chosen._replace(C=C)).point
 
@@ -103,21 +122,20 @@ def _on_all_rows(
     left out is its weight over its diagonal entry of the inverse matrix.
     """
     n = len(X)
-    K = np.empty((n, n))
-    for i in range(0, n, BLOCK):
-        K[i : i + BLOCK] = kernel_features(X[i : i + BLOCK], point.U, X, point.widths)[
-            0
-        ]
+    K = _lower_triangle(X, point)
+    jitter = JITTER if K.dtype == np.float64 else SINGLE_JITTER
     rows = np.sort(rng.permutation(n)[:CHECKED])
-    units = np.zeros((n, len(rows)))
+    units = np.zeros((n, len(rows)), K.dtype)
     units[rows, np.arange(len(rows))] = 1.0
     best = Refit(point, np.inf)
     for k in range(SMALLER + 1):
         penalty = point.penalty * 10.0 ** (-k / 2)
-        A = K.copy()
-        A.flat[:: n + 1] += JITTER + penalty / s
-        L, _ = cho_factor(A.T, lower=True, overwrite_a=True, check_finite=False)
-        solved = cho_solve((L, True), np.column_stack([Y, np.ones(n)]))
+        _fill_upper(K)
+        K.flat[:: n + 1] = 1.0 + jitter + penalty / s
+        # the factor takes the upper triangle alone
+        L, _ = cho_factor(K.T, lower=True, overwrite_a=True, check_finite=False)
+        solved = cho_solve((L, True), np.column_stack([Y, np.ones(n)]).astype(K.dtype))
+        solved = solved.astype(np.float64)
         V, one = solved[:, :-1], solved[:, -1:]
         b = V.sum(axis=0) / one.sum()
         W = V - one * b
@@ -129,6 +147,27 @@ def _on_all_rows(
             break
         best = Refit(point._replace(C=X.copy(), W=W, b=b, penalty=penalty), error)
     return best.point
+
+
+def _lower_triangle(X: Array, point: Point) -> Array:
+    """Kernel values of all pairs of rows; only those below the diagonal are set."""
+    n = len(X)
+    K = np.empty((n, n), np.float64 if n <= DOUBLE_UP_TO else np.float32)
+    Z = X @ point.U
+    for i in range(0, n, BLOCK):
+        # distances in double precision: the narrow bumps see their rounding
+        D = half_distances(Z[i:], Z[i : i + BLOCK]).astype(K.dtype, copy=False)
+        K[i:, i : i + BLOCK] = mean_of_bumps(D, point.widths)
+    return K
+
+
+def _fill_upper(K: Array) -> None:
+    """Copy what is below the diagonal above it."""
+    for i in range(0, len(K), BLOCK):
+        j = i + BLOCK
+        K[i:j, j:] = K[j:, i:j].T
+        low = np.tril(K[i:j, i:j], -1)
+        K[i:j, i:j] = low + low.T
 
 
 def _ridge(X: Array, Y: Array, s: Array, point: Point) -> Refit:

@@ -80,14 +80,19 @@ def kernel_features(
     weighed by ``1 / sqrt(f)``; order one is what slopes need.
     """
     Z, Q = X @ U, C @ U
-    D = half_distances(Z, Q)
+    return mean_of_bumps(half_distances(Z, Q), widths, order), Z, Q
+
+
+def mean_of_bumps(D: Array, widths: tuple[float, ...], order: int = 0) -> Array:
+    """The same from half the negative squared distances, which are overwritten."""
     if widths == (1.0,):
-        return _bumps(D), Z, Q
+        return _bumps(D)
     Phi = np.zeros_like(D)
     total = sum(f**-0.5 for f in widths)
     for f in widths:
-        Phi += (f ** (order - 0.5) / total) * _bumps(f * D)
-    return Phi, Z, Q
+        # plain numbers, for those of NumPy would make single precision double
+        Phi += float(f ** (order - 0.5) / total) * _bumps(float(f) * D)
+    return Phi
 
 
 def _bumps(D: Array) -> Array:
