@@ -1,0 +1,31 @@
+"""Diagnostics of data, of spaces of models and of trained networks."""
+
+from skdiff.inspection._geometry._difficulty import (
+    GeneralizationDifficulty,
+    generalization_difficulty,
+)
+from skdiff.inspection._geometry._dimension import intrinsic_dimension
+from skdiff.inspection._geometry._sharpness import label_sharpness
+from skdiff.inspection._inductive_bias._display import InductiveBiasDisplay
+from skdiff.inspection._inductive_bias._estimator import InductiveBiasEstimator
+from skdiff.inspection._mutual_information._display import MutualInformationDisplay
+from skdiff.inspection._mutual_information._estimator import MutualInformationEstimator
+from skdiff.inspection._mutual_information._functions import mutual_information
+from skdiff.inspection._mutual_information._selector import (
+    MutualInformationSelector,
+    learned_mutual_info,
+)
+
+__all__ = [
+    "GeneralizationDifficulty",
+    "InductiveBiasDisplay",
+    "InductiveBiasEstimator",
+    "MutualInformationDisplay",
+    "MutualInformationEstimator",
+    "MutualInformationSelector",
+    "generalization_difficulty",
+    "intrinsic_dimension",
+    "label_sharpness",
+    "learned_mutual_info",
+    "mutual_information",
+]

@@ -1,0 +1,1 @@
+"""How many dimensions rows fill, how near classes come, how hard a task is."""

@@ -1,0 +1,1 @@
+"""How much prior knowledge a target error needs, given a space of hypotheses."""

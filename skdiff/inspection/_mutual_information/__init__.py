@@ -1,0 +1,1 @@
+"""Mutual information from small samples, by trained networks on ranks."""
