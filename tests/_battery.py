@@ -184,7 +184,8 @@ def bad_queries(X):
 def finite_answers(model, X):
     for method in METHODS:
         if hasattr(model, method):
-            answer = np.asarray(getattr(model, method)(X))
+            answer = getattr(model, method)(X)
+            answer = answer.toarray() if sparse.issparse(answer) else np.asarray(answer)
             rows = X.shape[0] if hasattr(X, "shape") else len(X)
             assert answer.shape[0] == rows, f"{method} has {answer.shape} for {rows}"
             if answer.dtype.kind == "f":

@@ -105,7 +105,7 @@ def information_of(p):
     independent = p.sum(axis=2, keepdims=True) * p.sum(axis=1, keepdims=True)
     seen = p > 0
     ratio = np.where(seen, p / np.where(independent > 0, independent, 1), 1)
-    return (p * np.log(ratio)).sum(axis=(1, 2))
+    return np.maximum((p * np.log(ratio)).sum(axis=(1, 2)), 0.0)
 
 
 def grid_copulas(rng, count):

@@ -16,6 +16,18 @@ from skdiff.inspection._mutual_information._selector import (
     learned_mutual_info,
 )
 
+from skdiff.inspection._representations._complexity import feature_complexity
+from skdiff.inspection._representations._report import (
+    RepresentationDiagnostics,
+    RepresentationDisplay,
+    SaveInitialWeights,
+    representation_report,
+)
+from skdiff.inspection._representations._subspace import (
+    ObjectiveDimension,
+    objective_intrinsic_dimension,
+)
+
 __all__ = [
     "GeneralizationDifficulty",
     "InductiveBiasDisplay",
@@ -23,9 +35,16 @@ __all__ = [
     "MutualInformationDisplay",
     "MutualInformationEstimator",
     "MutualInformationSelector",
+    "ObjectiveDimension",
+    "RepresentationDiagnostics",
+    "RepresentationDisplay",
+    "SaveInitialWeights",
+    "feature_complexity",
     "generalization_difficulty",
     "intrinsic_dimension",
     "label_sharpness",
     "learned_mutual_info",
     "mutual_information",
+    "objective_intrinsic_dimension",
+    "representation_report",
 ]

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -28,6 +29,7 @@ from skdiff.inspection._inductive_bias._posterior import (
     error_form,
     make_hypothesis_kernel,
 )
+from skdiff.inspection._inductive_bias._quadratic import QuadraticForm
 from skdiff.inspection._inductive_bias._refits import (
     error_of,
     has_seed,
@@ -36,6 +38,7 @@ from skdiff.inspection._inductive_bias._refits import (
 from skdiff.inspection._inductive_bias._tails import (
     BEYOND,
     TAILS,
+    ErrorTail,
     bootstrap_interval,
     fit_tail,
 )
@@ -111,8 +114,11 @@ class InductiveBiasEstimator(CallbackSupportMixin, SaveMixin, BaseEstimator):
         The law of the test error, with ``cdf``, ``logcdf`` and ``ppf``.
     exact_ : bool
         Whether that law is exact.
+    stopped_ : str
+        Why the fit ended: ``"converged"`` or ``"max_iter"`` when complete, or
+        ``"time"``, ``"callback"`` or ``"interrupted"``.
     classes_ : ndarray of shape (n_classes,)
-        Classes, only for classification.
+        Classes; None for regression.
     n_features_in_ : int
         Number of columns seen by ``fit``.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -222,10 +228,16 @@ class InductiveBiasEstimator(CallbackSupportMixin, SaveMixin, BaseEstimator):
             X, y = check_X_y(self, X, y, dtype=np.float64, ensure_min_samples=4)
             rng = check_random_state(self.random_state)
             parts = self._split(X, y, X_test, y_test, rng)
-            if hasattr(self.hypotheses, "fit"):
-                self._of_estimator(*parts, rng)
-            else:
-                self._of_kernel(*parts, rng)
+            trained = hasattr(self.hypotheses, "fit")
+            count = self.n_hypotheses if trained else 1
+            with watch(self, X, y, max_iter=count, unit="Fit") as guard:
+                if trained:
+                    self._of_estimator(*parts, rng, guard)
+                else:
+                    self._of_kernel(*parts, rng)
+                    guard.step(loss=self.mean_error_)
+            # a closed form is complete, whatever has run out
+            self.stopped_ = guard.reason("max_iter") if trained else "converged"
             self._set_information(rng)
         return self
 
@@ -237,7 +249,7 @@ class InductiveBiasEstimator(CallbackSupportMixin, SaveMixin, BaseEstimator):
             classes = np.unique(y)
             if len(classes) < 2:
                 raise ValueError("y has one class only; two are needed.")
-            self.classes_ = classes
+        self.classes_ = classes
         if (X_test is None) != (y_test is None):
             raise ValueError("Pass X_test and y_test together, or neither.")
         if X_test is None:
@@ -283,7 +295,7 @@ class InductiveBiasEstimator(CallbackSupportMixin, SaveMixin, BaseEstimator):
             form = error_form(found, target)
             unit = size**2
             form = form._replace(weights=form.weights * unit, floor=form.floor * unit)
-            self.loss_distribution_, self.exact_ = form, True
+            self._law, self.exact_ = form._asdict(), True
             self.errors_ = form.rvs(self.n_hypotheses, rng)
             self.mean_error_ = form.mean()
             return
@@ -291,14 +303,14 @@ class InductiveBiasEstimator(CallbackSupportMixin, SaveMixin, BaseEstimator):
         self._set_errors(self._rates(values, test[1]))
 
     def _rates(self, values, target):
-        if not hasattr(self, "classes_"):
+        if self.classes_ is None:
             raise ValueError('metric="error" needs classes in y.')
         return np.array([error_of(v, target, "error") for v in values])
 
-    def _of_estimator(self, train, test, rng):
+    def _of_estimator(self, train, test, rng, guard):
         if is_frozen(self.hypotheses):
             raise ValueError("A frozen estimator is one hypothesis. Pass it unfrozen.")
-        if self.metric == "error" and not hasattr(self, "classes_"):
+        if self.metric == "error" and self.classes_ is None:
             raise ValueError('metric="error" needs classes in y.')
         if not has_seed(self.hypotheses):
             raise ValueError(
@@ -306,21 +318,21 @@ class InductiveBiasEstimator(CallbackSupportMixin, SaveMixin, BaseEstimator):
                 "hypothesis, not a space of them."
             )
         seeds = rng.randint(2**31 - 1, size=self.n_hypotheses)
-        with watch(self, *train[:2], max_iter=self.n_hypotheses, unit="Fit") as guard:
-            found = refit_errors(
-                self.hypotheses,
-                train,
-                test,
-                getattr(self, "classes_", None),
-                metric=self.metric,
-                seeds=seeds,
-                n_jobs=self.n_jobs,
-                progress=guard,
-            )
+        found = refit_errors(
+            self.hypotheses,
+            train,
+            test,
+            self.classes_,
+            metric=self.metric,
+            seeds=seeds,
+            n_jobs=self.n_jobs,
+            progress=guard,
+        )
         if guard.ended == "time":
             warnings.warn(
-                f"The time limit ended after {len(found)} of {self.n_hypotheses} fits.",
-                UserWarning,
+                f"time_limit ended the fit after {len(found)} of {self.n_hypotheses} "
+                "hypotheses.",
+                ConvergenceWarning,
                 stacklevel=3,
             )
         self._set_errors(self._that_fit(found))
@@ -339,7 +351,7 @@ class InductiveBiasEstimator(CallbackSupportMixin, SaveMixin, BaseEstimator):
     def _set_errors(self, errors):
         kind = "gamma" if self.tail == "auto" else self.tail
         self.errors_, self.exact_ = errors, False
-        self.loss_distribution_ = fit_tail(errors, kind)
+        self._law = fit_tail(errors, kind)._asdict()
         self.mean_error_ = float(errors.mean())
 
     def _set_information(self, rng):
@@ -368,6 +380,12 @@ class InductiveBiasEstimator(CallbackSupportMixin, SaveMixin, BaseEstimator):
 
     def _unit(self):
         return np.log(2) if self.units == "bits" else 1.0
+
+    @property
+    def loss_distribution_(self):
+        """The law of the test error."""
+        check_is_fitted(self)
+        return (QuadraticForm if self.exact_ else ErrorTail)(**self._law)
 
     def curve(self, eps):
         """Return the information at target errors.
@@ -430,6 +448,12 @@ class InductiveBiasEstimator(CallbackSupportMixin, SaveMixin, BaseEstimator):
         least = frame["information"].min()
         frame.insert(1, "difference", frame["information"] - least)
         return frame
+
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
 
 
 def _name(hypotheses):

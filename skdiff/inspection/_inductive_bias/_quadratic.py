@@ -89,14 +89,14 @@ def _derivatives(form: QuadraticForm, p: float) -> tuple[float, float, float]:
     return float(first), float(second), float(third)
 
 
-def _saddle(form: QuadraticForm, x: float) -> float:
-    """The positive p at which K(-p) - ln p + p x is stationary."""
+def _saddle(form: QuadraticForm) -> float:
+    """The positive p at which K(-p) - ln p + p is stationary."""
 
     def slope(log_p: float) -> float:
         p = float(np.exp(log_p))
-        return _derivatives(form, p)[0] - 1 / p + x
+        return _derivatives(form, p)[0] - 1 / p + 1
 
-    low = high = -np.log(x)
+    low = high = 0.0
     while slope(low) > 0:
         low -= 2
     while slope(high) < 0:
@@ -104,12 +104,12 @@ def _saddle(form: QuadraticForm, x: float) -> float:
     return float(np.exp(brentq(slope, low, high, xtol=1e-12)))
 
 
-def _saddle_above(form: QuadraticForm, x: float) -> float:
-    """The negative p at which K(-p) - ln(-p) + p x is stationary."""
+def _saddle_above(form: QuadraticForm) -> float:
+    """The negative p at which K(-p) - ln(-p) + p is stationary."""
 
     def slope(z: float) -> float:
         p = edge / (1 + np.exp(z))
-        return _derivatives(form, p)[0] - 1 / p + x
+        return _derivatives(form, p)[0] - 1 / p + 1
 
     edge, low, high = -0.5 / float(form.weights.max()), -1.0, 1.0
     while slope(low) > 0:
@@ -119,8 +119,8 @@ def _saddle_above(form: QuadraticForm, x: float) -> float:
     return float(edge / (1 + np.exp(brentq(slope, low, high, xtol=1e-12))))
 
 
-def _integral(form: QuadraticForm, x: float, p: float) -> tuple[float, float]:
-    """Return the integral through p as a logarithm to add and a number.
+def _integral(form: QuadraticForm, p: float) -> tuple[float, float]:
+    """Return the integral through p, for x = 1, as a logarithm to add and a number.
 
     The path bends towards the singularities, on the far side of which the integrand
     vanishes.
@@ -131,8 +131,8 @@ def _integral(form: QuadraticForm, x: float, p: float) -> tuple[float, float]:
     unit, bend = 1 / np.sqrt(second), third / (6 * second)
     t = np.arange(0.0, _REACH, _STEP) * unit
     path = p + 1j * t + bend * t * t
-    top = float(_exponent(form, np.array([p]))[0] - np.log(abs(p)) + p * x)
-    values = np.exp(_exponent(form, path) + path * x - top) / path
+    top = float(_exponent(form, np.array([p]))[0] - np.log(abs(p)) + p)
+    values = np.exp(_exponent(form, path) + path - top) / path
     values = (values * (1 + 2 * bend * t / 1j)).real  # dp = (i + 2 bend t) dt
     return top, float(_STEP * unit * (values.sum() - values[0] / 2) / np.pi)
 
@@ -143,10 +143,12 @@ def log_probability(form: QuadraticForm, x: float) -> float:
         return -np.inf if x <= 0 else np.nan
     if len(form.weights) == 0 or x == np.inf:
         return 0.0
+    # in units of x, so that no power of the saddle point overflows
+    form = form._replace(weights=form.weights / x)
     if x <= 1:  # the mean
-        top, total = _integral(form, x, _saddle(form, x))
+        top, total = _integral(form, _saddle(form))
         return float(min(top + np.log(max(total, 1e-300)), 0.0))
-    top, total = _integral(form, x, _saddle_above(form, x))
+    top, total = _integral(form, _saddle_above(form))
     return float(np.log1p(-min(max(-total * np.exp(top), 0.0), 0.999999)))
 
 

@@ -23,26 +23,30 @@ class ErrorTail(NamedTuple):
     kind : str
         Name of the model.
     parameters : tuple of float
-        Shape and scale, or shape, degrees and scale, or threshold, shape and scale.
+        Shape and scale, or degrees, noncentrality and scale, or threshold, shape and
+        scale, in units of the mean.
     errors : ndarray of shape (n_errors,)
-        The sample, sorted.
+        The sample, sorted, in units of its mean.
+    unit : float
+        The mean.
     """
 
     kind: str
     parameters: tuple[float, ...]
     errors: Array
+    unit: float = 1.0
 
     def mean(self) -> float:
         """Return the mean of the sample."""
-        return float(self.errors.mean())
+        return float(self.errors.mean() * self.unit)
 
     def var(self) -> float:
         """Return the variance of the sample."""
-        return float(self.errors.var())
+        return float(self.errors.var() * self.unit * self.unit)
 
     def logcdf(self, x: float) -> float:
         """Return the logarithm of the probability of an error of at most x."""
-        return _logcdf(self, float(x))
+        return _logcdf(self, float(x) / self.unit)
 
     def cdf(self, x: float) -> float:
         """Return the probability of an error of at most x."""
@@ -51,31 +55,33 @@ class ErrorTail(NamedTuple):
     def ppf(self, q: float) -> float:
         """Return the error with probability q below it."""
         if self.kind == "empirical":
-            return float(np.quantile(self.errors, q))
-        low = high = np.log(self.mean())
-        while self.logcdf(np.exp(low)) > np.log(q) and low > -700:
+            return float(np.quantile(self.errors, q) * self.unit)
+
+        def miss(z: float) -> float:
+            return _logcdf(self, float(np.exp(z))) - float(np.log(q))
+
+        low = high = 0.0
+        while miss(low) > 0 and low > -700:
             low -= 1
-        while self.logcdf(np.exp(high)) < np.log(q) and high < 700:
+        while miss(high) < 0 and high < 700:
             high += 1
         if low == high:
             low -= 1
-        found = brentq(lambda z: self.logcdf(np.exp(z)) - np.log(q), low, high)
-        return float(np.exp(found))
+        return float(np.exp(brentq(miss, low, high)) * self.unit)
 
 
 def fit_tail(errors: Array, kind: str) -> ErrorTail:
     """Fit a model by moments, the Pareto tail by likelihood."""
-    errors = np.sort(np.asarray(errors, dtype=np.float64))
-    spread = errors.std()
-    if kind == "empirical" or spread <= 1e-12 * errors.mean():
-        return ErrorTail("empirical", (), errors)
-    mean = float(errors.mean())
+    unit = float(np.mean(errors)) or 1.0
+    errors = np.sort(np.asarray(errors, dtype=np.float64)) / unit
+    spread = float(errors.std())
+    if kind == "empirical" or spread <= 1e-12:
+        return ErrorTail("empirical", (), errors, unit)
     if kind == "gamma":
-        shape = (mean / spread) ** 2
-        return ErrorTail(kind, (shape, mean / shape), errors)
+        return ErrorTail(kind, (spread**-2, spread**2), errors, unit)
     if kind == "ncx2":
-        return ErrorTail(kind, _noncentral(errors), errors)
-    return ErrorTail(kind, _pareto(errors), errors)
+        return ErrorTail(kind, _noncentral(errors), errors, unit)
+    return ErrorTail(kind, _pareto(errors), errors, unit)
 
 
 def _noncentral(errors: Array) -> tuple[float, float, float]:

@@ -3,6 +3,7 @@
 from numbers import Integral
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -42,15 +43,14 @@ def measured(estimator, X, y, *, n_permutations):
     how = {
         "accept_sparse": "csc",
         "dtype": np.float64,
-        "ensure_all_finite": "allow-nan",
+        "ensure_all_finite": True if sparse.issparse(X) else "allow-nan",
         "ensure_min_samples": SMALLEST,
     }
     rng = check_random_state(estimator.random_state)
     settings = Settings(estimator.method, estimator.max_samples, n_permutations, rng)
-    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
-        X, y = check_X(estimator, X, reset=True, **how), check_array(
-            y, dtype=np.float64, input_name="y"
-        )
+    if _width(y) > 1:
+        X = check_X(estimator, X, reset=True, **how)
+        y = check_array(y, dtype=np.float64, input_name="y")
         if len(y) != X.shape[0]:
             raise ValueError(
                 "Found input variables with inconsistent numbers of samples: "
@@ -67,6 +67,12 @@ def measured(estimator, X, y, *, n_permutations):
     if not discrete:
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
     return measure(X, y, mask, discrete, settings)
+
+
+def _width(y):
+    """Number of columns of a target, 1 of whatever is no table."""
+    shape = np.asarray(y).shape
+    return shape[1] if len(shape) == 2 else 1
 
 
 class MutualInformationEstimator(SaveMixin, BaseEstimator):

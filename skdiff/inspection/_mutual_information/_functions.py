@@ -41,8 +41,6 @@ def read_column(values: Any, given: Any, name: str) -> Any:
     values = check_array(values, ensure_2d=False, dtype=dtype, input_name=name)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    if values.ndim > 2:
-        raise ValueError(f"{name} must have one or two axes. Got {values.ndim}.")
     if values.ndim == 2 and discrete:
         raise ValueError(f"{name} holds classes, and several columns of them.")
     return values, discrete

@@ -2,7 +2,8 @@
 
 Under independence the estimate depends on the data through the number of rows and the
 sizes of ties and classes alone, so that columns with the same sizes share one set of
-permutations; of columns without ties one set serves all.
+permutations; of columns without ties one set serves all. Of columns with more than 30
+values those with about the same probability of a tie share one set.
 """
 
 from typing import Any
@@ -14,6 +15,7 @@ from skdiff._base.typing import Array
 from skdiff.inspection._mutual_information._pairs import Column, raw
 
 _ENOUGH = 10  # exceedances from which the count is the p-value
+_FEW_VALUES = 30  # up to which the sizes of ties matter one by one
 
 
 def pattern(column: Column) -> bytes:
@@ -25,6 +27,8 @@ def pattern(column: Column) -> bytes:
     sizes = column.ranks.ties[first]
     if len(signed) == len(column.ranks.signed):
         return b"untied"
+    if len(signed) > _FEW_VALUES:
+        return b"about %d" % round(2 * np.log2(column.ranks.ties.mean()))
     return b"ties" + min(sizes.tobytes(), sizes[::-1].tobytes())
 
 

@@ -4,6 +4,7 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import check_random_state
@@ -12,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from skdiff._base.compat import Interval, StrOptions, fit_context
 from skdiff._base.inner import whole_fit
 from skdiff._base.persistence import SaveMixin
+from skdiff._base.validation import check_X
 from skdiff.inspection._mutual_information._estimator import CONSTRAINTS, measured
 from skdiff.inspection._mutual_information._network import at_levels
 from skdiff.inspection._mutual_information._pairs import column, estimate_pairs, rank
@@ -287,6 +289,29 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
             bias = (seen - 1) * (target.shape[1] - 1) / (2 * len(y))
             found.append(max(binned_information(joint) - bias, 0.0))
         return np.array(found)
+
+    def transform(self, X):
+        """Keep the chosen columns.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; NaN where a cell is unknown.
+
+        Returns
+        -------
+        X_kept : {array-like, sparse matrix} of shape (n_samples, n_selected)
+            The chosen columns.
+        """
+        check_is_fitted(self)
+        check_X(
+            self,
+            X,
+            reset=False,
+            accept_sparse=True,
+            ensure_all_finite=True if sparse.issparse(X) else "allow-nan",
+        )
+        return super().transform(X)
 
     def _get_support_mask(self):
         check_is_fitted(self)

@@ -52,6 +52,8 @@ def target_is_discrete(y: Any, given: Any, most: int = 50) -> bool:
     if not (isinstance(given, str) and given == "auto"):
         return bool(given)
     if y.dtype.kind not in "iuf":
+        if len(np.unique(y)) < 2:
+            raise ValueError("y has one class only; two are needed.")
         return True
     if type_of_target(y).startswith("continuous"):
         return False

@@ -1,0 +1,1 @@
+"""What a fitted network has learned, layer by layer."""
