@@ -32,7 +32,6 @@ from skdiff.inspection import (
 )
 from skdiff.inspection._inductive_bias._posterior import condition, draw, error_form
 
-
 warnings.simplefilter("ignore", ConvergenceWarning)
 
 

@@ -98,8 +98,10 @@ def accuracy(repeats=None):
         "Clayton (not trained)": clayton,
         "wave (not trained)": wave,
     }
-    print(f"\n{'family':24s} {'n':>5s} {'ours':>7s} {'KSG':>7s} {'ratio':>6s}"
-          f" {'copula':>7s} {'bias':>7s} {'covers':>6s}")
+    print(
+        f"\n{'family':24s} {'n':>5s} {'ours':>7s} {'KSG':>7s} {'ratio':>6s}"
+        f" {'copula':>7s} {'bias':>7s} {'covers':>6s}"
+    )
     for name, draw in cases.items():
         for n in (30, 100, 300, 1000):
             rng, found = np.random.default_rng(n), []
@@ -110,9 +112,7 @@ def accuracy(repeats=None):
                     mutual_information(x, y, method=m)
                     for m in ("learned", "ksg", "gaussian_copula")
                 ]
-                found.append(
-                    [e - truth for e in estimates] + [low <= truth <= high]
-                )
+                found.append([e - truth for e in estimates] + [low <= truth <= high])
             table = np.array(found)
             error = np.sqrt((table[:, :3] ** 2).mean(axis=0))
             print(
@@ -125,7 +125,9 @@ def accuracy(repeats=None):
 def other_kinds(repeats=None):
     """The same for a number and classes, two columns of classes, and blocks."""
     repeats = repeats or pick(300, 5)
-    print(f"\n{'kind':24s} {'n':>5s} {'ours':>7s} {'peer':>7s} {'ratio':>6s} {'covers'}")
+    print(
+        f"\n{'kind':24s} {'n':>5s} {'ours':>7s} {'peer':>7s} {'ratio':>6s} {'covers'}"
+    )
     for kind in ("classes", "tables", "blocks"):
         for n in (30, 100, 300):
             rng, found = np.random.default_rng(n), []
@@ -143,8 +145,10 @@ def _one(kind, rng, n):
     """Error of ours and of the peer, and whether the interval covers."""
     if kind == "blocks":
         dx, dy = rng.integers(1, 5, 2)
-        draw = families.gaussian_blocks if rng.uniform() < 0.5 else (
-            families.paired_blocks
+        draw = (
+            families.gaussian_blocks
+            if rng.uniform() < 0.5
+            else (families.paired_blocks)
         )
         x, y, truth = draw(rng, n, int(dx), int(dy))
         how, peer = {}, "ksg"

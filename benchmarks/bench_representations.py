@@ -1,7 +1,7 @@
 """Representations: time of a report and what it finds on damaged networks.
 
-Peer of ``representation_report``: the same figures by scikit-learn's ``roc_auc_score`` in
-the bootstrap. The limit is the decomposition of the features.
+Peer of ``representation_report``: the same bootstrap by scikit-learn's
+``roc_auc_score``. The limit is the decomposition of the features.
 """
 
 import sys
@@ -62,8 +62,11 @@ def speed():
         },
         repeats=2,
     )
-    rows = [Row(f"{count} draws", best["ours"], best["peer"], "roc_auc_score",
-                best["limit"])]
+    rows = [
+        Row(
+            f"{count} draws", best["ours"], best["peer"], "roc_auc_score", best["limit"]
+        )
+    ]
     H, Z = np.maximum(X @ net.coefs_[0], 0), X[:, 20:52]
     best = interleaved(
         {
@@ -119,8 +122,12 @@ def dimension():
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((2000, 100))
     found = objective_intrinsic_dimension(
-        MLPRegressor(hidden_layer_sizes=[]), rows, rows @ rng.standard_normal(100),
-        dims=[10, 50, 80, 90, 100], n_repeats=3, projection="orthonormal",
+        MLPRegressor(hidden_layer_sizes=[]),
+        rows,
+        rows @ rng.standard_normal(100),
+        dims=[10, 50, 80, 90, 100],
+        n_repeats=3,
+        projection="orthonormal",
         random_state=0,
     )
     print(found.frame().groupby("dim")["score"].median().round(3).to_dict())

@@ -85,8 +85,8 @@ def _ridges(rng, count):
         curve = (curve - low) / (high - low)
         log = -0.5 * ((centre - curve[:, :, None]) / width) ** 2
         second = found is None or rng.uniform(size=(count, 1, 1)) < 0.35
-        found = log if found is None else np.where(
-            second, np.logaddexp(found, log), found
+        found = (
+            log if found is None else np.where(second, np.logaddexp(found, log), found)
         )
     return found
 
@@ -183,18 +183,16 @@ def gaussian_block_information(covariance, dx):
     def half(c):
         return 0.5 * np.linalg.slogdet(c)[1]
 
-    return (
-        half(covariance[:dx, :dx])
-        + half(covariance[dx:, dx:])
-        - half(covariance)
-    )
+    return half(covariance[:dx, :dx]) + half(covariance[dx:, dx:]) - half(covariance)
 
 
 def block_covariance(rng, dx, dy):
     """Random covariance: few factors, dense, or nothing across the blocks."""
     d, kind = dx + dy, rng.uniform()
     rank = int(rng.integers(1, 4)) if kind < 0.5 else d
-    L = rng.standard_normal((d, rank)) * (rng.uniform(size=(d, 1)) < rng.uniform(0.4, 1))
+    L = rng.standard_normal((d, rank)) * (
+        rng.uniform(size=(d, 1)) < rng.uniform(0.4, 1)
+    )
     covariance = L @ L.T * np.exp(rng.uniform(-3, 1)) / rank + np.eye(d)
     if kind > 0.85:
         covariance[:dx, dx:] = 0

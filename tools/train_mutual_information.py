@@ -97,9 +97,7 @@ def blocks(rng, count):
         else:
             dof = None if rng.uniform() < 0.6 else np.exp(rng.uniform(0, np.log(20)))
             X, Y, information = families.gaussian_blocks(rng, n, dx, dy, dof)
-        X, Y = (
-            np.stack([normal_scores(rank(c)) for c in Z.T], axis=1) for Z in (X, Y)
-        )
+        X, Y = (np.stack([normal_scores(rank(c)) for c in Z.T], axis=1) for Z in (X, Y))
         yield statistics.block_statistics(X, Y), n, information
 
 
@@ -214,7 +212,9 @@ def scores(data, arrays, reference):
     return result
 
 
-def main(folder=FOLDER, samples=SAMPLES, store=None, kinds="pairs,classes,tables,blocks"):
+def main(
+    folder=FOLDER, samples=SAMPLES, store=None, kinds="pairs,classes,tables,blocks"
+):
     torch.set_num_threads(1)
     for kind in kinds.split(","):
         began = time.process_time()

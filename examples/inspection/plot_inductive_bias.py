@@ -7,8 +7,8 @@ test error? The rarer, the more has to come from elsewhere.
 """
 
 # %%
-# Three spaces on one split of the breast cancer data: two Gaussian processes, whose law of
-# the error is exact, and small networks from 20 seeds.
+# Three spaces on one split of the breast cancer data: two Gaussian processes, whose
+# law of the error is exact, and small networks from 20 seeds.
 from sklearn.datasets import load_breast_cancer
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.neural_network import MLPClassifier

@@ -2,8 +2,8 @@
 Comparing a simulator with data from few runs
 =============================================
 
-A simulator turns random inputs into rows. Where its inputs are known, weights on the runs
-stand for the whole distribution of the inputs.
+A simulator turns random inputs into rows. Where its inputs are known, weights on the
+runs stand for the whole distribution of the inputs.
 """
 
 # %%

@@ -11,11 +11,10 @@ from skdiff.inspection._inductive_bias._estimator import InductiveBiasEstimator
 from skdiff.inspection._mutual_information._display import MutualInformationDisplay
 from skdiff.inspection._mutual_information._estimator import MutualInformationEstimator
 from skdiff.inspection._mutual_information._functions import mutual_information
-from skdiff.inspection._mutual_information._selector import (
+from skdiff.inspection._mutual_information._selection._estimator import (
     MutualInformationSelector,
     learned_mutual_info,
 )
-
 from skdiff.inspection._representations._complexity import feature_complexity
 from skdiff.inspection._representations._report import (
     RepresentationDiagnostics,

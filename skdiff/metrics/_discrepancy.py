@@ -55,10 +55,15 @@ def make_kernel(kernel: Any, bandwidth: Any, rows: Callable[[], Array]) -> Kerne
         return _checked(kernel)
     if kernel not in _KERNELS:
         raise ValueError(
-            f"kernel must be one of {', '.join(_KERNELS)} or a callable. Got {kernel!r}."
+            f"kernel must be one of {', '.join(_KERNELS)}, or a callable. "
+            f"Got {kernel!r}."
         )
     scale = median_scale(rows()) if bandwidth == "median" else bandwidth
-    if isinstance(scale, str | bool) or not np.isscalar(scale) or not 0 < scale < np.inf:
+    if (
+        isinstance(scale, str | bool)
+        or not np.isscalar(scale)
+        or not 0 < scale < np.inf
+    ):
         raise ValueError(
             f'bandwidth must be "median" or a positive number. Got {bandwidth!r}.'
         )
@@ -123,9 +128,7 @@ def _standard_error(xx: Sums, yy: Sums, xy: Sums) -> float:
     return float(np.sqrt(variance + 4 * second[2] / (m * n)))
 
 
-def _permuted(
-    kernel: Kernel, Z: Array, m: int, labels: Array, unbiased: bool
-) -> Array:
+def _permuted(kernel: Kernel, Z: Array, m: int, labels: Array, unbiased: bool) -> Array:
     """Values of the statistic for columns of labels, 1 for the first sample."""
     n, products = len(Z) - m, np.zeros_like(labels)
     total = np.zeros(len(Z))

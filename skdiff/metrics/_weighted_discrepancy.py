@@ -187,7 +187,9 @@ def optimally_weighted_mmd(
     """
     X, u, Y = as_rows(X, "X"), as_rows(u, "u"), as_rows(Y, "Y")
     _check(X, u, Y, u_distribution, u_kernel)
-    if jitter != "auto" and (isinstance(jitter, str | bool) or not 0 <= jitter < np.inf):
+    if jitter != "auto" and (
+        isinstance(jitter, str | bool) or not 0 <= jitter < np.inf
+    ):
         raise ValueError(f'jitter must be "auto" or a number >= 0. Got {jitter!r}.')
     scale = median_scale(u) if u_bandwidth == "median" else u_bandwidth
     if isinstance(scale, str | bool) or not 0 < scale < np.inf:

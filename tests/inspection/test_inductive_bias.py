@@ -126,9 +126,9 @@ def test_curve_and_median_and_units():
     bits = InductiveBiasEstimator(units="bits", random_state=0).fit(X[:150], y[:150])
     assert bits.curve(eps) == pytest.approx(nats / np.log(2))
     assert np.isnan(model.information_) and model.exact_
-    again = InductiveBiasEstimator(
-        target_error=eps[2], random_state=0
-    ).fit(X[:150], y[:150])
+    again = InductiveBiasEstimator(target_error=eps[2], random_state=0).fit(
+        X[:150], y[:150]
+    )
     assert again.information_ == pytest.approx(nats[2])
     assert again.information_interval_ == (again.information_,) * 2
     assert model.loss_distribution_.floor < model.errors_.min()
@@ -377,7 +377,7 @@ def test_distance_by_extrapolation_is_near_the_exact_one(monkeypatch):
     near = generalization_difficulty(X, y, 0.1, random_state=0).delta
     assert exact / 3 < near < 3 * exact
     number = generalization_difficulty(X, X[:, 0], 0.1, random_state=0)
-    assert 0 < number.delta
+    assert number.delta > 0
 
 
 def test_dimensions_of_known_manifolds():

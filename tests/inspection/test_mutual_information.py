@@ -264,9 +264,7 @@ def test_networks_in_numpy_and_torch_agree_and_short_training_learns(tmp_path):
     part = reached["rows_20_50"]
     assert part["rmse"] < part["rmse_reference"]
     module = script["Network"](data.shape[1] - 2)
-    module.load_state_dict(
-        {k: torch.as_tensor(arrays[k]) for k in module.state_dict()}
-    )
+    module.load_state_dict({k: torch.as_tensor(arrays[k]) for k in module.state_dict()})
     S, n = data[:50, :-2], data[:50, -2]
     h = np.clip((S - arrays["centre"]) / arrays["scale"], -network.CLIP, network.CLIP)
     with torch.no_grad():

@@ -124,7 +124,11 @@ def test_layers_of_every_kind_of_network_are_the_same(digits):
     from torch import nn
 
     module = nn.Sequential(
-        nn.Linear(64, 24), nn.ReLU(), nn.Dropout(0.5), nn.Linear(24, 12), nn.ReLU(),
+        nn.Linear(64, 24),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(24, 12),
+        nn.ReLU(),
         nn.Linear(12, 10),
     )
     linears = [part for part in module if isinstance(part, nn.Linear)]
@@ -232,13 +236,21 @@ def test_a_scrambled_head_leaves_the_features_and_a_scrambled_layer_does_not(dig
 def test_regression_accuracy_and_own_probes(digits):
     data, target = load_diabetes(return_X_y=True)
     data = StandardScaler().fit_transform(data)
-    net = MLPRegressor(hidden_layer_sizes=8, max_iter=50, tol=1.0, random_state=0).fit(data, target)
+    net = MLPRegressor(hidden_layer_sizes=8, max_iter=50, tol=1.0, random_state=0).fit(
+        data, target
+    )
     report = representation_report(net, data, target, n_boot=20, random_state=0)
     assert report.metric_ == "r2"
     assert report.end_to_end_score_ == pytest.approx(net.score(data, target))
     accurate = representation_report(
-        digits, X[700:], y[700:], metric="accuracy", n_boot=20, random_state=0,
-        probe=LogisticRegression(max_iter=50), layer="hidden_1",
+        digits,
+        X[700:],
+        y[700:],
+        metric="accuracy",
+        n_boot=20,
+        random_state=0,
+        probe=LogisticRegression(max_iter=50),
+        layer="hidden_1",
     )
     assert accurate.end_to_end_score_ == pytest.approx(digits.score(X[700:], y[700:]))
     assert accurate.n_features_ == 24
@@ -278,7 +290,9 @@ def test_complexity_of_linear_features_and_of_parity():
     rng = np.random.default_rng(0)
     bits = rng.integers(0, 2, size=(600, 3)) * 2.0 - 1
     product = bits.prod(axis=1)
-    net = MLPRegressor(hidden_layer_sizes=(8, 2), activation="relu", max_iter=1, random_state=0)
+    net = MLPRegressor(
+        hidden_layer_sizes=(8, 2), activation="relu", max_iter=1, random_state=0
+    )
     import warnings
 
     with warnings.catch_warnings():
@@ -292,7 +306,9 @@ def test_complexity_of_linear_features_and_of_parity():
         np.ones((2, 1)),
     ]
     net.intercepts_ = [
-        np.array([1.5, 0.5, -0.5, -1.5, 9.0, 9, 9, 9]), np.zeros(2), np.zeros(1)
+        np.array([1.5, 0.5, -0.5, -1.5, 9.0, 9, 9, 9]),
+        np.zeros(2),
+        np.zeros(1),
     ]
     frame = feature_complexity(net, bits)
     assert frame["r2_input"].iloc[0] < 0.05  # parity
@@ -338,14 +354,16 @@ def test_gradients(activation, classes):
     _, gradient = objective(problem, theta)
     for k in range(len(theta)):
         step = 1e-6 * np.eye(len(theta))[k]
-        slope = objective(problem, theta + step)[0] - objective(problem, theta - step)[0]
+        slope = (
+            objective(problem, theta + step)[0] - objective(problem, theta - step)[0]
+        )
         assert gradient[k] == pytest.approx(slope / 2e-6, abs=1e-6)
 
 
 def test_projections():
     rng = np.random.RandomState(0)
     P = make_projection("orthonormal", 60, 7, rng)
-    assert P.T @ P == pytest.approx(np.eye(7), abs=1e-6)
+    assert pytest.approx(np.eye(7), abs=1e-6) == P.T @ P
     for kind in ("dense", "sparse"):
         P = make_projection(kind, 400, 5, rng)
         P = P.toarray() if kind == "sparse" else P
@@ -359,11 +377,17 @@ def test_a_linear_target_that_needs_all_coefficients():
     target = rows @ rng.standard_normal(D)
 
     found = objective_intrinsic_dimension(
-        MLPRegressor(hidden_layer_sizes=[]), rows, target,
-        dims=[4, 20, 32, 36, 38, 41], n_repeats=5, projection="orthonormal",
+        MLPRegressor(hidden_layer_sizes=[]),
+        rows,
+        target,
+        dims=[4, 20, 32, 36, 38, 41],
+        n_repeats=5,
+        projection="orthonormal",
         random_state=0,
     )
-    curve = dict(zip(found.dims_.tolist(), np.median(found.scores_, axis=1), strict=True))
+    curve = dict(
+        zip(found.dims_.tolist(), np.median(found.scores_, axis=1), strict=True)
+    )
     assert found.n_parameters_ == D + 1
     # E R^2 = d / D
     assert curve[20] == pytest.approx(0.5, abs=0.15)
@@ -376,8 +400,12 @@ def test_a_linear_target_that_needs_all_coefficients():
 def test_search_by_doubling_and_the_width_hardly_matters():
     found = [
         objective_intrinsic_dimension(
-            MLPClassifier(width), X[:500, 10:40], y[:500] % 3, n_repeats=1,
-            max_iter=60, random_state=0,
+            MLPClassifier(width),
+            X[:500, 10:40],
+            y[:500] % 3,
+            n_repeats=1,
+            max_iter=60,
+            random_state=0,
         )
         for width in (16, 48)
     ]

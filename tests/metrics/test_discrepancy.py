@@ -1,6 +1,6 @@
-"""MMD and shape distances: definitions, quadrature, brute force, the acceptance runs."""
+"""MMD and shape distances: definitions, quadrature, brute force, acceptance runs."""
 
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -49,7 +49,11 @@ def test_the_standard_error_covers_and_the_test_has_its_size():
     for seed in range(200):
         X, Y = rng.standard_normal((2, 40, 1))
         value, std, pvalue = mmd(
-            X, Y, return_std=True, return_pvalue=True, n_permutations=99,
+            X,
+            Y,
+            return_std=True,
+            return_pvalue=True,
+            n_permutations=99,
             random_state=seed,
         )
         z.append(value / std)
@@ -82,7 +86,7 @@ def test_mean_embeddings_equal_quadrature(name, distribution, scale):
         parts = np.unique([low, max(low, x - scale), x, min(high, x + scale), high])
         expected = sum(
             quad(value, a, b, args=(x,), epsabs=1e-13, epsrel=1e-12)[0]
-            for a, b in zip(parts[:-1], parts[1:], strict=True)
+            for a, b in pairwise(parts)
         )
         assert z == pytest.approx(expected, abs=1e-10)
 
@@ -224,8 +228,10 @@ def test_moments_of_increasing_rows_average_to_all_cycles():
     brute = [
         np.mean([A[i, j] * B[j, i] for i, j in permutations(range(6), 2)]),
         np.mean(
-            [A[i, j] * B[j, k] * A[k, m] * B[m, i] for i, j, k, m in
-             permutations(range(6), 4)]
+            [
+                A[i, j] * B[j, k] * A[k, m] * B[m, i]
+                for i, j, k, m in permutations(range(6), 4)
+            ]
         ),
     ]
     orders = list(permutations(range(6)))

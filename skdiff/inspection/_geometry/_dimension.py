@@ -20,7 +20,7 @@ def numeric_rows(X: Any, name: str = "X") -> Array:
 
 
 def log_ratios(X: Array, k: int) -> Array:
-    """Return ln(r_k / r_j), j = 1..k-1, of every row (E. Levina and P. Bickel, 2004)."""
+    """Return ln(r_k / r_j), j = 1..k-1, of every row (Levina and Bickel, 2004)."""
     distances = NearestNeighbors(n_neighbors=k).fit(X).kneighbors()[0]
     found: Array = np.log(distances[:, -1:] / distances[:, :-1])
     return found
@@ -49,8 +49,10 @@ def two_nn_dimension(X: Array, trim: float) -> tuple[float, float, Array]:
     ordered = np.sort(ratios)
     total = ordered[:kept].sum() + (len(ratios) - kept) * ordered[kept - 1]
     dimension = kept / total
-    return float(dimension), float(dimension / np.sqrt(kept)), 1 / np.maximum(
-        ratios, 1e-300
+    return (
+        float(dimension),
+        float(dimension / np.sqrt(kept)),
+        1 / np.maximum(ratios, 1e-300),
     )
 
 

@@ -173,7 +173,6 @@ def label_sharpness(
 def _check_task(task: str) -> str:
     if task not in ("auto", "classification", "regression"):
         raise ValueError(
-            'task must be "auto", "classification" or "regression". '
-            f"Got {task!r}."
+            f'task must be "auto", "classification" or "regression". Got {task!r}.'
         )
     return task

@@ -277,7 +277,9 @@ class InductiveBiasEstimator(CallbackSupportMixin, SaveMixin, BaseEstimator):
         kind = "regression" if classes is None else "classification"
         y_test = np.asarray(y_test)
         read_target(y_test, X_test, type(self).__name__, kind)
-        if classes is not None and (new := set(y_test.tolist()) - set(classes.tolist())):
+        if classes is not None and (
+            new := set(y_test.tolist()) - set(classes.tolist())
+        ):
             raise ValueError(f"y_test has classes that y has not: {sorted(new)}.")
         return y_test
 
@@ -448,7 +450,6 @@ class InductiveBiasEstimator(CallbackSupportMixin, SaveMixin, BaseEstimator):
         least = frame["information"].min()
         frame.insert(1, "difference", frame["information"] - least)
         return frame
-
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

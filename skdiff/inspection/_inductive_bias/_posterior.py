@@ -48,7 +48,9 @@ def _gram(kernel: Any, A: Array, B: Array) -> Array:
     return found
 
 
-def condition(kernel: Any, X: Array, Y: Array, X_test: Array, noise: float) -> Posterior:
+def condition(
+    kernel: Any, X: Array, Y: Array, X_test: Array, noise: float
+) -> Posterior:
     """Condition the Gaussian process of unit scale on the training targets.
 
     mu = K_tx K_xx^-1 y, Sigma = K_tt - K_tx K_xx^-1 K_xt.
@@ -75,7 +77,7 @@ def _factor(K: Array, jitter: float) -> Array:
             continue
         if attempt:
             warnings.warn(
-                f"The kernel matrix is singular; the jitter was raised to {jitter:.1g}.",
+                f"The kernel matrix is singular; jitter was raised to {jitter:.1g}.",
                 UserWarning,
                 stacklevel=4,
             )

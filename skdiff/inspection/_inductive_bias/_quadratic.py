@@ -3,7 +3,8 @@
 The error of a random function that fits the training rows is
 e = floor + sum_j lambda_j chi2_1(delta_j^2). Its moment generating function is known,
 
-    K(s) = -1/2 sum ln(1 - 2 s lambda_j) + sum delta_j^2 lambda_j s / (1 - 2 s lambda_j),
+    K(s) = -1/2 sum ln(1 - 2 s lambda_j)
+           + sum delta_j^2 lambda_j s / (1 - 2 s lambda_j),
 
 and P(e <= x) is the integral of exp(K(-p) + p x) / p over a line to the right of 0. The
 line is bent into the path of steepest descent through the saddle point of the whole

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-
 from sklearn.base import clone, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import delayed

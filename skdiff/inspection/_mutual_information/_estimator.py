@@ -60,9 +60,7 @@ def measured(estimator, X, y, *, n_permutations):
             raise ValueError('y has several columns, for which "binned" is unknown.')
         return measure_blocks(X, y, settings)
     X, y = check_X_y(estimator, X, y, **how)
-    mask = discrete_mask(
-        estimator.discrete_features, X.shape[1], "discrete_features"
-    )
+    mask = discrete_mask(estimator.discrete_features, X.shape[1], "discrete_features")
     discrete = target_is_discrete(y, estimator.discrete_target)
     if not discrete:
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")

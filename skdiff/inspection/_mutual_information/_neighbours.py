@@ -52,9 +52,9 @@ def _terms(
     same = np.full(len(radius), k)
     if not radius.all():
         zero = radius == 0
-        same[zero] = tree.query_ball_point(
-            both[zero], 0.0, p=np.inf, return_length=True
-        ) - 1
+        same[zero] = (
+            tree.query_ball_point(both[zero], 0.0, p=np.inf, return_length=True) - 1
+        )
     found: Array = digamma(same) + digamma(len(radius))
     found -= digamma(counts[0]) + digamma(counts[1])
     return found

@@ -16,7 +16,23 @@ from skdiff._base.typing import Array, FloatArray
 
 #: levels of the quantiles that the networks return
 LEVELS = np.array(
-    [0.005, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.995]
+    [
+        0.005,
+        0.025,
+        0.05,
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+        0.5,
+        0.6,
+        0.7,
+        0.8,
+        0.9,
+        0.95,
+        0.975,
+        0.995,
+    ]
 )
 MIDDLE = 7
 CLIP = 6.0  # standardised statistics beyond are outside of what was trained

@@ -7,15 +7,15 @@ import numpy as np
 
 from skdiff._base.typing import Array, IntArray
 from skdiff._base.weights import load_weights
-from skdiff.inspection._mutual_information._network import (
-    LEVELS,
-    Estimates,
-    forward,
-)
 from skdiff.inspection._mutual_information._neighbours import (
     block_terms,
     class_terms,
     pair_terms,
+)
+from skdiff.inspection._mutual_information._network import (
+    LEVELS,
+    Estimates,
+    forward,
 )
 from skdiff.inspection._mutual_information._ranks import (
     Ranks,
@@ -207,9 +207,7 @@ def estimate_pairs(
 
 def estimate_blocks(X: Array, Y: Array, method: str) -> Estimates:
     """Return the estimate of two blocks of columns, on normal scores."""
-    X, Y = (
-        np.stack([normal_scores(rank(c)) for c in Z.T], axis=1) for Z in (X, Y)
-    )
+    X, Y = (np.stack([normal_scores(rank(c)) for c in Z.T], axis=1) for Z in (X, Y))
     X, Y = X[:, X.any(axis=0)], Y[:, Y.any(axis=0)]
     if not X.shape[1] or not Y.shape[1]:
         return Estimates(np.zeros(1), np.zeros((1, len(LEVELS))))

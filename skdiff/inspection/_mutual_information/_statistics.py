@@ -83,9 +83,16 @@ def pair_statistics(x: Ranks, y: Ranks) -> Array:
     terms = pair_terms(s, t, _at_most(NEIGHBOURS, n))
     found = [float(part.mean()) for part in terms] + _summary(terms[1])[1:]
     u, v = uniform_scores(x), uniform_scores(y)
-    found += [float(p.mean()) for p in pair_terms(u, v, _at_most(UNIFORM_NEIGHBOURS, n))]
+    found += [
+        float(p.mean()) for p in pair_terms(u, v, _at_most(UNIFORM_NEIGHBOURS, n))
+    ]
     r = _correlation(s, t)
-    found += [r, gaussian_information(r), _correlation(u, v), _correlation(s * s, t * t)]
+    found += [
+        r,
+        gaussian_information(r),
+        _correlation(u, v),
+        _correlation(s * s, t * t),
+    ]
     found += _both_ways(legendre(u, DEGREE).T @ legendre(v, DEGREE) / n)
     joint = soft_bins(x, N_BINS).T @ soft_bins(y, N_BINS)
     while len(joint) > 1:
@@ -113,7 +120,7 @@ def class_statistics(x: Ranks, codes: IntArray) -> Array:
     one_hot = np.eye(len(counts))[codes]
     columns = np.concatenate([s[:, None], legendre(u, DEGREE)], axis=1)
     ratios = _between(columns - columns.mean(axis=0), one_hot, counts)
-    found += ratios + [gaussian_information(ratios[0])]
+    found += [*ratios, gaussian_information(ratios[0])]
     joint = soft_bins(x, N_BINS).T @ one_hot
     while len(joint) > 1:
         found.append(binned_information(joint))
@@ -159,7 +166,7 @@ def _canonical(X: Array, Y: Array) -> Array:
     parts = []
     for Z in (X, Y):
         U, S, _ = np.linalg.svd(Z - Z.mean(axis=0), full_matrices=False)
-        parts.append(U[:, S > 1e-9 * max(S[0], 1e-300)])
+        parts.append(U[:, 1e-9 * max(S[0], 1e-300) < S])
     return np.minimum(np.linalg.svd(parts[0].T @ parts[1], compute_uv=False), _LARGEST)
 
 

@@ -88,7 +88,9 @@ def feature_complexity(
     basis, index = _basis(H, directions, n_components)
     Z = H @ basis
     before = names[: names.index(chosen)]
-    columns = {f"r2_{name}": leave_one_out_r2(layers.values[name], Z) for name in before}
+    columns = {
+        f"r2_{name}": leave_one_out_r2(layers.values[name], Z) for name in before
+    }
     complexity = 1 - np.mean(list(columns.values()), axis=0)
     columns |= {
         "complexity": complexity,

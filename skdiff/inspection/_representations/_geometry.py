@@ -79,8 +79,10 @@ def leave_one_out_r2(H: Array, Z: Array) -> Array:
     """
     A, Z = H - H.mean(axis=0), Z - Z.mean(axis=0)
     spread = A.std(axis=0)
-    U, S, _ = np.linalg.svd(A / np.where(spread > 1e-12, spread, 1), full_matrices=False)
-    kept = S > 1e-10 * max(S[0], 1e-300)
+    U, S, _ = np.linalg.svd(
+        A / np.where(spread > 1e-12, spread, 1), full_matrices=False
+    )
+    kept = 1e-10 * max(S[0], 1e-300) < S
     U, S = U[:, kept], S[kept]
     n, along = len(H), U.T @ Z
     total = (Z**2).sum(axis=0) * (n / (n - 1)) ** 2  # of the mean, leaving one out

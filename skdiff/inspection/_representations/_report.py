@@ -36,7 +36,7 @@ from skdiff.inspection._representations._scores import (
 
 
 class SaveInitialWeights:
-    """A skorch callback that keeps the weights a network started from.
+    """A skorch callback that keeps the initial weights of its network.
 
     :func:`representation_report` finds them and measures how far the features moved.
 
@@ -52,7 +52,7 @@ class SaveInitialWeights:
     >>> # skorch.NeuralNetClassifier(module, callbacks=[callback])
     """
 
-    def initialize(self):
+    def initialize(self) -> Any:
         """Forget the weights of an earlier training.
 
         Returns
@@ -63,7 +63,9 @@ class SaveInitialWeights:
         self.__dict__.pop("state_", None)
         return self
 
-    def on_train_begin(self, net, X=None, y=None, **kwargs):
+    def on_train_begin(
+        self, net: Any, X: Any = None, y: Any = None, **kwargs: Any
+    ) -> None:
         """Copy the weights before the first step.
 
         Parameters
@@ -81,13 +83,13 @@ class SaveInitialWeights:
                 for name, value in net.module_.state_dict().items()
             }
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         # skorch calls a method for each of its events
         if name.startswith("on_"):
             return lambda *args, **kwargs: None
         raise AttributeError(name)
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return no parameters, which skorch looks for.
 
         Parameters
@@ -102,7 +104,7 @@ class SaveInitialWeights:
         """
         return {}
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Any:
         """Set no parameters, as there are none.
 
         Parameters
@@ -305,10 +307,16 @@ def representation_report(
     ]
     ones = np.ones(len(y))
     values = [part(ones) for part in parts]
-    gap = bootstrap_gap(*parts, len(y), n_boot, rng)
+    gap = bootstrap_gap(parts[0], parts[1], len(y), n_boot, rng)
     return RepresentationDiagnostics(
-        *_dimensions(F), *moved, values[1], values[0], values[0] - values[1], gap,
-        metric, *F.shape,
+        *_dimensions(F),
+        *moved,
+        values[1],
+        values[0],
+        values[0] - values[1],
+        gap,
+        metric,
+        *F.shape,
     )
 
 
@@ -411,14 +419,21 @@ def _probe(
     if probe is None:
         linear: Any = RidgeCV(np.geomspace(1e-4, 1e4, 17))
         if target.n_classes:
-            linear = LogisticRegressionCV(
-                Cs=[1e-3, 1e-2, 1e-1, 1.0], cv=3, l1_ratios=(0.0,), max_iter=300,
-                use_legacy_attributes=False,
-            ) if _modern() else LogisticRegressionCV(
-                Cs=[1e-3, 1e-2, 1e-1, 1.0], cv=3, max_iter=300
+            linear = (
+                LogisticRegressionCV(
+                    Cs=[1e-3, 1e-2, 1e-1, 1.0],
+                    cv=3,
+                    l1_ratios=(0.0,),
+                    max_iter=300,
+                    use_legacy_attributes=False,
+                )
+                if _modern()
+                else LogisticRegressionCV(
+                    Cs=[1e-3, 1e-2, 1e-1, 1.0], cv=3, max_iter=300
+                )
             )
         probe = make_pipeline(StandardScaler(), linear)
-    if (F == F[0]).all():  # nothing to learn from
+    if (F[0] == F).all():  # nothing to learn from
         if metric == "r2":
             return np.full(len(F), float(np.mean(target.values)))
         return np.full((len(F), target.n_classes), 0.5)
@@ -479,7 +494,9 @@ class RepresentationDisplay:
         self.reports = dict(reports)
 
     @classmethod
-    def from_estimator(cls, estimator: Any, X: Any, y: Any, **report_params: Any) -> Any:
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: Any, **report_params: Any
+    ) -> Any:
         """Make the reports.
 
         Parameters
@@ -500,7 +517,10 @@ class RepresentationDisplay:
         """
         nets = estimator if isinstance(estimator, dict) else {"network": estimator}
         return cls(
-            {k: representation_report(n, X, y, **report_params) for k, n in nets.items()}
+            {
+                k: representation_report(n, X, y, **report_params)
+                for k, n in nets.items()
+            }
         )
 
     def plot(self, ax: Any = None) -> Any:

@@ -1,5 +1,6 @@
 """How many directions of the parameters a training needs."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -154,7 +155,7 @@ def objective(problem: Problem, theta: Array) -> tuple[float, Array]:
 
 
 def start(problem: Problem, rng: Any) -> Array:
-    """Uniform weights of Glorot and Bengio; zeros of a linear model, which is convex."""
+    """Uniform weights of Glorot and Bengio; zeros of a linear model."""
     if len(problem.shapes) == 1:
         return np.zeros(problem.n_parameters)
     parts = []
@@ -171,14 +172,19 @@ def make_projection(kind: str, D: int, d: int, rng: Any) -> Any:
     if kind == "sparse":
         density = 1 / np.sqrt(D)
         P = sparse.random(
-            D, d, density, "csc", random_state=rng, data_rvs=lambda k: rng.choice(
-                [-1.0, 1.0], k
-            ),
+            D,
+            d,
+            density,
+            "csc",
+            random_state=rng,
+            data_rvs=lambda k: rng.choice([-1.0, 1.0], k),
         )
         size = np.sqrt(np.asarray(P.multiply(P).sum(axis=0)).ravel())
         return P @ sparse.diags_array(1 / np.maximum(size, 1e-300))
     P = rng.standard_normal((D, d))
-    return np.linalg.qr(P)[0] if kind == "orthonormal" else P / np.linalg.norm(P, axis=0)
+    return (
+        np.linalg.qr(P)[0] if kind == "orthonormal" else P / np.linalg.norm(P, axis=0)
+    )
 
 
 def train(problem: Problem, theta: Array, P: Any, max_iter: int) -> Array:
@@ -190,7 +196,10 @@ def train(problem: Problem, theta: Array, P: Any, max_iter: int) -> Array:
 
     size = len(theta) if P is None else P.shape[1]
     found = minimize(
-        value, np.zeros(size), jac=True, method="L-BFGS-B",
+        value,
+        np.zeros(size),
+        jac=True,
+        method="L-BFGS-B",
         options={"maxiter": max_iter, "maxfun": 2 * max_iter},
     )
     return theta + (found.x if P is None else P @ found.x)
@@ -297,13 +306,21 @@ def objective_intrinsic_dimension(
             for _ in range(n_repeats):
                 theta = start(problem, rng)
                 P = make_projection(projection, D, d, rng)
-                tried[d].append(score(problem, train(problem, theta, P, max_iter), *held))
+                tried[d].append(
+                    score(problem, train(problem, theta, P, max_iter), *held)
+                )
         return bool(np.median(tried[d]) >= wanted)
 
     dimension = _search(reaches, dims, D)
     order = np.array(sorted(tried))
     return ObjectiveDimension(
-        dimension, D / (dimension + 2), D, full, base, wanted, order,
+        dimension,
+        D / (dimension + 2),
+        D,
+        full,
+        base,
+        wanted,
+        order,
         np.array([tried[int(d)] for d in order]),
     )
 
@@ -357,7 +374,7 @@ def _problem(
     parts = train_test_split(X, Y, test_size=fraction, random_state=rng)
     hidden = [int(h) for h in np.atleast_1d(net.hidden_layer_sizes)]
     sizes = [X.shape[1], *hidden, Y.shape[1]]
-    shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
+    shapes = list(itertools.pairwise(sizes))
     alpha = float(np.ravel(getattr(net, "alpha", 0.0))[-1]) / len(parts[0])
     problem = Problem(
         parts[0], parts[2], shapes, net.activation, alpha, bool(target.n_classes)

@@ -222,9 +222,7 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
                 kept &= at_levels(found.quantiles, np.array([0.05]))[:, 0] > 0
             order = order[kept[order]]
         elif self.k > len(order):
-            raise ValueError(
-                f"k={self.k} is more than the {len(order)} columns of X."
-            )
+            raise ValueError(f"k={self.k} is more than the {len(order)} columns of X.")
         elif self.redundancy is not None:
             order = self._greedy(X, y, found.mean)
         else:

@@ -1,0 +1,1 @@
+"""Selection of columns by mutual information."""
