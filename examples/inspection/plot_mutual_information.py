@@ -1,6 +1,6 @@
 """
-Which columns say something, and how sure that is
-=================================================
+Which columns carry information, and how sure that is
+=====================================================
 
 Mutual information sees relations of any shape. With 178 rows an estimate needs an
 interval, and a test needs a correction for thirteen columns.

@@ -229,7 +229,7 @@ def objective_intrinsic_dimension(
     """Find in how few random directions a network can be trained nearly as well.
 
     Parameters move in theta_0 + P z only, with random directions P. The least number of
-    directions that reaches 90 % of what full training gains over no training says how
+    directions that reaches 90 % of what full training gains over no training is how
     many numbers the solution needs, rather than how many the network has.
 
     Parameters
