@@ -26,7 +26,7 @@ QUICK = {
         {"target_error": 0.1, "random_state": 0},
         {
             "hypotheses": "linear",
-            "target_error": 0.1,
+            "target_error": 100.0,
             "n_hypotheses": 5,
             "units": "bits",
             "random_state": 0,

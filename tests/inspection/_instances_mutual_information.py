@@ -17,7 +17,7 @@ class MutualInformationEstimator(Adapted, inspection.MutualInformationEstimator)
     def predict(self, X):
         check_is_fitted(self)
         how = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
-        X = check_X(self, X, reset=False, accept_sparse=True, **how)
+        X = check_X(self, X, reset=False, accept_sparse="csr", **how)
         return np.full(X.shape[0], self.mutual_information_.sum())
 
     def score(self, X, y):

@@ -22,6 +22,7 @@ from scipy.optimize import brentq
 
 from skdiff._base.typing import Array
 
+_FAR = 1e4  # means, beyond which hardly e^-5000 lies
 _STEP, _REACH = 0.12, 14.0  # of the trapezoidal sum, in standard deviations
 
 
@@ -142,7 +143,7 @@ def log_probability(form: QuadraticForm, x: float) -> float:
     """Return ln P(sum <= x) of a sum with mean one."""
     if x <= 0 or np.isnan(x):
         return -np.inf if x <= 0 else np.nan
-    if len(form.weights) == 0 or x == np.inf:
+    if len(form.weights) == 0 or x > _FAR:
         return 0.0
     # in units of x, so that no power of the saddle point overflows
     form = form._replace(weights=form.weights / x)
