@@ -76,8 +76,8 @@ def _width(y):
 class MutualInformationEstimator(SaveMixin, BaseEstimator):
     """Mutual information of every column with the target, with intervals and p-values.
 
-    Use it to see which columns carry information about the target, of whatever shape the
-    relation is, where there are 20 to a few thousand rows. Columns are taken one by
+    Use it to see which columns carry information about the target, of whatever shape
+    the relation is, where there are 20 to a few thousand rows. Columns are taken one by
     one: two that are useful together only go unseen.
 
     Parameters
