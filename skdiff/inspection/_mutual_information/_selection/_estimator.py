@@ -92,8 +92,8 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
     threshold : float, default=None
         Least information, in nats, of a column that is kept.
     redundancy : {"mrmr", "jmi"}, default=None
-        With a number ``k``: columns are added one by one, by their information minus the
-        mean with those chosen (``"mrmr"``), or by the mean information of the pairs
+        With a number ``k``: columns are added one by one, by their information minus
+        the mean with those chosen (``"mrmr"``), or by the mean information of the pairs
         that they make with those chosen (``"jmi"``).
     method : {"learned", "ksg", "gaussian_copula", "binned"}, default="learned"
         Estimate, as in :func:`mutual_information`.
