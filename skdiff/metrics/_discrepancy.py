@@ -58,7 +58,7 @@ def make_kernel(kernel: Any, bandwidth: Any, rows: Callable[[], Array]) -> Kerne
             f"kernel must be one of {', '.join(_KERNELS)}, or a callable. "
             f"Got {kernel!r}."
         )
-    scale = median_scale(rows()) if bandwidth == "median" else bandwidth
+    scale: Any = median_scale(rows()) if bandwidth == "median" else bandwidth
     if (
         isinstance(scale, str | bool)
         or not np.isscalar(scale)

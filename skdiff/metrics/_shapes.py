@@ -86,7 +86,7 @@ def root_coefficients(covariance: Array, largest: float, weight: float) -> Array
         method="SLSQP",
         options={"maxiter": 200},
     )
-    gamma: Array = found.x[:K] if found.success else start
+    gamma: Array = np.asarray(found.x[:K] if found.success else start, np.float64)
     return gamma
 
 

@@ -279,7 +279,7 @@ def test_networks_in_numpy_and_torch_agree_and_short_training_learns(tmp_path):
 def test_shipped_networks_say_what_they_reach():
     for name in ("", "_classes", "_tables", "_blocks"):
         card = load_weights("mutual_information" + name).card
-        # blocks are experimental: a tenth of the training sets, too low on average
+        # blocks are experimental: few training sets, too low on average
         least, most = (0.8, 0.25) if name == "_blocks" else (0.85, 0.03)
         for part in card["scores"].values():
             assert part["rmse"] < part["rmse_reference"]

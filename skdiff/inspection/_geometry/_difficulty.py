@@ -252,15 +252,14 @@ def generalization_difficulty(
         intrinsic_dim, radius, n_samples, n_classes, delta = measured
     _check(target_error, intrinsic_dim, delta, radius, n_samples, output_bound)
     constants: Any = (target_error, intrinsic_dim, delta, radius, n_samples)
-    log, K, log_e = difficulty(*constants, int(n_classes or 0), output_bound)
+    constants += (int(n_classes or 0), output_bound)
+    log, K, log_e = difficulty(*constants)
     with np.errstate(over="ignore"):
         bits = float(np.exp(log))
     return GeneralizationDifficulty(
         bits,
         float(log / np.log(10)),
         *constants,
-        int(n_classes or 0),
-        output_bound,
         K,
         log_e,
     )

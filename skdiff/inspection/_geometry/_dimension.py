@@ -136,7 +136,7 @@ def intrinsic_dimension(
         raise ValueError(f"X needs {need} distinct rows. Got {len(X)}.")
     found = mle_dimension(X, k) if estimator == "mle" else two_nn_dimension(X, trim)
     value, error, local = found
-    result = [value]
+    result: list[Any] = [value]
     result += [error] if return_std else []
     result += [local] if return_local else []
     return value if len(result) == 1 else tuple(result)

@@ -8,17 +8,19 @@ Algorithm 1: where the k-th neighbour is at distance zero, k is the number of ro
 distance zero and neighbours at distance zero are counted.
 """
 
+from typing import Any
+
 import numpy as np
 from scipy.spatial import cKDTree
 from scipy.special import digamma
 
-from skdiff._base.typing import Array
+from skdiff._base.typing import Array, IntArray
 
 #: distances that differ by less count as equal, so that rounding decides nothing
 _EQUAL = 1e-12
 
 
-def _within(ordered: Array, values: Array, radius: Array) -> Array:
+def _within(ordered: Array, values: Array, radius: Array) -> Any:
     """Number of ``ordered`` values nearer than ``radius``, or equal where it is 0."""
     reach = np.where(radius > 0, radius * (1 - _EQUAL), 0.0)
     high = np.searchsorted(ordered, values + reach, side="right")
@@ -72,7 +74,7 @@ def _class_radius(ordered: Array, k: int) -> Array:
     return best
 
 
-def class_terms(x: Array, codes: Array, neighbours: tuple[int, ...]) -> list[Array]:
+def class_terms(x: Array, codes: IntArray, neighbours: tuple[int, ...]) -> list[Array]:
     """Return the terms of the estimate between a column and classes.
 
     Rows of classes with one row count as independent: their term is zero, as in
