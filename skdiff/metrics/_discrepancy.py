@@ -4,6 +4,7 @@ Sums of kernels run in blocks of rows, so that no matrix of all pairs is stored.
 """
 
 from collections.abc import Callable, Iterator
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,18 +59,16 @@ def make_kernel(kernel: Any, bandwidth: Any, rows: Callable[[], Array]) -> Kerne
             f"kernel must be one of {', '.join(_KERNELS)}, or a callable. "
             f"Got {kernel!r}."
         )
-    scale: Any = median_scale(rows()) if bandwidth == "median" else bandwidth
-    if (
-        isinstance(scale, str | bool)
-        or not np.isscalar(scale)
-        or not 0 < scale < np.inf
-    ):
+    scale = median_scale(rows()) if bandwidth == "median" else bandwidth
+    real = isinstance(scale, Real) and not isinstance(scale, bool)
+    if not real or not 0 < float(scale) < np.inf:
         raise ValueError(
             f'bandwidth must be "median" or a positive number. Got {bandwidth!r}.'
         )
+    width = float(scale)
     if kernel == "rbf":
-        return lambda A, B: np.exp(-cdist(A, B, "sqeuclidean") / (2 * scale**2))
-    return lambda A, B: np.exp(-cdist(A, B, "cityblock") / scale)
+        return lambda A, B: np.exp(-cdist(A, B, "sqeuclidean") / (2 * width**2))
+    return lambda A, B: np.exp(-cdist(A, B, "cityblock") / width)
 
 
 def _checked(kernel: Callable[..., Any]) -> Kernel:

@@ -257,11 +257,7 @@ def generalization_difficulty(
     with np.errstate(over="ignore"):
         bits = float(np.exp(log))
     return GeneralizationDifficulty(
-        bits,
-        float(log / np.log(10)),
-        *constants,
-        K,
-        log_e,
+        *(bits, float(log / np.log(10)), *constants, K, log_e)
     )
 
 
