@@ -366,6 +366,12 @@ def test_the_size_of_a_default_fit_is_bounded(monkeypatch):
     assert len(model.widths_) > 1
     assert len(model.centers_) == 700
     assert model.score(X, y) > 0.95
+    # with no time left the fit to fewer rows stands
+    Y, weight, where = y[:, None] / y.std(), np.full(900, 1 / 900), np.zeros((1, 1))
+    start = losses.Point(np.eye(2), X[:1], where, np.zeros(1), 1e-3)
+    rng = np.random.RandomState(0)
+    few = refit.refit(X, Y, weight, start, np.ones(2), rng, lambda: True)
+    assert len(few.C) == 650
     # values in parts are the values
     whole = model.kernel_features(X) @ model.center_weights_ + model.intercept_
     np.testing.assert_allclose(model.predict(X), whole, rtol=1e-10)

@@ -227,7 +227,8 @@ class BaseGRBF(
                 return best
         best = self._on_main_directions(objective, best, progress)
         if self._refits(objective):
-            best.point = self._refit(whole, best.point, alive, rng)
+            best.point = self._refit(whole, best.point, alive, progress, rng)
+            best.stopped = progress.reason(best.stopped)
         return best
 
     def _refits(self, objective):
@@ -236,13 +237,14 @@ class BaseGRBF(
         chosen = self.n_centers == "auto" and named and not self.learn_centers
         return chosen and objective.left_out
 
-    def _refit(self, objective, point, alive, rng):
+    def _refit(self, objective, point, alive, progress, rng):
         """The function anew, in the metric of a point or near it."""
         whole = self.rank is None and self.covariance_type == "full"
         # a penalty that is given holds for the metric of the predictions
         whole = whole and self.alpha_precision == "auto"
         alive = alive.astype(float) if whole else None
-        return refit.refit(objective.X, objective.Y, objective.s, point, alive, rng)
+        rows = objective.X, objective.Y, objective.s
+        return refit.refit(*rows, point, alive, rng, progress.is_over)
 
     def _on_main_directions(self, objective, run, progress):
         """The run on its few main directions, where they do as well."""

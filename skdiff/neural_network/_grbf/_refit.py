@@ -8,6 +8,7 @@ rows, narrow ones the detail. Penalised is the norm of the function ``w' K w``, 
 rows and fail on a row off them.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -61,11 +62,12 @@ def refit(
     point: Point,
     alive: Array | None,
     rng: np.random.RandomState,
+    is_over: Callable[[], bool],
 ) -> Point:
     """The function anew, with metric, widths and penalty chosen by errors left out.
 
     ``alive`` marks the columns that a floor may bring in. Without it the metric is that
-    of ``point``, scale included.
+    of ``point``, scale included. ``is_over`` tells that there is no time for more.
     """
     n = len(X)
     rows = np.sort(rng.permutation(n)[:CHOOSING_ROWS])
@@ -92,7 +94,7 @@ def refit(
             some = X[rows], Y[rows], s[rows] / s[rows].sum()
             chosen = _on_all_rows(*some, chosen._replace(penalty=penalty), rng)
             before = len(rows)
-            if before == n:
+            if before == n or is_over():
                 break
         return chosen
     C = choose_centers(X, s, min(MOST_CENTERS, n), "random", rng)
