@@ -589,3 +589,27 @@ def test_small_problems_of_all_shapes_are_proved():
         model = PRESTOClassifier(alpha, mix).fit(X, y)
         assert model.dual_gap_ <= 1e-6 * max(model.objective_, 1e-2)
         assert model.n_iter_ <= 25
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+def test_two_classes_through_the_origin_are_those_predicted(standardize):
+    X, y = load_breast_cancer(return_X_y=True)
+    X = scale(X[:, :3]) + [3.0, -2.0, 0.0]
+    ours = PRESTOClassifier(
+        0.01, l1_ratio=0.0, fit_intercept=False, standardize=standardize
+    ).fit(X, y)
+    peer = LogisticRegression(
+        C=1 / (0.01 * len(y)), fit_intercept=False, tol=1e-10
+    ).fit(X, y)
+    np.testing.assert_allclose(ours.predict_proba(X), peer.predict_proba(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [PRESTOClassifier, ProportionalOddsClassifier])
+def test_columns_far_from_zero_need_no_standardisation(cls):
+    X, y = drawn(2)
+    near = cls(0.01, standardize=False).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        far = cls(0.01, standardize=False).fit(X + 1e7, y)
+    assert far.objective_ == pytest.approx(near.objective_, abs=1e-7)
+    np.testing.assert_allclose(far.coef_, near.coef_, atol=1e-5)

@@ -56,9 +56,9 @@ class Table(NamedTuple):
     classes: np.ndarray
 
 
-def make_rows(table, standardize):
+def make_rows(table, standardize, free=True):
     """Rows sorted by class, and how their columns were scaled."""
-    how = scaling(table.X, table.weight, standardize)
+    how = scaling(table.X, table.weight, standardize, free)
     X = how.apply(table.X)
     rows = sort_rows(X, table.codes, table.weight, len(table.classes))
     return rows, how
@@ -119,7 +119,7 @@ class BaseOrdinal(ClassifierMixin, SaveMixin, BaseEstimator):
 
     def _learn(self, table, alpha=None, start=None):
         """Fit one model and keep it; what is set here is set at the end."""
-        rows, how = make_rows(table, self.standardize)
+        rows, how = make_rows(table, self.standardize, self.fit_intercept)
         penalty = self._penalty(alpha)
         with np.errstate(all="ignore"):
             problem = pose(rows, penalty)

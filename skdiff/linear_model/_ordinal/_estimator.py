@@ -51,7 +51,7 @@ class PRESTOClassifier(BaseOrdinal):
         Whether to fit thresholds, which are never penalised. False needs two classes.
     standardize : bool, default=True
         Whether columns are centred and scaled to unit variance inside. ``coef_`` is in
-        the units of X. Sparse X is scaled only.
+        the units of X. Sparse X, and X without an intercept, are scaled only.
     categories : array-like of shape (n_categories,), default=None
         Labels in their order. By default that of an ordered Categorical (pandas) or an
         Enum (polars), or of sorting.
@@ -198,7 +198,7 @@ class PRESTOClassifier(BaseOrdinal):
         same = self.coef_diff_.shape == (len(table.classes) - 1, table.X.shape[1])
         if not (same and np.array_equal(self.classes_, table.classes)):
             return None
-        rows, how = make_rows(table, self.standardize)
+        rows, how = make_rows(table, self.standardize, self.fit_intercept)
         levels = self.intercept_ + self.coef_ @ how.mean - rows.start
         first = np.diff(levels, prepend=0.0)[:, None]
         return np.hstack([first, self.coef_diff_ * how.scale]).ravel()
@@ -229,7 +229,7 @@ class ProportionalOddsClassifier(BaseOrdinal):
         Whether to fit thresholds, which are never penalised. False needs two classes.
     standardize : bool, default=True
         Whether columns are centred and scaled to unit variance inside. ``coef_`` is in
-        the units of X. Sparse X is scaled only.
+        the units of X. Sparse X, and X without an intercept, are scaled only.
     categories : array-like of shape (n_categories,), default=None
         Labels in their order. By default that of an ordered Categorical (pandas) or an
         Enum (polars), or of sorting.
@@ -390,7 +390,7 @@ class ProportionalOddsClassifier(BaseOrdinal):
             )
         order = self.classes_.tolist()
         table = self._table(X, y, sample_weight, order, reset=False)
-        rows, _ = make_rows(table, self.standardize)
+        rows, _ = make_rows(table, self.standardize, self.fit_intercept)
         m = rows.n_thresholds
         if m < 2:
             raise ValueError(

@@ -77,19 +77,19 @@ class Scaling(NamedTuple):
         return (X - self.mean) / self.scale
 
 
-def scaling(X: Any, weight: Array, standardize: bool) -> Scaling:
-    """Means and standard deviations, or nothing to do.
+def scaling(X: Any, weight: Array, standardize: bool, free: bool = True) -> Scaling:
+    """Means, and standard deviations where columns are to be standardised.
 
-    A constant column keeps its scale. The thresholds are free, so that centring changes
-    no fit; it only makes dense problems better conditioned.
+    A constant column keeps its scale. Where the thresholds are free, centring changes
+    no fit; it only makes dense problems better conditioned. Through the origin it would
+    make another model.
     """
-    p = X.shape[1]
-    if not standardize:
-        return Scaling(np.zeros(p), np.ones(p))
     share = weight / weight.sum()
     if sparse.issparse(X):
         variance = mean_variance_axis(sparse.csr_matrix(X), axis=0, weights=weight)[1]
-        mean, scale = np.zeros(p), np.sqrt(np.asarray(variance, dtype=np.float64))
+        mean, scale = np.zeros(X.shape[1]), np.sqrt(variance.astype(np.float64))
     else:
         mean, scale = column_statistics(X, share)
-    return Scaling(mean, np.where(scale > 0, scale, 1.0))
+    if not free:
+        mean = np.zeros_like(mean)
+    return Scaling(mean, np.where(standardize & (scale > 0), scale, 1.0))
