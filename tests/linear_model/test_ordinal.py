@@ -613,3 +613,15 @@ def test_columns_far_from_zero_need_no_standardisation(cls):
         far = cls(0.01, standardize=False).fit(X + 1e7, y)
     assert far.objective_ == pytest.approx(near.objective_, abs=1e-7)
     np.testing.assert_allclose(far.coef_, near.coef_, atol=1e-5)
+
+
+def test_small_penalties_of_nearly_separated_classes_are_proved():
+    # there the gradient reaches the size of the penalty long after the loss is flat
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        n, p, K = rng.choice([8, 20, 60]), rng.integers(1, 12), rng.integers(2, 5)
+        X = rng.standard_normal((n, p))
+        f = X @ rng.standard_normal(p) + rng.choice([0.0, 0.3]) * rng.normal(size=n)
+        y = np.digitize(f, np.quantile(f, np.sort(rng.uniform(0.1, 0.9, K - 1))))
+        model = quiet(PRESTOClassifier(10 ** rng.uniform(-9, -4)).fit, X, y)
+        assert 0 < model.dual_gap_ <= 1e-6 * max(model.objective_, 1e-2)

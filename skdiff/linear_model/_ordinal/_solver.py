@@ -20,6 +20,7 @@ from skdiff.linear_model._ordinal._likelihood import (
 PROVED = 1e-6
 _ANCHOR = 1e-10
 _ROUGH, _SETTLING = 1e-2, 4
+_BESIDE, _FINEST = 1e-4, 1e-14
 # a conic problem of more rows takes minutes
 _CVXPY_ROWS = 20_000
 
@@ -66,6 +67,9 @@ def _sparse_fit(
     problem: Cumulative, start: Array, tol: float, max_iter: int
 ) -> Solution:
     """Proximal steps until the support is found, steps on it, and more if needed."""
+    # the bound needs a gradient that is known well beside the penalty
+    least = float(problem.lasso[problem.lasso > 0].min()) / problem.gradient_scale
+    tol = min(tol, max(_BESIDE * least, _FINEST))
     # within the tolerance a flat loss leaves digits open that Newton's steps settle
     fine = 1e-3 * tol * problem.gradient_scale
     rough = prox_newton(problem, start, tol=max(tol, _ROUGH), max_iter=max_iter)
