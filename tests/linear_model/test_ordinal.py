@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from scipy.optimize import approx_fprime
+from scipy.special import expit
 from scipy.stats import chi2
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.exceptions import ConvergenceWarning
@@ -23,7 +24,7 @@ from skdiff.linear_model import (
     PRESTOClassifierCV,
     ProportionalOddsClassifier,
 )
-from skdiff.linear_model._ordinal._certificate import lower_bound
+from skdiff.linear_model._ordinal._certificate import _inner_conjugate, lower_bound
 from skdiff.linear_model._ordinal._likelihood import sort_rows
 from skdiff.linear_model._ordinal._solver import Penalty, fit, pose
 
@@ -594,7 +595,7 @@ def test_small_problems_of_all_shapes_are_proved():
 @pytest.mark.parametrize("standardize", [True, False])
 def test_two_classes_through_the_origin_are_those_predicted(standardize):
     X, y = load_breast_cancer(return_X_y=True)
-    X = scale(X[:, :3]) + [3.0, -2.0, 0.0]
+    X = scale(X[:, :3]) + np.array([3.0, -2.0, 0.0])
     ours = PRESTOClassifier(
         0.01, l1_ratio=0.0, fit_intercept=False, standardize=standardize
     ).fit(X, y)
@@ -625,3 +626,25 @@ def test_small_penalties_of_nearly_separated_classes_are_proved():
         y = np.digitize(f, np.quantile(f, np.sort(rng.uniform(0.1, 0.9, K - 1))))
         model = quiet(PRESTOClassifier(10 ** rng.uniform(-9, -4)).fit, X, y)
         assert 0 < model.dual_gap_ <= 1e-6 * max(model.objective_, 1e-2)
+
+
+def test_derivatives_that_vanish_leave_a_proof():
+    # outliers are so far inside their interval that their derivatives underflow
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        X = rng.standard_t(1.2, (30, 1))
+        f = X[:, 0] + 0.1 * rng.logistic(size=30)
+        y = np.digitize(f, np.quantile(f, [0.3, 0.8]))
+        model = PRESTOClassifier(10 ** rng.uniform(-9, -3), standardize=False)
+        quiet(model.fit, X, y)
+        assert 0 < model.dual_gap_ <= 1e-6 * max(model.objective_, 1e-2)
+
+
+def test_the_conjugate_of_a_row_has_all_digits():
+    for u in (-30.0, -1.0, -1e-6, 1e-9, 1e-5, 0.3, 3.0, 40.0):
+        for down in (1e-3, 0.5, 5.0, 60.0):
+            v = u - down
+            P = expit(u) * expit(-v) * -np.expm1(v - u)
+            a, b = expit(u) * expit(-u) / P, expit(v) * expit(-v) / P
+            value = _inner_conjugate(np.array([a]), np.array([b]))[0]
+            assert value == pytest.approx(-a * u + b * v + np.log(P), abs=1e-12)

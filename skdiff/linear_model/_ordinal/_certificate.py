@@ -8,23 +8,32 @@ and stays below the L1 penalty on the others give a lower bound of the objective
 
 import numpy as np
 
-from skdiff._base.typing import Array, BoolArray, IntArray
+from skdiff._base.typing import Array, IntArray
 from skdiff._convex._newton import spd_solve
 from skdiff.linear_model._ordinal._likelihood import Cumulative, Parts
 
+# derivatives as far below zero are rounding; moving them moves no pull that counts
+_ROUNDING, _TINY = 1e-15, 1e-290
 
-def _logit(c: Array, below: BoolArray) -> Array:
-    """``log(x / (1 - x))`` for ``x (1 - x) = c``, x below one half or above."""
+
+def _logit(c: Array, x: Array) -> Array:
+    """``log(x / (1 - x))``, far from one half from ``c = x (1 - x)``, which is exact."""
     small = 2 * c / (1 + np.sqrt(np.maximum(1 - 4 * c, 0.0)))
     value = np.log(small) - np.log1p(-small)
-    return np.where(below, value, -value)
+    value = np.where(x < 0.5, value, -value)
+    near = np.clip(x, 0.1, 0.9)
+    return np.where(near == x, np.log(near) - np.log1p(-near), value)
+
+
+def _positive(a: Array) -> Array:
+    return np.where((a <= 0) & (a > -_ROUNDING), _TINY, a)
 
 
 def _inner_conjugate(a: Array, b: Array) -> Array:
     """Conjugate of ``-log(sigmoid(u) - sigmoid(v))`` at derivatives ``-a`` and b."""
     P = (1 - (a - b) ** 2) / (a + b + np.sqrt(1 + 4 * a * b))
     total = 1 - a + b  # sigmoid(u) + sigmoid(v)
-    u, v = _logit(a * P, total + P < 1), _logit(b * P, total - P < 1)
+    u, v = _logit(a * P, (total + P) / 2), _logit(b * P, (total - P) / 2)
     return np.asarray(-a * u + b * v + np.log(P))
 
 
@@ -38,6 +47,10 @@ def _conjugates(problem: Cumulative, du: Array, dv: Array) -> float:
     """Weighted sum over the rows; infinite outside the domain."""
     s, cuts = problem.rows.s, problem.rows.cuts
     a, b = -du / s, dv / s
+    # without a penalty vanishing derivatives tell of a solution at infinity
+    penalised = np.count_nonzero(problem.lasso + problem.ridge)
+    if penalised == problem.size - problem.rows.n_thresholds:
+        a, b = _positive(a), _positive(b)
     first, inner, last = a[: cuts[1]], slice(cuts[1], cuts[-2]), b[cuts[-2] :]
     ends = np.concatenate([first, last])
     middle = np.minimum(a[inner], b[inner])
