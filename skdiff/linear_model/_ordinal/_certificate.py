@@ -17,7 +17,7 @@ _ROUNDING, _TINY = 1e-15, 1e-290
 
 
 def _logit(c: Array, x: Array) -> Array:
-    """``log(x / (1 - x))``, far from one half from ``c = x (1 - x)``, which is exact."""
+    """``log(x / (1 - x))``, from ``c = x (1 - x)`` where x is near zero or one."""
     small = 2 * c / (1 + np.sqrt(np.maximum(1 - 4 * c, 0.0)))
     value = np.log(small) - np.log1p(-small)
     value = np.where(x < 0.5, value, -value)
