@@ -646,7 +646,7 @@ def test_the_conjugate_of_a_row_has_all_digits():
             v = u - down
             P = expit(u) * expit(-v) * -np.expm1(v - u)
             a, b = expit(u) * expit(-u) / P, expit(v) * expit(-v) / P
-            with np.errstate(divide="ignore"):
+            with np.errstate(all="ignore"):
                 value = _inner_conjugate(np.array([a]), np.array([b]))[0]
             exact = -a * u + b * v + np.log(P)
             assert value == pytest.approx(exact, abs=1e-13 * (a + b) * (1 + abs(u)))
