@@ -641,7 +641,7 @@ def test_derivatives_that_vanish_leave_a_proof():
 
 
 def test_the_conjugate_of_a_row_has_all_digits():
-    for u in (-30.0, -1.0, -1e-6, 1e-9, 1e-5, 0.3, 3.0, 40.0):
+    for u in (-30.0, -1.0, -1e-6, 1e-9, 1e-5, 0.3, 3.0):
         for down in (1e-3, 0.5, 5.0, 60.0):
             v = u - down
             P = expit(u) * expit(-v) * -np.expm1(v - u)
