@@ -18,6 +18,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from skdiff.synthetic import (
+    MarginalsDisplay,
     PrivacyAccountant,
     PrivacyBudgetError,
     PrivateGSDSynthesizer,
@@ -101,6 +102,10 @@ print({name.replace("\n", " "): round(value, 3) for name, value in scores.items(
 report = released[1.0].error_report(train)
 print(report)
 print(report.frame().round(4).to_string(index=False))
+figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+for ax, (epsilon, model) in zip(axes, released.items(), strict=True):
+    MarginalsDisplay.from_estimator(model, train, n_columns=2).plot(ax)
+    ax.set(title=f"epsilon {epsilon:g}")
 
 # %%
 # Other statistics than marginals can be measured as well: ranges of nested bins, boxes,

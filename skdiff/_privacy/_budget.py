@@ -4,6 +4,7 @@ import math
 import threading
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral, Real
 from typing import Any, Self
 
 from skdiff._privacy._accounting import delta_of, epsilon_of
@@ -213,13 +214,20 @@ class PrivacyAccountant:
         )
 
 
+def exact(value: Any) -> Fraction:
+    """Return a number, one of NumPy's included, as an exact fraction."""
+    if isinstance(value, Fraction):
+        return value
+    return Fraction(int(value) if isinstance(value, Integral) else float(value))
+
+
 def _fraction(value: Any) -> Fraction:
     """A positive finite number as an exact fraction."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Fraction):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"rho must be a number. Got {type(value).__name__}.")
     if not math.isfinite(value):
         raise ValueError(f"rho must be finite. Got {value!r}.")
-    return Fraction(value)
+    return exact(value)
 
 
 class Ledger:

@@ -22,8 +22,8 @@ def require_opendp() -> Any:
     return dp
 
 
-def noisy_counts(counts: IntArray, sigma_sq: Fraction) -> IntArray:
-    """Add discrete Gaussian noise of at least a variance."""
+def measurement(sigma_sq: Fraction) -> Any:
+    """Discrete Gaussian noise of at least a variance on vectors of integers."""
     dp = require_opendp()
     space = (
         dp.vector_domain(dp.atom_domain(T=dp.i64)),
@@ -31,5 +31,9 @@ def noisy_counts(counts: IntArray, sigma_sq: Fraction) -> IntArray:
     )
     # rounded up, so that the noise is never smaller than what was charged
     scale = math.nextafter(math.sqrt(sigma_sq), math.inf)
-    found = dp.m.make_gaussian(*space, scale=scale)(counts.tolist())
-    return np.array(found, dtype=np.int64)
+    return dp.m.make_gaussian(*space, scale=scale)
+
+
+def noisy_counts(counts: IntArray, sigma_sq: Fraction) -> IntArray:
+    """Add discrete Gaussian noise of at least a variance."""
+    return np.array(measurement(sigma_sq)(counts.tolist()), dtype=np.int64)

@@ -1,6 +1,7 @@
 """Synthetic tables with a stated privacy guarantee, and tests of it."""
 
 from skdiff._privacy._budget import PrivacyAccountant, PrivacyBudgetError, PrivacySpent
+from skdiff.synthetic._display import MarginalsDisplay
 from skdiff.synthetic._gsd._estimator import PrivateGSDSynthesizer
 from skdiff.synthetic._membership import membership_report
 from skdiff.synthetic._queries._marginals import MarginalQueries, RangeQueries
@@ -20,4 +21,5 @@ __all__ = [
     "HalfspaceQueries",
     "PredicateQueries",
     "membership_report",
+    "MarginalsDisplay",
 ]

@@ -39,7 +39,8 @@ class TableSchema:
     edges : dict, default={}
         For numeric columns the edges of their bins, in place of equal widths.
     depth : int, default=5
-        Numeric columns have at most ``2**depth`` bins.
+        Numeric columns have at most ``2**depth`` bins. A synthesizer puts its own
+        ``depth`` in place of it.
 
     Examples
     --------
@@ -151,14 +152,18 @@ class TableSchema:
         codes : ndarray of shape (n_samples, n_features)
             Codes of levels and bins.
         """
+        if not hasattr(X, "shape"):
+            X = np.array(X, dtype=object)  # cells of lists stay what they are
         codes = [column.encode(cell_values(X, j)) for j, column in self._numbered(X)]
         return np.stack(codes, axis=1)
 
     def _numbered(self, X: Any) -> list[tuple[int, Column]]:
-        width = X.shape[1] if hasattr(X, "shape") else np.asarray(X).shape[1]
-        if width != len(self.columns):
+        if len(X.shape) != 2:
+            raise ValueError(f"Expected 2D array, got {len(X.shape)}D array instead.")
+        if X.shape[1] != len(self.columns):
             raise ValueError(
-                f"X has {width} columns, and the schema declares {len(self.columns)}."
+                f"X has {X.shape[1]} columns, and the schema declares "
+                f"{len(self.columns)}."
             )
         return list(enumerate(self._coded))
 

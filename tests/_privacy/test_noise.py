@@ -14,6 +14,7 @@ from skdiff._privacy._bounds import (
     quantile_edges,
     threshold,
 )
+from skdiff._privacy._budget import Ledger
 from skdiff._privacy._noise import (
     SystemSource,
     bernoulli_exp,
@@ -165,6 +166,17 @@ def test_opendp_draws_the_same_law():
 
     values = noisy_counts(np.zeros(20_000, dtype=np.int64), Fraction(15, 2))
     assert p_value(values, Fraction(15, 2)) > 1e-5
+
+
+@pytest.mark.parametrize("rho", [Fraction(2), Fraction(1, 300), Fraction(7, 10**7)])
+def test_opendp_proves_what_the_ledger_charges(rho):
+    pytest.importorskip("opendp")
+    from skdiff._privacy._opendp import measurement
+
+    for sensitivity_sq in (1, 2, 18):
+        sigma_sq = Ledger().gaussian("count", sensitivity_sq, rho)
+        proven = measurement(sigma_sq).map(float(sensitivity_sq) ** 0.5)
+        assert float(rho) * (1 - 1e-8) < proven <= float(rho) * (1 + 1e-14)
 
 
 # --- bounds -------------------------------------------------------------------------

@@ -46,3 +46,20 @@ SCHEMA = TableSchema(
     },
     log=["pay"],
 )
+
+
+def everything_in(thing, seen=None):
+    """All objects that can be reached from one."""
+    seen = {} if seen is None else seen
+    if id(thing) in seen or isinstance(thing, type):
+        return seen
+    seen[id(thing)] = thing
+    if isinstance(thing, dict):
+        inner = [*thing, *thing.values()]
+    elif isinstance(thing, list | tuple | set):
+        inner = list(thing)
+    else:
+        inner = list(vars(thing).values()) if hasattr(thing, "__dict__") else []
+    for part in inner:
+        everything_in(part, seen)
+    return seen

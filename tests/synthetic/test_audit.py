@@ -156,3 +156,158 @@ def test_the_choice_of_a_table_keeps_its_law():
         scores = [_measure._score(task, w, c, table, budget) for c in truths]
         assert abs(scores[0] - scores[1]) <= _measure._score_sensitivity(task)
         assert all(isinstance(score, int) for score in scores)
+
+
+# --- the choice of a table ------------------------------------------------------------
+
+WIDE = TableSchema({name: [0, 1] for name in "abcd"})
+PAIRS = [
+    MarginalQueries(columns=pair).fit_schema(WIDE) for pair in (("a", "b"), ("c", "d"))
+]
+# of the first table two rows are wrong in a and b, and three in c and d; its neighbour
+# has them the other way round, so that each score moves by the sensitivity
+WRONG = np.array([[1, 1, 0, 0]] * 2 + [[0, 0, 1, 1]] * 3 + [[0, 0, 0, 0]] * 3)
+WRONG_NEIGHBOR = np.array([[1, 1, 0, 0]] * 3 + [[0, 0, 1, 1]] * 2 + [[0, 0, 0, 0]] * 3)
+CHOICES = 600
+
+
+def first_choices(rows, rho):
+    """Which table an adaptive measurement chose, and the epsilon it was charged."""
+    parts = [family._parts[0] for family in PAIRS]
+    one_way = MarginalQueries(1).fit_schema(WIDE)._parts
+    task = Task(PAIRS, [c for _, c in parts], one_way, "replace-one", 8)
+    public = np.zeros((8, 4), dtype=np.int64)
+    plan = (_measure.Rounds(1, 1), lambda measured: public)
+    found = []
+    for _ in range(CHOICES):
+        release = _release.Release(None)
+        measured = _measure.adaptive(release, rows, task, rho, plan)
+        names = [m.family.columns for m in measured[4:]]
+        found.append(names[0] if names else None)
+        eps = max(float(e.eps) for e in release.ledger.entries if e.eps)
+    return [np.sum([f == p.columns for f in found]) for p in PAIRS], eps
+
+
+def odds_bound(rho):
+    """Lower bound of the change of the log-odds of two choices; epsilon is allowed.
+
+    The exponential mechanism has a bounded range: between neighbours the odds of two
+    candidates change by the exponential of epsilon at most, and here by that much.
+    """
+    (a, b), eps = first_choices(WRONG, rho)
+    (c, d), _ = first_choices(WRONG_NEIGHBOR, rho)
+    low = [beta.ppf(0.005, k, n - k + 1) if k else 0.0 for k, n in
+           ((b, a + b), (c, c + d))]  # fmt: skip
+    with np.errstate(divide="ignore"):
+        return float(np.sum([np.log(p) - np.log1p(-p) for p in low])), eps
+
+
+BIG = Fraction(15)  # a choice of epsilon 2.8
+
+
+def test_the_choice_of_a_table_is_charged_and_the_audit_is_sharp():
+    found, eps = odds_bound(BIG)
+    assert 0.5 * eps < found <= eps
+
+
+def best_without_noise(monkeypatch):
+    monkeypatch.setattr(_release, "select", lambda s, *rest: int(np.argmax(s)))
+
+
+def half_the_sensitivity(monkeypatch):
+    real = _release.select
+    monkeypatch.setattr(
+        _release,
+        "select",
+        lambda s, eps, bound, source: real(s, 2 * eps, bound, source),
+    )
+
+
+@pytest.mark.parametrize("fault", [best_without_noise, half_the_sensitivity])
+def test_planted_faults_of_the_choice_are_found(fault, monkeypatch):
+    fault(monkeypatch)
+    found, eps = odds_bound(BIG)
+    assert found > eps
+
+
+# --- bounds and the number of rows ----------------------------------------------------
+
+FEW = np.array([[1.0]] * 40)
+OUTLIER = np.array([[1.0]] * 39 + [[1000.0]])
+
+
+def bound_audit(runs=150):
+    """Tell apart tables of which one has an outlier, by the bounds that were bought."""
+    model = PrivateGSDSynthesizer(
+        None, rho=RHO, delta=1e-3, queries="1-way", n_synthetic=20, max_evals=0,
+        bounds_fraction=0.5,
+    )  # fmt: skip
+
+    def highs(rows):
+        return np.array([model.fit(rows).schema_.columns["x0"][1] for _ in range(runs)])
+
+    return mu_bound(highs(FEW), highs(OUTLIER) + np.zeros(runs))
+
+
+def bounds_read_from_the_rows(monkeypatch):
+    monkeypatch.setattr(
+        PrivateGSDSynthesizer,
+        "_buy_bounds",
+        lambda self, release, numbers, part: {
+            name: (values.min() - 1, values.max()) for name, values in numbers.items()
+        },
+    )
+
+
+def test_bounds_tell_no_more_than_they_cost(monkeypatch):
+    assert bound_audit() <= float(2 * RHO * Fraction(1, 2)) ** 0.5
+    bounds_read_from_the_rows(monkeypatch)
+    assert bound_audit() > 2.0
+
+
+def number_audit(runs=300):
+    """Tell apart tables of 40 and 41 rows by the size of the synthetic table."""
+    model = PrivateGSDSynthesizer(
+        TableSchema({0: (0.0, 2.0)}), rho=RHO, delta=1e-3, queries="1-way",
+        neighbors="add-remove", n_fraction=0.5, max_evals=0,
+    )  # fmt: skip
+
+    def sizes(rows):
+        # a little noise of our own breaks ties
+        found = [len(model.fit(rows).synthetic_) for _ in range(runs)]
+        return np.array(found) + np.random.default_rng(0).uniform(0, 0.5, runs)
+
+    return mu_bound(sizes(FEW), sizes(np.ones((41, 1))))
+
+
+def number_without_noise(monkeypatch):
+    real = _release.Release.counts
+
+    def counts(self, name, counts, *rest):
+        noisy, sigma_sq = real(self, name, counts, *rest)
+        return (counts if name == "number of rows" else noisy), sigma_sq
+
+    monkeypatch.setattr(_release.Release, "counts", counts)
+
+
+def test_the_size_tells_no_more_than_it_costs(monkeypatch):
+    assert number_audit() <= float(2 * RHO * Fraction(1, 2)) ** 0.5
+    number_without_noise(monkeypatch)
+    assert number_audit() > 2.0
+
+
+def test_a_step_that_is_not_charged_breaks_the_sum(monkeypatch):
+    """What the audit sees only at large budgets, the ledger shows exactly."""
+    real = _release.Release.counts
+
+    def counts(self, name, *rest):
+        found = real(self, name, *rest)
+        if name.startswith("bounds"):
+            self.ledger.entries.pop()
+        return found
+
+    monkeypatch.setattr(_release.Release, "counts", counts)
+    model = PrivateGSDSynthesizer(
+        None, rho=RHO, delta=1e-3, queries="1-way", n_synthetic=20, max_evals=0
+    ).fit(FEW)
+    assert model.privacy_spent_.rho != RHO

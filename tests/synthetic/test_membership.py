@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from skdiff.synthetic import PrivateGSDSynthesizer, TableSchema, membership_report
 
@@ -28,13 +29,26 @@ PUBLIC, _ = generated(2000, 2)
 
 
 def reports(epsilon, runs, **more):
+    """Attacks on releases of different members."""
     found = []
     for k in range(runs):
+        rows = generated(400, 100 + k)[0]
         model = PrivateGSDSynthesizer(
             SCHEMA, epsilon, random_state=k, tol=1e-3, **more
-        ).fit(X[:200])
-        found.append(membership_report(model, X[:200], X[200:400], PUBLIC))
+        ).fit(rows[:200])
+        found.append(membership_report(model, rows[:200], rows[200:], PUBLIC))
     return found
+
+
+def far_from_half(areas):
+    """Whether areas refute that members win .5 +- .05 of all duels with others.
+
+    Each of 200 members meets one other row: the number of wins is binomial, and the
+    area, a mean over all pairs, varies less. The chance of an error is 1e-4.
+    """
+    n = 200 * len(areas)
+    low, high = binom.ppf(5e-5, n, 0.45) / n, binom.isf(5e-5, n, 0.55) / n
+    return not low <= np.mean(areas) <= high
 
 
 def test_members_are_found_without_privacy():
@@ -53,7 +67,16 @@ def test_no_advantage_beyond_the_ceiling(epsilon):
         assert report.ceiling == pytest.approx(ceiling, rel=1e-6)
         assert report.advantage_low <= report.ceiling
     if epsilon <= 1:
-        assert abs(np.mean([r.auc for r in found]) - 0.5) < 0.1  # .52 over 20 fits
+        assert not far_from_half([r.auc for r in found])
+
+
+def test_the_bound_of_few_attacks_would_find_a_leak():
+    assert far_from_half([r.auc for r in reports(None, 2, n_synthetic=200)])
+
+
+def test_members_are_hidden_at_epsilon_one():
+    areas = [r.auc for r in reports(1.0, 20)]
+    assert abs(np.mean(areas) - 0.5) <= 0.05
 
 
 def test_without_a_reference():

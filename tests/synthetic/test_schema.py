@@ -95,3 +95,12 @@ def test_messages_name_the_column_and_no_value(columns, rows, message):
     assert "SENTINEL" not in str(error.value)
     assert "'a'" in str(error.value) or "2 columns" in message
     assert error.value.__cause__ is None
+
+
+def test_cells_of_lists_stay_what_they_are():
+    schema = TableSchema({"sex": ["F", "M"], "works": [False, True], "age": (0, 64)})
+    codes = schema.encode([["F", True, 10], ["M", False, 63.5]])
+    assert codes.tolist() == [[0, 1, 5], [1, 0, 31]]
+    with pytest.raises(ValueError, match="2D") as error:
+        schema.encode([["SENTINEL", True], ["M", False, 3]])
+    assert "SENTINEL" not in str(error.value)

@@ -32,7 +32,7 @@ from skdiff.synthetic import (
 from skdiff.synthetic._cells import Cells
 from skdiff.synthetic._gsd import _search
 from skdiff.synthetic._gsd._state import State
-from tests.synthetic._tables import SCHEMA, SeededSource, people
+from tests.synthetic._tables import SCHEMA, SeededSource, everything_in, people
 
 QUICK = {"n_synthetic": 100, "depth": 3, "tol": 0.05, "random_state": 0}
 
@@ -400,23 +400,6 @@ def holding_sentinels():
     X["job"] = X["job"].astype("category")  # whose levels pandas remembers
     columns = {**SCHEMA.columns, "job": ["clerk", "cook", "nurse", "rest"]}
     return X, TableSchema(columns, other={"job": "rest"}, log=["pay"])
-
-
-def everything_in(thing, seen=None):
-    """All objects that can be reached from one."""
-    seen = {} if seen is None else seen
-    if id(thing) in seen or isinstance(thing, type):
-        return seen
-    seen[id(thing)] = thing
-    if isinstance(thing, dict):
-        inner = [*thing, *thing.values()]
-    elif isinstance(thing, list | tuple | set):
-        inner = list(thing)
-    else:
-        inner = list(vars(thing).values()) if hasattr(thing, "__dict__") else []
-    for part in inner:
-        everything_in(part, seen)
-    return seen
 
 
 def test_nothing_of_the_rows_is_kept(capfd, caplog):

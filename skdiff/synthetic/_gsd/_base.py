@@ -1,6 +1,7 @@
 """The fit of Private-GSD: reserve, read, measure, search."""
 
 import warnings
+from copy import copy
 from fractions import Fraction
 
 import numpy as np
@@ -74,12 +75,12 @@ class BaseGSD(SaveMixin, CallbackSupportMixin, BaseEstimator):
                 missing = _table.undeclared(rows.form, declared)
                 self._check_columns(rows, declared, missing)
                 codes, rest = self._prepare(release, rows, declared, missing, request)
+                self._measure(release, codes, rest)
             except Exception:
-                # nothing was measured yet, so that nothing was spent
-                if self.accountant is not None and not release.ledger.entries:
-                    self.accountant.release(request.rho)
+                # what was not charged was not measured
+                if self.accountant is not None:
+                    self.accountant.release(request.rho - release.ledger.total)
                 raise
-            self._measure(release, codes, rest)
             total = release.ledger.total
             valid = self._noise_source is None
             self.privacy_spent_ = request.spent(total, valid)
@@ -151,8 +152,15 @@ class BaseGSD(SaveMixin, CallbackSupportMixin, BaseEstimator):
         for name in given:
             held._coded[places[name]].encode(rows.columns[places[name]])
         rest, total = request.rho, request.rho
+        counted = self.neighbors == "add-remove" and request.private
+        shares = self.n_fraction * counted + self.bounds_fraction * bool(numbers)
+        if request.private and shares >= 1:
+            raise ValueError(
+                "n_fraction and bounds_fraction leave nothing of the budget. Got "
+                f"{self.n_fraction} and {self.bounds_fraction}."
+            )
         n_rows = rows.n_rows
-        if self.neighbors == "add-remove" and request.private:
+        if counted:
             part = total * portion(self.n_fraction)
             noisy, _ = release.counts("number of rows", np.array([n_rows]), 1, part)
             n_rows, rest = max(int(noisy[0]), 1), rest - part
@@ -162,6 +170,8 @@ class BaseGSD(SaveMixin, CallbackSupportMixin, BaseEstimator):
                 part = total * portion(self.bounds_fraction)
                 rest -= part
             found = self._buy_bounds(release, numbers, part)
+            kinds = dict(zip(rows.form.names, rows.form.dtypes, strict=True))
+            found = {n: _table.representable(b, kinds[n]) for n, b in found.items()}
         else:
             found = {}
         schema = declared._resolved(rows.form.names, found)
@@ -266,7 +276,8 @@ class BaseGSD(SaveMixin, CallbackSupportMixin, BaseEstimator):
                     "queries must hold names or query objects. Got "
                     f"{type(family).__name__}."
                 )
-            for pair in family.fit_schema(self.schema_)._parts:
+            # a copy, since another fit may give the user's object another schema
+            for pair in copy(family).fit_schema(self.schema_)._parts:
                 pairs[repr(pair[0])] = pair
         families, parts = zip(*pairs.values(), strict=True)
         one_way = Ways(1, levels=1).fit_schema(self.schema_)._parts

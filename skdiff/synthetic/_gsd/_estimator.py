@@ -16,8 +16,6 @@ from skdiff.synthetic._queries._families import QueryFamily
 from skdiff.synthetic._schema import TableSchema
 
 _REDRAWS = 50  # draws of a row within its bins before the middles are taken
-_WAYS = {"1-way": 1, "2-way": 2, "3-way": 3}
-_ROUND_SWEEPS = 10  # sweeps between adaptive rounds
 
 
 class PrivateGSDSynthesizer(BaseGSD):
@@ -159,7 +157,8 @@ class PrivateGSDSynthesizer(BaseGSD):
     :math:`\sigma_w^2 = \Delta_w^2 / (2 \rho_w)`, and the search minimises
     :math:`\sum_w \omega_w \|a_w - q_w(S)\|^2` over tables S. The guarantee is for what
     is released: ``synthetic_``, ``noisy_answers_``, samples and the pickle. It does not
-    cover messages, run time, ``error_report`` and choices made by looking at the rows.
+    cover messages, run time (nor where ``time_limit`` ends the search, which depends on
+    it), ``error_report`` and choices made by looking at the rows.
 
     References
     ----------
@@ -440,4 +439,6 @@ class PrivateGSDSynthesizer(BaseGSD):
 
 def _common(dtypes):
     """One dtype for columns of an array."""
+    if {"str", "bytes"} & set(dtypes):
+        return dtypes[0]  # of the length that the levels need
     return np.result_type(np.float64, *dtypes) if "object" not in dtypes else object

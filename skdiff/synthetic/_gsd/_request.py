@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from skdiff._privacy._accounting import epsilon_of, floored, rho_of
-from skdiff._privacy._budget import PrivacySpent
+from skdiff._privacy._budget import PrivacySpent, exact
 
 
 class Asked(NamedTuple):
@@ -80,11 +80,11 @@ def asked(
             stacklevel=4,
         )
     if rho is not None:
-        exact = rho if isinstance(rho, Fraction) else Fraction(rho)
-        return Asked(exact, delta, neighbors, rows_per_user)
+        return Asked(exact(rho), delta, neighbors, rows_per_user)
     return Asked(floored(rho_of(epsilon, delta)), delta, neighbors, rows_per_user)
 
 
 def portion(value: float) -> Fraction:
     """A fraction of the budget, exact and easy to read."""
-    return Fraction(value).limit_denominator(10**6)
+    found = Fraction(value).limit_denominator(10**6)
+    return found if 0 < found < 1 else Fraction(value)

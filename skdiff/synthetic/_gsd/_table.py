@@ -1,5 +1,6 @@
 """Frames and arrays in, frames and arrays out; messages name columns, never values."""
 
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +49,9 @@ def read(estimator: Any, X: Any, y: Any, target_name: Any) -> Rows:
         y = y.iloc[:, 0] if hasattr(y, "iloc") else np.asarray(y)[:, 0]
     if getattr(y, "ndim", 1) != 1:
         raise ValueError(f"y must be one column. Got {y.ndim} dimensions.")
-    y = y if hasattr(y, "dtype") else np.asarray(y)
+    if not hasattr(y, "dtype"):
+        known = (target_name, len(rows.columns))
+        y = _plain(y, words=_has_words(estimator.schema, known))
     if len(y) != rows.n_rows:
         raise ValueError("X and y have different numbers of rows.")
     form = rows.form
@@ -81,9 +84,41 @@ def checked(estimator: Any, X: Any, *, reset: bool) -> Any:
                 "column are required."
             )
         return X
+    if not hasattr(X, "dtype"):
+        schema = estimator.schema
+        known = set() if schema is None else set(schema.names)
+        X = _plain(X, words=_has_words(schema, known - {estimator.target_name}))
     _refuse_complex(X)
+    if getattr(X, "ndim", 2) < 2:  # scikit-learn's own message quotes the array
+        raise ValueError(
+            f"Expected 2D array, got {X.ndim}D array instead. Reshape your data."
+        )
     # cells are read with the schema, and no message may quote one
     return check_X(estimator, X, reset=reset, dtype=None, ensure_all_finite=False)
+
+
+def _plain(values: Any, *, words: bool) -> Any:
+    """Lists as an array. Its dtype follows from what is declared, never from a cell."""
+    cells = np.array(values, dtype=object)
+    if words:
+        return cells
+    try:
+        return cells.astype(np.float64)
+    except (TypeError, ValueError):
+        return cells  # refused by the name of the column when it is read
+
+
+def _has_words(schema: TableSchema | None, names: Any) -> bool:
+    """Whether a column is declared with levels that are no numbers."""
+    if schema is None:
+        return False
+    levels = [schema.columns[n] for n in names if n in schema.columns]
+    return any(
+        not isinstance(level, Real)
+        for column in levels
+        if isinstance(column, list)
+        for level in column
+    ) or any(name in schema.other for name in names)
 
 
 def _refuse_complex(X: Any) -> None:
@@ -109,6 +144,9 @@ def _dtype_name(dtype: Any) -> str:
     """Name of a dtype without the categories that pandas keeps in it."""
     if getattr(dtype, "byteorder", "=") not in "=|":
         dtype = dtype.newbyteorder("=")
+    if getattr(dtype, "kind", "") in ("U", "S") and hasattr(dtype, "itemsize"):
+        # without the length of the longest cell
+        return "str" if dtype.kind == "U" else "bytes"
     name = str(dtype)
     if name == "category":
         return "ordered" if getattr(dtype, "ordered", False) else "category"
@@ -118,6 +156,18 @@ def _dtype_name(dtype: Any) -> str:
 def is_integer(dtype: str) -> bool:
     """Whether a dtype holds whole numbers."""
     return dtype.lower().startswith(("int", "uint"))
+
+
+def representable(bounds: tuple[float, float], dtype: str) -> tuple[float, float]:
+    """Bounds within what an integer dtype holds, so that no value wraps around."""
+    if not is_integer(dtype):
+        return bounds
+    limits = np.iinfo(dtype.lower())
+    least, most = float(limits.min), float(limits.max)
+    if most > 2**53:  # the largest integer is no float
+        most = float(np.nextafter(most, 0.0))
+    low, high = max(bounds[0], least), min(bounds[1], most)
+    return (low, high) if low < high else (max(-1.0, least), 1.0)
 
 
 def _is_numeric(dtype: str) -> bool:
@@ -206,6 +256,8 @@ def _array(columns: list[Any], dtypes: tuple[str, ...]) -> Any:
     """Numbers as float64, or as the integers that they came as; else objects."""
     if all(_is_numeric(dtype) or dtype == "bool" for dtype in dtypes):
         table = np.stack([column.astype(np.float64) for column in columns], axis=1)
+        if set(dtypes) == {"bool"}:
+            return table.astype(bool)
         whole = all(is_integer(dtype) for dtype in dtypes)
         if whole and np.all(table == np.floor(table)):
             return table.astype(np.int64)

@@ -74,8 +74,8 @@ class MarginalQueries(QueryFamily):
 class RangeQueries(QueryFamily):
     """Marginals of k columns in which numeric columns have nested bins.
 
-    The bins of each level halve those of the level before, so that every range between
-    two edges is a sum of few counts.
+    The bins of each level halve those of a coarser one, so that every range between two
+    edges is a sum of few counts. The finest level comes first.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class RangeQueries(QueryFamily):
     >>> schema = TableSchema({"age": (0, 100), "sex": ["F", "M"]})
     >>> queries = RangeQueries(1, depths=(1, 2)).fit_schema(schema)
     >>> queries.counts(schema.encode([[10, "F"], [60, "M"], [90, "F"]]))
-    array([1, 2, 1, 0, 1, 1])
+    array([1, 0, 1, 1, 1, 2])
     """
 
     k: int = 2
