@@ -152,6 +152,43 @@ def test_other_values_are_corrected_by_their_weights(model, value):
         assert sampler.report_.loc["guided", "reward_calls"] == 3000
 
 
+def test_a_regressor_finds_rewards_that_rows_of_the_model_hardly_hold():
+    # eight columns in which the reward follows runs that are rare under the model
+    joint = LatentClassModel(1, smoothing=0.0).fit(
+        np.repeat([[0] * 8, [1] * 8, [2] * 8], [45, 45, 10], axis=0)
+    )
+
+    def runs(rows):
+        high = np.asarray(rows) == 2
+        return high.sum(axis=1) + 1.5 * (high[:, :-1] & high[:, 1:]).sum(axis=1)
+
+    states = all_states([3] * 8)
+    p = normalised(joint.score_samples(states) + runs(states) / 0.5)
+    for seed in range(2):
+        sampler = GuidedSampler(
+            joint,
+            runs,
+            temperature=0.5,
+            value="regressor",
+            resampling="cell",
+            random_state=seed,
+        ).fit()
+        rows = sampler.sample(500)
+        assert runs(rows).mean() == pytest.approx(p @ runs(states), rel=0.1)
+
+
+def test_a_regressor_learns_what_is_forbidden(model):
+    def rule(rows):
+        return np.where(np.asarray(rows)[:, 0] == 2, -np.inf, total(rows))
+
+    sampler = GuidedSampler(
+        model, rule, value="regressor", n_value_rows=200, random_state=0
+    )
+    assert (sampler.fit().sample(200)[:, 0] != 2).all()
+    with pytest.raises(ValueError, match="No row"):
+        sampler.set_params(reward=lambda rows: np.full(len(rows), -np.inf)).fit()
+
+
 def test_a_constant_reward_leaves_the_model(model):
     for resampling in ("cell", "particles", "importance", "auto"):
         sampler = GuidedSampler(
@@ -197,6 +234,27 @@ def test_given_cells_are_kept(model):
         p = target(model, total, 1.0) * fits
         exact = (p / p.sum()) @ total(STATES)
         assert total(rows).mean() == pytest.approx(exact, rel=0.1)
+
+
+def test_given_numbers_are_kept_in_rows_and_rewards():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=300), rng.integers(0, 3, 300)])
+    seen = []
+
+    def reward(rows):
+        seen.append(rows[:, 0])
+        return rows[:, 1] - rows[:, 0]
+
+    sampler = GuidedSampler(
+        LatentClassModel(2, random_state=0).fit(X), reward, independent_reward=reward
+    )
+    for resampling in ("cell", "particles", "importance", "auto"):
+        rows = sampler.set_params(resampling=resampling).sample(60, given={0: 0.1234})
+        assert (rows[:, 0] == 0.1234).all()
+        found = sampler.report_.loc["guided"]
+        assert found["mean_reward"] == pytest.approx(reward(rows).mean())
+        assert found["mean_independent"] == pytest.approx(found["mean_reward"])
+    assert (np.concatenate(seen) == 0.1234).all()
 
 
 @pytest.mark.parametrize("order", ["random", "given", [4, 3, 2, 1, 0]])

@@ -434,6 +434,32 @@ def test_bad_queries_are_refused(fitted, call, match):
 # --- energies ------------------------------------------------------------------------
 
 
+def test_a_column_that_is_given_twice_is_refused():
+    X = pd.DataFrame(
+        np.random.default_rng(0).integers(0, 2, (40, 2)), columns=["a", "b"]
+    )
+    model = LatentClassModel(1).fit(X)
+    with pytest.raises(ValueError, match="Column a is given more than once"):
+        model.sample(2, given={0: 0, "a": 1})
+    with pytest.raises(ValueError, match="Column b is given more than once"):
+        model.query({"b": 0, -1: 0}, "a")
+
+
+def test_networks_of_a_small_table_end_where_the_loss_stands_still():
+    rng = np.random.default_rng(5)
+    X = rng.integers(0, 3, (90, 2))
+    model = MarginalizationModel((16,), time_limit=600, random_state=0).fit(X)
+    assert model.stopped_ == "converged"
+    assert (
+        len(model.log_likelihood_curve_) < 60 and len(model.marginal_loss_curve_) < 60
+    )
+    assert model.consistency_error_ < 0.05
+    assert model.total_probability() == pytest.approx(1, abs=0.02)
+    table = np.bincount(3 * X[:, 0] + X[:, 1], minlength=9) / 90
+    found = np.exp(model.score_samples(all_states([3, 3]), method="chain"))
+    np.testing.assert_allclose(found, table, atol=0.04)
+
+
 def test_an_energy_is_learned_without_rows():
     J, h, S, p = ising(5, seed=1, scale=0.5)
     energy = S @ h + np.einsum("ij,ij->i", S @ J, S) / 2

@@ -13,15 +13,14 @@ from skdiff._base.compat import HasMethods, Interval, StrOptions, fit_context
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.plotting import require_pandas
 from skdiff.density._coding import MISSING
-from skdiff.density._guided._reward import rewarding
+from skdiff.density._guided._regression import Effort, learn_values
+from skdiff.density._guided._reward import as_rows, rewarding
 from skdiff.density._guided._steps import Guide, best_of, fill
 from skdiff.density._guided._values import (
     Counted,
     Mode,
     Regressed,
     Rollout,
-    partial_features,
-    partial_rows,
 )
 from skdiff.density._guided._weights import effective_size, systematic
 from skdiff.density._joint._chain import random_orders
@@ -70,7 +69,8 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         Regressor of ``value="regressor"``; None is
         :class:`~sklearn.ensemble.HistGradientBoostingRegressor`.
     n_value_rows : int, default=2000
-        Partial rows on which it is trained, each with ``n_completions`` rewards.
+        Partial rows on which it is trained, each with ``n_completions`` rewards: a
+        fourth drawn from the model, the others in three rounds that it guides itself.
     order : {"random", "given"} or list of int or str, default="random"
         Order in which cells are filled: one per row, the columns as they stand, or
         this one.
@@ -226,21 +226,27 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         self._last = None
         self._take_model(X, rng)
         if self.value == "regressor":
-            reward = self._counted(self.reward)
-            joint, p = self.model_._joint(), self.n_features_in_
-            start = np.full((self.n_value_rows, p), MISSING)
-            partial = partial_rows(joint, start, rng)
-            rollout = Rollout(joint, reward, self.temperature, self.n_completions)
-            targets = rollout(partial, rng)
-            base = self.value_estimator
-            if base is None:
-                base = HistGradientBoostingRegressor()
-            regressor = clone(base)
-            if "random_state" in regressor.get_params():
-                regressor.set_params(random_state=rng.randint(2**31 - 1))
-            features = partial_features(partial, joint.sizes)
-            self.value_estimator_ = regressor.fit(features, targets)
+            self.value_estimator_ = self._learn_values(rng)
         return self
+
+    def _learn_values(self, rng):
+        """The regressor of values."""
+        base = self.value_estimator
+        regressor = clone(HistGradientBoostingRegressor() if base is None else base)
+        if "random_state" in regressor.get_params():
+            regressor.set_params(random_state=rng.randint(2**31 - 1))
+        return learn_values(
+            self.model_._joint(),
+            self._counted(self.reward),
+            regressor,
+            Effort(
+                self.temperature,
+                self.n_candidates,
+                self.n_completions,
+                self.n_value_rows,
+            ),
+            rng,
+        )
 
     def _take_model(self, X, rng):
         """The fitted model, and what is known of its columns."""
@@ -261,8 +267,8 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         if hasattr(self.model_, "feature_names_in_"):
             self.feature_names_in_ = self.model_.feature_names_in_
 
-    def _counted(self, reward):
-        return Counted(rewarding(reward, self.model_, self.response))
+    def _counted(self, reward, fixed=None):
+        return Counted(rewarding(reward, self.model_, self.response, fixed or {}))
 
     def _value(self, joint, reward):
         if self.value == "regressor":
@@ -286,7 +292,8 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         Returns
         -------
         X : ndarray or DataFrame of shape (n_samples, n_features)
-            Rows in the form of the table of the model.
+            Rows in the form of the table of the model, with the medians of bins, for
+            which the reward was computed, in binned columns that are not given.
         """
         if not hasattr(self, "model_"):
             self._validate_params()
@@ -300,9 +307,9 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         seed = self.random_state if random_state is None else random_state
         rng = check_random_state(seed)
         start = np.full((n_samples, self.n_features_in_), MISSING)
-        known = self.model_._given(given)[0]
+        known, values = self.model_._given(given)
         start[:, list(known)] = list(known.values())
-        reward = self._counted(self.reward)
+        reward = self._counted(self.reward, values)
         resampling, pilot_size = self._decide(start, reward, rng)
         if resampling == "importance":
             codes, rewards = self._resample(start, reward, rng)
@@ -315,13 +322,14 @@ class GuidedSampler(SaveMixin, BaseEstimator):
             "pilot_size": pilot_size,
             "corrected": corrected,
             "start": start[:1],
+            "fixed": values,
             "codes": codes,
             "rewards": rewards,
             "calls": reward.calls,
             "seed": int(rng.randint(2**31 - 1)),
         }
         self._report = None
-        return self.model_._as_table(self.model_._labels(codes))
+        return as_rows(self.model_, codes, values)
 
     def _decide(self, start, reward, rng):
         """Whether a single resampling has enough rows to choose from."""
@@ -411,7 +419,7 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         n, calls = len(last["codes"]), max(last["calls"], len(last["codes"]))
         rng = check_random_state(last["seed"])
         pool = joint.complete(np.repeat(last["start"], calls, axis=0), rng)
-        rewards = self._counted(self.reward)(pool)
+        rewards = self._counted(self.reward, last["fixed"])(pool)
         best = best_of(rewards, n)
         again = best
         if self.temperature:
@@ -436,7 +444,8 @@ class GuidedSampler(SaveMixin, BaseEstimator):
             "reward_calls": int(calls),
         }
         if self.independent_reward is not None:
-            judge = rewarding(self.independent_reward, self.model_, None)
+            fixed = self._last["fixed"]
+            judge = rewarding(self.independent_reward, self.model_, None, fixed)
             row["mean_independent"] = float(judge(codes).mean())
         return row
 

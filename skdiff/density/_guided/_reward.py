@@ -7,13 +7,23 @@ import numpy as np
 from skdiff._base.typing import Array, IntArray
 
 
-def rewarding(reward: Any, model: Any, response: Any) -> Any:
-    """Return the function from codes to rewards; ``reward`` may be an estimator."""
+def as_rows(model: Any, codes: IntArray, fixed: dict[int, Any]) -> Any:
+    """Rows of codes in the form of the table, medians for bins but as given there."""
+    columns = model._labels(codes)
+    for u, value in fixed.items():
+        columns[u] = np.full(len(codes), value, dtype=columns[u].dtype)
+    return model._as_table(columns)
+
+
+def rewarding(reward: Any, model: Any, response: Any, fixed: dict[int, Any]) -> Any:
+    """Return the function from codes to rewards; ``reward`` may be an estimator.
+
+    ``fixed`` are the values of columns that all rows share.
+    """
     score = reward if not hasattr(reward, "predict") else by_estimator(reward, response)
 
     def rewards(codes: IntArray) -> Array:
-        rows = model._as_table(model._labels(codes))
-        found = np.asarray(score(rows), dtype=np.float64)
+        found = np.asarray(score(as_rows(model, codes, fixed)), dtype=np.float64)
         if found.shape != (len(codes),):
             raise ValueError(
                 "reward must return one number per row. Got an array of shape "

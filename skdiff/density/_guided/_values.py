@@ -91,9 +91,8 @@ def partial_features(codes: IntArray, sizes: Sequence[int]) -> Array:
     return np.asarray(table.toarray())
 
 
-def partial_rows(joint: Joint, start: IntArray, rng: Any) -> IntArray:
-    """Rows of the model of which a random part is visible, known cells included."""
-    rows = joint.complete(start, rng)
+def mask_cells(rows: IntArray, start: IntArray, rng: Any) -> IntArray:
+    """Rows of which a random part is visible, the cells known at the start included."""
     n, p = rows.shape
     rank = np.argsort(random_orders(n, p, rng), axis=1)
     visible = rank < rng.randint(1, p + 1, size=(n, 1))

@@ -63,7 +63,8 @@ class MarginalizationModel(CallbackSupportMixin, BaseDensity):
         (or all rows) and at most 1024.
     max_iter : int, default=100
         Maximum number of iterations. They are epochs of the conditionals; an epoch has
-        at least 20 batches.
+        at least 20 batches. Where it sees each row four times or more, either network
+        ends earlier once its loss stands still.
     marginal_max_iter : int, default=100
         Epochs of the marginals, which follow. At 0 every marginal is a product of
         conditionals.
@@ -138,8 +139,8 @@ class MarginalizationModel(CallbackSupportMixin, BaseDensity):
     n_iter_ : int
         Epochs of both networks, or steps of :meth:`fit_energy`.
     stopped_ : str
-        Why training ended: "max_iter", "converged" (``early_stopping``), "time",
-        "callback" or "interrupted".
+        Why training ended: "max_iter", "converged" (``early_stopping``, or the loss of
+        a small table stood still), "time", "callback" or "interrupted".
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -376,7 +377,7 @@ class MarginalizationModel(CallbackSupportMixin, BaseDensity):
                         draws,
                         first.best,
                     )
-        converged = first.patience.over and guard.ended is None
+        converged = (first.patience.over or first.flat) and guard.ended is None
         late = end is not None and len(first.losses) < self.max_iter and not converged
         return {
             "_weights": (first.best, second.best),

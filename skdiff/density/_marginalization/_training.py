@@ -28,6 +28,8 @@ from skdiff.density._marginalization._module import (
 
 LEAST_BATCHES = 20  # of an epoch: rows of small tables return under other masks
 MOST_ROWS = 2**20  # rows of an epoch, whatever the weights sum to
+REPEATS = 4  # rows that an epoch sees as often make a table a small one
+WINDOW, COOLDOWN = 10, 10  # epochs that are compared, and that follow a standstill
 HELD_MASKS = 4  # masks per held-out row
 GIBBS_CELLS = 4  # cells of a persistent chain that are redrawn per step
 CONSISTENCY = 4.0  # weight of the constraint in energy-based training
@@ -76,6 +78,15 @@ class History:
         self.losses: list[float] = []
         self.scores: list[float] = []
         self.best: Any = None
+        self.flat = False
+
+    def stands_still(self) -> bool:
+        """Whether the last losses are no lower than those before, but for chance."""
+        if len(self.losses) < 2 * WINDOW:
+            return False
+        before, last = np.reshape(self.losses[-2 * WINDOW :], (2, WINDOW))
+        chance = np.sqrt((before.var() + last.var()) / WINDOW)
+        return bool(before.mean() - last.mean() < 2 * chance)
 
     def note(self, loss: float, score: float | None, arrays: Any, state: Any) -> bool:
         """Remember an epoch; return whether to stop."""
@@ -92,21 +103,33 @@ class History:
 
 
 def epochs(
-    table: Table, settings: Settings, max_iter: int, guard: Progress, draws: Draws
+    table: Table, settings: Settings, max_iter: int, history: History, draws: Draws
 ) -> Iterator[Iterator[tuple[IntArray, float]]]:
-    """Batches of each epoch with the step size, which falls along half a cosine."""
+    """Batches of each epoch with the step size, which falls along half a cosine.
+
+    On a small table, where the loss stands still, what is left of it is passed through
+    in a few epochs.
+    """
     size = settings.batch_size
     total = min(float(table.weight.sum()), MOST_ROWS)
     per_epoch = max(LEAST_BATCHES, math.ceil(total / size))
+    small = per_epoch >= REPEATS * math.ceil(total / size)
+    done, pace = 0.0, 1 / (max_iter * per_epoch)
 
-    def one(epoch: int) -> Iterator[tuple[IntArray, float]]:
+    def one(start: float, pace: float) -> Iterator[tuple[IntArray, float]]:
         drawn = batches(table.weight, size, per_epoch, draws.rng)
         for k, chosen in enumerate(drawn):
-            done = (epoch * per_epoch + k) / (max_iter * per_epoch)
-            yield chosen, settings.learning_rate / 2 * (1 + math.cos(math.pi * done))
+            angle = math.pi * (start + k * pace)
+            yield chosen, settings.learning_rate / 2 * (1 + math.cos(angle))
 
-    for epoch in guard.iterations(max_iter):
-        yield one(epoch)
+    for epoch in history.guard.iterations(max_iter):
+        left = max_iter - epoch
+        if small and not history.flat and left > COOLDOWN and history.stands_still():
+            history.flat, pace = True, (1 - done) / (COOLDOWN * per_epoch)
+        if done > 1 - pace / 2:
+            break
+        yield one(done, pace)
+        done += pace * per_epoch
 
 
 def step_size(optimizer: Any, lr: float) -> None:
@@ -129,7 +152,7 @@ def train_conditional(
     rows = torch.as_tensor(table.rows, device=device)
     optimizer = net.optimizer(settings.learning_rate, settings.alpha)
     seed = int(draws.rng.randint(2**31 - 1))
-    for epoch in epochs(table, settings, max_iter, history.guard, draws):
+    for epoch in epochs(table, settings, max_iter, history, draws):
         losses = []
         for chosen, lr in epoch:
             step_size(optimizer, lr)
@@ -186,7 +209,7 @@ def train_marginal(
             torch.as_tensor(next(batches(table.weight, n_chains, 1, draws.rng)))
         ]
         chains = torch.where(chains > 0, chains, 1)
-    for epoch in epochs(table, settings, max_iter, history.guard, draws):
+    for epoch in epochs(table, settings, max_iter, history, draws):
         losses = []
         for chosen, lr in epoch:
             step_size(optimizer, lr)

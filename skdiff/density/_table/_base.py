@@ -228,6 +228,8 @@ class BaseTable(SaveMixin, TransformerMixin, BaseEstimator):
         known, values = {}, {}
         for column, value in dict(given or {}).items():
             u = self._node(column)
+            if u in known:
+                raise ValueError(f"Column {self._names()[u]} is given more than once.")
             known[u], values[u] = self._code(u, value), value
         return known, values
 
