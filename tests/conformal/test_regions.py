@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -499,3 +500,33 @@ def test_a_limit_that_is_not_reached_changes_nothing(monkeypatch):
     free = latent(calibration=KFold(3)).fit(X, Y)
     limited = latent(calibration=KFold(3), time_limit=600).fit(X, Y)
     assert limited.stopped_ == "converged" and limited.volume_ == free.volume_
+
+
+# --- folds: repeated fits, and regions without a point ---
+
+
+def test_folds_without_a_seed_follow_that_of_the_model():
+    X, Y = gaussian(60, np.random.default_rng(0))
+    folds = KFold(5, shuffle=True)
+    model = MultiOutputConformalRegressor(
+        Ridge(), region="ellipsoid", calibration=folds, random_state=0
+    )
+    first = model.fit(X, Y).threshold_
+    assert model.fit(X, Y).threshold_ == first
+    assert folds.random_state is None
+
+
+def test_a_region_without_a_point_is_named():
+    X, Y = gaussian(20, np.random.default_rng(0))
+    model = MultiOutputConformalRegressor(
+        KNeighborsRegressor(1),
+        region="ellipsoid",
+        confidence_level=0.02,
+        calibration=KFold(2),
+        random_state=0,
+    ).fit(X, Y)
+    regions = model.predict_region(X)
+    empty = [region for region in regions if region.volume(2000) == 0]
+    assert empty and len(empty) < len(regions)
+    with pytest.raises(ValueError, match="empty"):
+        empty[0].sample(5)

@@ -348,7 +348,7 @@ class BaseRegions(
         d = len(self._spread)
         self.volume_ = float(np.exp(self._log_volume + d * np.log(sizes)).mean())
 
-    def _fit_folds(self, X, Y, base, params, rng, guard):
+    def _fit_folds(self, X, Y, base, params, folds, rng, guard):
         """Train one model per fold; each row calibrates by the one without it."""
         n = len(Y)
         if is_frozen(base):
@@ -363,27 +363,27 @@ class BaseRegions(
             )
         self._seed = int(rng.randint(2**31 - 1))
         held_once = np.zeros(n, dtype=int)
-        folds = []
-        splits = list(self.calibration.split(np.zeros((n, 1)), Y))
+        known = []
+        splits = list(folds.split(np.zeros((n, 1)), Y))
         for train, held in guarded(splits, guard):
             part = clone(self)
             part._flat, part._seed = self._flat, self._seed
             part._train(X, Y, train, base, params, guard)
             part.threshold_ = part._log_volume = None
-            folds.append(np.sort(part._distances(safe_indexing(X, held), Y[held])))
+            known.append(np.sort(part._distances(safe_indexing(X, held), Y[held])))
             held_once[held] += 1
             self._parts.append(part)
-            guard.write(f"Fold {len(folds)} of {len(splits)}: {part.region_}")
+            guard.write(f"Fold {len(known)} of {len(splits)}: {part.region_}")
         if not np.all(held_once == 1):
             raise ValueError(
                 "calibration must hold out every row once, as KFold does; "
                 f"{np.sum(held_once != 1)} rows are held out another number of times."
             )
-        distances = np.concatenate(folds)
+        distances = np.concatenate(known)
         q = shapes.conformal_quantile(distances, float(self.confidence_level))
         self.threshold_ = max(q, np.finfo(np.float64).tiny)
         rank = shapes.conformal_rank(n, float(self.confidence_level))
-        self._votes = Votes(folds, rank)._asdict()
+        self._votes = Votes(known, rank)._asdict()
         self.estimator_ = self._fitted(base, X, Y, params)
         self._spread = self._parts[0]._spread
         self.scale_estimator_ = None

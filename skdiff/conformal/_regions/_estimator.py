@@ -228,7 +228,8 @@ default="auto"
             self._votes, self._parts = None, []
             with watch(self, X, y, metadata=fit_params or None, unit="Step") as guard:
                 if hasattr(self.calibration, "split"):
-                    self._fit_folds(X, Y, base, params, rng, guard)
+                    folds = seeded(self, rng).calibration
+                    self._fit_folds(X, Y, base, params, folds, rng, guard)
                 else:
                     shaping, held = self._split(len(Y), rng, frozen)
                     self._seed = int(rng.randint(2**31 - 1))

@@ -125,6 +125,12 @@ class PlusRegion:
         -------
         points : ndarray of shape (n, n_targets)
             The draws.
+
+        Raises
+        ------
+        ValueError
+            If the region is empty, which happens at low levels: each point has too many
+            votes against it.
         """
         seed = self._seed if random_state is None else random_state
         rng = np.random.default_rng(seed)
@@ -137,8 +143,11 @@ class PlusRegion:
             found.append(some)
             left -= len(some)
             if left <= 0:
-                break
-        return np.concatenate(found)
+                return np.concatenate(found)
+        raise ValueError(
+            "The region is empty, or too small for its draws: the votes of the rows "
+            "leave no point inside. Increase confidence_level."
+        )
 
     def bounds(self) -> Array:
         """Return an interval for each target that holds the region.
