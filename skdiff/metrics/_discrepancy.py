@@ -59,7 +59,10 @@ def make_kernel(kernel: Any, bandwidth: Any, rows: Callable[[], Array]) -> Kerne
             f"kernel must be one of {', '.join(_KERNELS)}, or a callable. "
             f"Got {kernel!r}."
         )
-    scale = median_scale(rows()) if bandwidth == "median" else bandwidth
+    median = isinstance(bandwidth, str) and bandwidth == "median"
+    scale = median_scale(rows()) if median else bandwidth
+    if median and not scale < np.inf:
+        raise ValueError("Distances of the rows overflow. Divide their columns.")
     real = isinstance(scale, Real) and not isinstance(scale, bool)
     if not real or not 0 < float(scale) < np.inf:
         raise ValueError(
@@ -79,6 +82,8 @@ def _checked(kernel: Callable[..., Any]) -> Kernel:
                 f"kernel must return one number per pair, shape {(len(A), len(B))}. "
                 f"Got {found.shape}."
             )
+        if not np.isfinite(found).all():
+            raise ValueError("kernel returned NaN or infinity.")
         return found
 
     return checked

@@ -135,7 +135,8 @@ def shape_distance(
     """Return how far two representations of the same rows differ in shape.
 
     The distance does not change when the columns of one are rotated or shifted, and
-    the angular one not when they are scaled. 0 means equal up to these.
+    the angular one not when they are scaled (with whitening 0 or 1; in between, the
+    units of the columns decide how much is whitened). 0 means equal up to these.
 
     Parameters
     ----------
@@ -187,6 +188,11 @@ def shape_distance(
     X, Y = as_rows(X, "X"), as_rows(Y, "Y")
     _check(X, Y, kind, estimator, whitening)
     _check_moments(n_moments, bias_weight)
+    if estimator == "moments" and len(X) - -(-len(X) // _GROUPS) < 2 * n_moments:
+        raise ValueError(
+            f"{n_moments} moments need {2 * n_moments} rows after a tenth of them is "
+            f"left out. Got {len(X)} rows: take fewer moments."
+        )
     X, Y = whitened(X, whitening), whitened(Y, whitening)
     if estimator == "moments":
         rng = check_random_state(random_state)

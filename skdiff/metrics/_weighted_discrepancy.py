@@ -1,5 +1,6 @@
 """Maximum mean discrepancy to a simulator whose random inputs are known."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -187,12 +188,10 @@ def optimally_weighted_mmd(
     """
     X, u, Y = as_rows(X, "X"), as_rows(u, "u"), as_rows(Y, "Y")
     _check(X, u, Y, u_distribution, u_kernel)
-    if jitter != "auto" and (
-        isinstance(jitter, str | bool) or not 0 <= jitter < np.inf
-    ):
+    if not _is_name(jitter, "auto") and not (_is_real(jitter) and 0 <= jitter < np.inf):
         raise ValueError(f'jitter must be "auto" or a number >= 0. Got {jitter!r}.')
-    scale = median_scale(u) if u_bandwidth == "median" else u_bandwidth
-    if isinstance(scale, str | bool) or not 0 < scale < np.inf:
+    scale = median_scale(u) if _is_name(u_bandwidth, "median") else u_bandwidth
+    if not _is_real(scale) or not 0 < scale < np.inf:
         raise ValueError(
             f'u_bandwidth must be "median" or a positive number. Got {u_bandwidth!r}.'
         )
@@ -201,6 +200,14 @@ def optimally_weighted_mmd(
     w = optimal_weights(C, z, jitter)
     value = weighted_value(make_kernel(kernel, bandwidth, lambda: Y), X, Y, w)
     return (value, w) if return_weights else value
+
+
+def _is_name(value: Any, name: str) -> bool:
+    return isinstance(value, str) and value == name
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def weighted_value(k: Any, X: Array, Y: Array, w: Array) -> float:

@@ -14,6 +14,7 @@ from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import VotingClassifier
 from sklearn.feature_selection import SelectKBest, f_classif
+from sklearn.gaussian_process import kernels
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import f1_score, get_scorer, get_scorer_names, make_scorer
 from sklearn.model_selection import GridSearchCV, KFold, RandomizedSearchCV
@@ -24,6 +25,7 @@ from sklearn.utils import Bunch
 import skdiff
 from skdiff._base.persistence import _objects
 from skdiff.conformal import CrossFitConformalSelector
+from skdiff.inspection import InductiveBiasEstimator
 from skdiff.metrics import ks_error
 from skdiff.model_selection import Continuous, HyperbandSearchCV
 from skdiff.neural_network import AnyLossClassifier
@@ -244,6 +246,35 @@ def test_the_guide_prints_the_list():
     text = " ".join(page.read_text().split())
     for kind in _objects.describe():
         assert f"- {kind} " in text
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        kernels.RBF([1.0, 2.0], "fixed"),
+        2.0 * kernels.Matern(0.7, nu=2.5) + kernels.WhiteKernel(0.1),
+        kernels.Exponentiation(kernels.DotProduct(0.5), 2),
+        kernels.CompoundKernel([kernels.RBF(1.0), kernels.ExpSineSquared(1.0, 3.0)]),
+    ],
+    ids=lambda kernel: type(kernel).__name__,
+)
+def test_kernels_are_alike(kernel, tmp_path):
+    again = through_file({"kernel": kernel}, tmp_path / "m.npz")["kernel"]
+    assert again == kernel and repr(again) == repr(kernel)
+    np.testing.assert_array_equal(again(ROWS), kernel(ROWS))
+
+
+def test_a_model_of_a_kernel_is_saved_and_one_of_a_function_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 2))
+    model = InductiveBiasEstimator(1.5 * kernels.RBF(0.5), 0.5, noise=0.1)
+    model.fit(X, X[:, 0]).save(tmp_path / "m.npz")
+    again = InductiveBiasEstimator.load(tmp_path / "m.npz")
+    assert again.hypotheses == model.hypotheses
+    assert again.curve(0.3) == model.curve(0.3)
+    model.set_params(hypotheses=lambda A, B: A @ B.T).fit(X, X[:, 0])
+    with pytest.raises(TypeError, match="hypotheses"):
+        model.save(tmp_path / "n.npz")
 
 
 # --- what is not held, and what a file may not say ----------------------------------

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
-from scipy.stats import spearmanr
+from scipy.stats import expon, gamma, norm, spearmanr
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 from sklearn.feature_selection import (
     SelectKBest,
@@ -36,6 +36,8 @@ from skdiff.inspection._mutual_information._neighbours import (
     class_terms,
     pair_terms,
 )
+from skdiff.inspection._mutual_information._null import pattern, tail_probability
+from skdiff.inspection._mutual_information._pairs import column
 from skdiff.inspection._mutual_information._ranks import (
     legendre,
     normal_scores,
@@ -360,6 +362,33 @@ def test_the_size_of_the_test():
     assert np.mean(below) == pytest.approx(0.05, abs=0.025)
 
 
+@pytest.mark.parametrize("law", ["exponential", "gamma", "normal"])
+def test_extrapolated_p_values_are_not_too_small(law):
+    # 200 permutations, and values that only 1 in 1000 or 10 000 reaches
+    rng, sets = np.random.default_rng(3), 400
+    upper = 1 - np.geomspace(1e-6, 1e-2, 60)
+    values = {"exponential": expon, "gamma": gamma(0.35), "normal": norm}[law]
+    passed = {0.01: [], 0.001: [], 0.0001: []}
+    for _ in range(sets):
+        null = values.rvs(size=200, random_state=rng)
+        p = np.array([tail_probability(v, null) for v in values.ppf(upper)])
+        for level, found in passed.items():
+            low = p <= level
+            found.append(1 - upper[low].min() if low.any() else 0.0)
+    for level, found in passed.items():
+        assert np.mean(found) < 1.2 * level, level
+
+
+def test_columns_of_one_frequent_value_at_other_places_share_no_permutations():
+    rng = np.random.default_rng(0)
+    frequent = rng.random(200) < 0.6
+    middle = rng.standard_normal(200)
+    lowest = np.abs(middle)
+    middle[frequent] = lowest[frequent] = 0.0
+    patterns = [pattern(column(x, False)) for x in (middle, lowest, -lowest)]
+    assert patterns[0] != patterns[1] == patterns[2]
+
+
 def test_benjamini_and_hochberg():
     p = np.array([0.001, 0.2, 0.02, 0.04, 0.9])
     assert rejected(p, 0.05).tolist() == [True, False, True, False, False]
@@ -490,3 +519,10 @@ def test_statistics_have_the_shapes_of_the_weights():
     for name, found in sizes.items():
         arrays = load_weights("mutual_information" + name).arrays
         assert found.shape == arrays["centre"].shape and np.isfinite(found).all()
+
+
+def test_unknown_classes_are_refused():
+    for unknown in (None, np.nan):
+        x = np.array(["a", unknown] * 20, dtype=object)
+        with pytest.raises(ValueError, match="x contains unknown values"):
+            mutual_information(x, np.arange(40.0))

@@ -500,3 +500,13 @@ def test_unknown_classes_and_unfitted_networks_are_refused(digits):
         representation_report(net, iris, labels + 5)
     with pytest.raises(Exception, match="not fitted"):
         representation_report(MLPClassifier(), iris, labels)
+
+
+def test_single_rows_of_a_class_are_said_and_one_class_refused():
+    net = MLPClassifier(8, max_iter=30, random_state=0).fit(X[:300], y[:300])
+    rows = np.append(np.flatnonzero(y < 2)[:60], np.flatnonzero(y == 5)[0])
+    with pytest.warns(UserWarning, match="A class has one row"):
+        representation_report(net, X[rows], y[rows], n_boot=5, random_state=0)
+    rows = np.flatnonzero(y == 3)[:30]
+    with pytest.raises(ValueError, match="one class only"):
+        representation_report(net, X[rows], y[rows], n_boot=5)

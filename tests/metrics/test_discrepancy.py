@@ -293,3 +293,24 @@ def test_moments_have_less_bias_with_many_columns():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(np.random.default_rng(0).uniform(size=(9, 2)))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda X: mmd(X, X, kernel=lambda A, B: np.nan * A @ B.T), "NaN or infinity"),
+        (lambda X: mmd(1e200 * X, X), "overflow"),
+        (lambda X: mmd(X, X, bandwidth=np.ones(2)), "bandwidth must be"),
+        (lambda X: optimally_weighted_mmd(X, X, X, u_bandwidth=None), "u_bandwidth"),
+        (lambda X: optimally_weighted_mmd(X, X, X, jitter=None), "jitter must be"),
+        (lambda X: shape_distance(X, X, estimator="moments"), "take fewer moments"),
+    ],
+)
+def test_what_has_no_value_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(np.random.default_rng(0).uniform(size=(11, 2)))
+
+
+def test_few_rows_have_few_moments():
+    X = np.random.default_rng(0).standard_normal((12, 2))
+    assert 0 <= shape_distance(X, X, estimator="moments", random_state=0) < np.pi

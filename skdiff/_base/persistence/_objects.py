@@ -219,6 +219,35 @@ def _build_selector(name: str, parts: Parts) -> Any:
     )
 
 
+# --- kernels ------------------------------------------------------------------------
+
+
+def _kernels() -> tuple[str, ...]:
+    module = import_module("sklearn.gaussian_process.kernels")
+    return tuple(
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, module.Kernel)
+        and not inspect.isabstract(value)
+        and value.__module__ == module.__name__
+    )
+
+
+def _kernel_name(value: Any) -> str | None:
+    # scikit-learn's Gaussian processes are not imported to look at another value
+    if type(value).__module__ != "sklearn.gaussian_process.kernels":
+        return None
+    name = type(value).__name__
+    return name if name in _kernels() else None
+
+
+def _build_kernel(name: str, parts: Parts) -> Any:
+    (parameters,) = _exactly(parts, "parameters")
+    kernel = getattr(import_module("sklearn.gaussian_process.kernels"), name)
+    return kernel(**parameters)
+
+
 # --- randomness ---------------------------------------------------------------------
 
 
@@ -423,6 +452,13 @@ KINDS: dict[str, Kind] = {
         _function_name,
         lambda value: {},
         _build_function,
+    ),
+    "kernel": Kind(
+        "kernels of ``sklearn.gaussian_process`` and their sums and products",
+        _kernels,
+        _kernel_name,
+        lambda value: {"parameters": value.get_params(deep=False)},
+        _build_kernel,
     ),
     "column selector": Kind(
         "``make_column_selector``",

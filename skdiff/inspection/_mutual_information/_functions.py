@@ -38,6 +38,8 @@ def read_column(values: Any, given: Any, name: str) -> Any:
     values = np.asarray(values)
     discrete = is_discrete(values, given, f"discrete_{name}")
     dtype = None if discrete else np.float64
+    if values.dtype.kind == "O" and any(v is None or v != v for v in values.flat):
+        raise ValueError(f"Input {name} contains unknown values (None or NaN).")
     values = check_array(values, ensure_2d=False, dtype=dtype, input_name=name)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]

@@ -295,6 +295,7 @@ def representation_report(
     F = choose(layers, layer)
     inner, rows = unwrap(net, X)
     target, classes = _target(inner, y, F)
+    _check_classes(target)
     metric = _metric(metric, target)
     scores = normalised(scores_of(inner, rows, layers.outputs, predict))
     rng = check_random_state(random_state)
@@ -339,6 +340,18 @@ def _target(net: Any, y: Any, F: Array) -> tuple[Target, Any]:
         task = "regression"
     target = read_target(y, F, "representation_report", task)
     return target, np.unique(y) if target.n_classes else None
+
+
+def _check_classes(target: Target) -> None:
+    if target.n_classes == 1:
+        raise ValueError("y has one class only; two are needed.")
+    if target.n_classes and np.bincount(target.values).min() < 2:
+        warnings.warn(
+            "A class has one row, which the probe never sees when it is asked for it: "
+            "the gap is too low. Leave such rows out.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _metric(metric: str, target: Target) -> str:
