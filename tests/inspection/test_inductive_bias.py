@@ -451,3 +451,37 @@ def test_bad_geometry_is_refused(call, message):
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match=message):
         call(rng.standard_normal((20, 3)), rng.integers(2, size=20))
+
+
+GRID = np.stack(np.meshgrid(np.arange(8.0), np.arange(8.0)), axis=-1).reshape(-1, 2)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda X, y: generalization_difficulty(X, np.full(60, 0.5)), "nothing to"),
+        (lambda X, y: generalization_difficulty(X, y, None), "target_error must"),
+        (lambda X, y: generalization_difficulty(X, y, delta=None), "delta must"),
+        (lambda X, y: generalization_difficulty(X, y, n_classes=-3), "n_classes must"),
+        (lambda X, y: generalization_difficulty(X, y, n_classes=2.5), "n_classes must"),
+        (
+            lambda X, y: generalization_difficulty(
+                X, X[:, 0], regression_resolution=-1.0
+            ),
+            "regression_resolution must",
+        ),
+        (lambda X, y: intrinsic_dimension(GRID, estimator="twonn"), "as on a grid"),
+    ],
+)
+def test_input_without_a_value_is_refused(call, message):
+    X = np.random.default_rng(0).standard_normal((60, 3))
+    with pytest.raises(ValueError, match=message):
+        call(X, (X[:, 0] > 0) * 1)
+
+
+def test_the_dimension_has_no_units():
+    X = np.random.default_rng(1).standard_normal((60, 3))
+    for estimator in ("mle", "twonn"):
+        once = intrinsic_dimension(X, estimator=estimator)
+        for unit in (2.0**-600, 2.0**600):
+            assert intrinsic_dimension(X * unit, estimator=estimator) == once

@@ -510,3 +510,23 @@ def test_single_rows_of_a_class_are_said_and_one_class_refused():
     rows = np.flatnonzero(y == 3)[:30]
     with pytest.raises(ValueError, match="one class only"):
         representation_report(net, X[rows], y[rows], n_boot=5)
+
+
+def test_several_outputs_for_one_target_are_refused():
+    rows, target = load_diabetes(return_X_y=True)
+    net = MLPRegressor(hidden_layer_sizes=4, max_iter=5, random_state=0)
+    net.fit(rows, np.stack([target, target], axis=1))
+    with pytest.raises(ValueError, match="net has 2 outputs"):
+        representation_report(net, rows, target, n_boot=5)
+
+
+def test_a_skorch_network_takes_rows_of_doubles():
+    skorch, nn = pytest.importorskip("skorch"), pytest.importorskip("torch.nn")
+    module = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10), nn.Softmax(1))
+    net = skorch.NeuralNetClassifier(module, max_epochs=2, verbose=0)
+    net.fit(X[:200].astype(np.float32), y[:200].astype(np.int64))
+    reports = [
+        representation_report(net, X[:200].astype(kind), y[:200], n_boot=5, cv=2)
+        for kind in (np.float32, np.float64)
+    ]
+    assert reports[0].end_to_end_score_ == pytest.approx(reports[1].end_to_end_score_)

@@ -5,6 +5,7 @@ Measure of Generalization Difficulty", ICML 2023, and the constants of its code.
 """
 
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -251,8 +252,10 @@ def generalization_difficulty(
         measured = _measure(X, y, delta, regression_resolution, random_state, given)
         intrinsic_dim, radius, n_samples, n_classes, delta = measured
     _check(target_error, intrinsic_dim, delta, radius, n_samples, output_bound)
+    if not isinstance(n_classes, Integral) or n_classes < 0:
+        raise ValueError(f"n_classes must be an int >= 0. Got {n_classes!r}.")
     constants: Any = (target_error, intrinsic_dim, delta, radius, n_samples)
-    constants += (int(n_classes or 0), output_bound)
+    constants += (int(n_classes), output_bound)
     log, K, log_e = difficulty(*constants)
     with np.errstate(over="ignore"):
         bits = float(np.exp(log))
@@ -284,6 +287,12 @@ def _distance(X: Array, target: Target, how: str, resolution: Any, rng: Any) -> 
         raise ValueError(f'delta must be "evt", "sample" or a number. Got {how!r}.')
     if resolution is None:
         resolution = 0.0 if target.n_classes else 0.1 * float(np.std(target.values))
+        if not target.n_classes and resolution == 0:
+            raise ValueError("y is the same in all rows: there is nothing to learn.")
+    elif not _is_real(resolution) or not 0 < resolution < np.inf:
+        raise ValueError(
+            f"regression_resolution must be a positive number. Got {resolution!r}."
+        )
     if how == "evt" and len(X) > _MOST_EXACT:
         found, (i, j) = extrapolated_distance(X, target, resolution, rng)
     elif target.n_classes == 1:
@@ -311,7 +320,11 @@ def _check(
         "output_bound": bound,
     }
     for name, value in checked.items():
-        if isinstance(value, str | bool) or not 0 < value < np.inf:
+        if not _is_real(value) or not 0 < value < np.inf:
             raise ValueError(f"{name} must be a positive number. Got {value!r}.")
-    if isinstance(m, str | bool) or not 1 <= m < np.inf:
+    if not _is_real(m) or not 1 <= m < np.inf:
         raise ValueError(f"intrinsic_dim must be at least 1. Got {m!r}.")
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

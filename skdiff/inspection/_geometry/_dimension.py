@@ -21,8 +21,19 @@ def numeric_rows(X: Any, name: str = "X") -> Array:
 
 def log_ratios(X: Array, k: int) -> Array:
     """Return ln(r_k / r_j), j = 1..k-1, of every row (Levina and Bickel, 2004)."""
+    # in powers of two, which round nothing, so that no squared distance overflows
+    X = np.ldexp(X, -np.frexp(np.abs(X).max())[1])
     distances = NearestNeighbors(n_neighbors=k).fit(X).kneighbors()[0]
+    if not distances[:, 0].all():
+        raise ValueError(
+            "Rows are too near each other for their distances. Centre and scale them."
+        )
     found: Array = np.log(distances[:, -1:] / distances[:, :-1])
+    if not found.any():
+        raise ValueError(
+            f"The {k} nearest rows of every row are equally far, as on a grid: no "
+            "dimension follows from their distances."
+        )
     return found
 
 

@@ -199,6 +199,9 @@ def scores_of(net: Any, X: Any, outputs: Array, predict: Any) -> Array:
     """Return what the network says of the rows, as scores of classes or numbers."""
     if predict is not None:
         return np.asarray(predict(X), dtype=np.float64)
+    if hasattr(net, "module_"):  # torch takes numbers of one type only
+        parameter = next(iter(net.module_.parameters()))
+        X = np.asarray(X, dtype=parameter.detach().cpu().numpy().dtype)
     if hasattr(net, "predict_proba") and hasattr(net, "classes_"):
         return np.asarray(net.predict_proba(X), dtype=np.float64)
     if hasattr(net, "predict") and not hasattr(net, "module_"):

@@ -298,6 +298,10 @@ def representation_report(
     _check_classes(target)
     metric = _metric(metric, target)
     scores = normalised(scores_of(inner, rows, layers.outputs, predict))
+    if not target.n_classes and scores.size != len(y):
+        raise ValueError(
+            f"net has {scores.shape[1]} outputs, and y holds numbers of one."
+        )
     rng = check_random_state(random_state)
     before = _reference(net, reference, X, layer)
     moved = Movement(*[np.nan] * 4) if before is None else movement(F, before)
