@@ -351,8 +351,8 @@ def _check_classes(target: Target) -> None:
         raise ValueError("y has one class only; two are needed.")
     if target.n_classes and np.bincount(target.values).min() < 2:
         warnings.warn(
-            "A class has one row, which the probe never sees when it is asked for it: "
-            "the gap is too low. Leave such rows out.",
+            "A class has one row, which the probe is scored on and never learns: the "
+            "gap is too low. Leave such rows out.",
             UserWarning,
             stacklevel=3,
         )
