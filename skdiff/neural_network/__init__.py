@@ -10,6 +10,10 @@ from skdiff.neural_network._lipschitz._estimator import (
     LipschitzMLPClassifier,
     LipschitzMLPRegressor,
 )
+from skdiff.neural_network._self_tuning._estimator import (
+    SelfTuningMLPClassifier,
+    SelfTuningMLPRegressor,
+)
 from skdiff.neural_network._ssvi._classifier._estimator import (
     SparseBayesianMLPClassifier,
 )
@@ -26,6 +30,8 @@ __all__ = [
     "HolisticRobustLoss",
     "LipschitzMLPClassifier",
     "LipschitzMLPRegressor",
+    "SelfTuningMLPClassifier",
+    "SelfTuningMLPRegressor",
     "SparseBayesianMLPClassifier",
     "SparseBayesianMLPRegressor",
 ]

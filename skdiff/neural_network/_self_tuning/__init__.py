@@ -1,0 +1,1 @@
+"""Networks that tune their own regularisation while they train."""
