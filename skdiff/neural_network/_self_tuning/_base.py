@@ -6,6 +6,7 @@ from itertools import pairwise
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import Interval, StrOptions
@@ -124,7 +125,10 @@ class BaseSelfTuning(BaseNeural):
         earlier = vars(self).get("hyperparameters_", {}) if continued else {}
         if tuple(earlier) != plan.names:
             return plan.start
-        return np.array([float(unbounded(k, v)) for k, v in earlier.items()])
+        values = [
+            float(unbounded(k, v)) if v > 0 else np.nan for k, v in earlier.items()
+        ]
+        return np.where(np.isfinite(values), values, plan.start)
 
     def _train(self, net, data, limits, progress, validate):
         """Tune on two parts of the rows, then train anew on all of them."""
@@ -139,12 +143,16 @@ class BaseSelfTuning(BaseNeural):
         )
         like = next(net.module_.parameters())
         start = self._start_at(plan, limits.continued)
-        net.fixed = torch.tensor(start).to(like)
         if net.valid is None:
             if not limits.one_epoch:
                 self._warn_of_few_rows(len(data))
+                # nothing random: a row of weight two is the same row twice
+                start = np.where(plan.is_random(), -np.inf, start)
+                net.batch_size = len(data)
+            net.fixed = torch.tensor(start).to(like)
             self._fitting |= {"h": start, "history": start[None]}
             return _fit.run_epochs(net, data, limits, progress)
+        net.fixed = torch.tensor(start).to(like)
         first = self._saved(net)
         run, best = self._tune(net, data, limits, progress, start)
         if self.refit and progress.ended is None:
@@ -155,8 +163,8 @@ class BaseSelfTuning(BaseNeural):
     def _warn_of_few_rows(self, n):
         warnings.warn(
             f"{n} rows are too few to set {SMALLEST_VALIDATION} of them aside as a "
-            "validation set: nothing is tuned.",
-            UserWarning,
+            "validation set: nothing is tuned, and nothing is dropped or disturbed.",
+            ConvergenceWarning,
             stacklevel=6,
         )
 
@@ -302,7 +310,7 @@ class BaseSelfTuning(BaseNeural):
                 f"Trained anew at the values that were found, the network has a "
                 f"validation loss of {fresh.mean():.4g}, against {searched.mean():.4g} "
                 "while tuning. refit=False keeps the tuned network.",
-                UserWarning,
+                ConvergenceWarning,
                 stacklevel=8,
             )
 

@@ -79,7 +79,8 @@ default="relu"
         overfits before its hyperparameters have moved, so patience pays.
     validation_fraction : float, default=0.2
         Fraction of the rows in the validation set. It tunes the hyperparameters and
-        chooses the epoch; with fewer than ten rows in it nothing is tuned.
+        chooses the epoch. With fewer than ten rows in it nothing is tuned: the network
+        is trained on all rows at once, with the decay and neither dropout nor noise.
     time_limit : float, default=None
         Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     warm_start : bool, default=False
@@ -326,7 +327,8 @@ default="relu"
         overfits before its hyperparameters have moved, so patience pays.
     validation_fraction : float, default=0.2
         Fraction of the rows in the validation set. It tunes the hyperparameters and
-        chooses the epoch; with fewer than ten rows in it nothing is tuned.
+        chooses the epoch. With fewer than ten rows in it nothing is tuned: the network
+        is trained on all rows at once, with the decay and neither dropout nor noise.
     time_limit : float, default=None
         Time limit of ``fit`` in seconds. The best state so far is kept, with a warning.
     warm_start : bool, default=False

@@ -59,6 +59,10 @@ class Plan:
     low: np.ndarray
     high: np.ndarray
 
+    def is_random(self) -> np.ndarray:
+        """Tell for each name whether it is the strength of something random."""
+        return np.array([kind_of(name) != "weight_decay" for name in self.names])
+
     def as_dict(self, h: np.ndarray) -> dict[str, Any]:
         """Tuned values by name; ``h`` has one column per name."""
         return {
