@@ -26,11 +26,28 @@ def keep(X: Any) -> Any:
         "library": "polars" if polars else "pandas",
         "names": names,
         "dtypes": [str(column.dtype) for column in columns],
+        "levels": [_levels(column) for column in columns],
         "values": [_values(column) for column in columns],
     }
 
 
+def _levels(column: Any) -> Any:
+    """Categories in their order and whether they are ordered; None without any."""
+    kind = str(column.dtype).partition("(")[0]
+    if kind not in ("category", "Enum"):
+        return None
+    levels = column.dtype.categories
+    return list(levels), bool(getattr(column.dtype, "ordered", True))
+
+
 def _values(column: Any) -> Any:
+    if hasattr(column, "null_count") and column.null_count():
+        # NumPy has no null, and would make a floating-point number of an integer
+        values = np.empty(len(column), dtype=object)
+        values[:] = column.to_list()
+        return values
+    if str(column.dtype) == "category":
+        column = column.astype(object)  # dates among them would become numbers
     values = np.asarray(column)
     return values if values.dtype.kind in "biuf" else values.astype(object)
 
@@ -45,11 +62,11 @@ def restore(kept: Any) -> Any:
         block = np.ascontiguousarray(np.column_stack(kept["values"]))
         return library.DataFrame(block, columns=kept["names"], copy=False)
     build = _polars_column if kept["library"] == "polars" else _pandas_column
-    parts = zip(kept["values"], kept["dtypes"], strict=True)
-    columns = [build(library, values, dtype) for values, dtype in parts]
+    parts = zip(kept["values"], kept["dtypes"], kept["levels"], strict=True)
+    columns = [build(library, *part) for part in parts]
     if kept["library"] == "polars":
         return library.DataFrame(dict(zip(kept["names"], columns, strict=True)))
-    frame = library.concat(columns, axis=1)
+    frame = library.DataFrame(dict(enumerate(columns)))
     frame.columns = kept["names"]
     return frame
 
@@ -62,17 +79,20 @@ def _is_one_block(kept: Any) -> bool:
     return len(types) == 1 and only.kind in "biuf" and names == {str(only)}
 
 
-def _pandas_column(pd: Any, values: Any, dtype: str) -> Any:
-    return pd.Series(values).astype(dtype)
+def _pandas_column(pd: Any, values: Any, dtype: str, levels: Any) -> Any:
+    if levels is not None:
+        return pd.Categorical(values, categories=levels[0], ordered=levels[1])
+    return values if str(values.dtype) == dtype else pd.Series(values).astype(dtype)
 
 
-def _polars_column(pl: Any, values: Any, dtype: str) -> Any:
+def _polars_column(pl: Any, values: Any, dtype: str, levels: Any) -> Any:
     column = pl.Series(values=values.tolist() if values.dtype == object else values)
-    # the levels of an Enum are those of one block only
     kind = dtype.partition("(")[0]
-    return column.cast(
-        pl.Categorical if kind in ("Categorical", "Enum") else column.dtype
-    )
+    if kind == "Enum":
+        return column.cast(pl.Enum(levels[0]))
+    # types with a parameter, such as dates with a unit, come from the values
+    known = kind == dtype and values.dtype == object and hasattr(pl, kind)
+    return column.cast(getattr(pl, kind)) if known else column
 
 
 def stack(parts: Sequence[Any]) -> Any:
@@ -81,14 +101,24 @@ def stack(parts: Sequence[Any]) -> Any:
     if len(parts) == 1:
         return first
     if isinstance(first, dict):
+        columns = range(len(first["values"]))
         values = [
-            np.concatenate([part["values"][j] for part in parts])
-            for j in range(len(first["values"]))
+            np.concatenate([part["values"][j] for part in parts]) for j in columns
         ]
-        return {**first, "values": values}
+        levels = [_union([part["levels"][j] for part in parts]) for j in columns]
+        return {**first, "levels": levels, "values": values}
     if sparse.issparse(first):
         return sparse.vstack(parts, format="csr")
     return np.concatenate(parts)
+
+
+def _union(levels: Sequence[Any]) -> Any:
+    """Levels of a column in several tables, in the order of their appearance."""
+    known = [one for one in levels if one is not None]
+    if not known:
+        return None
+    every = dict.fromkeys(level for one in known for level in one[0])
+    return list(every), all(ordered for _, ordered in known)
 
 
 def take(kept: Any, rows: Any) -> Any:
