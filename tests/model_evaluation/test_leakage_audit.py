@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import sklearn
 from scipy import stats
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes
@@ -13,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectFromModel, SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -20,7 +22,9 @@ from sklearn.model_selection import (
     LeaveOneOut,
     ShuffleSplit,
     cross_val_score,
+    cross_validate,
 )
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -28,6 +32,7 @@ from sklearn.preprocessing import (
     StandardScaler,
     TargetEncoder,
 )
+from sklearn.tree import DecisionTreeRegressor
 
 from benchmarks._leaks import (
     errors,
@@ -247,6 +252,120 @@ def test_jobs_groups_and_sparse_steps():
     np.testing.assert_array_equal(one, two)
 
 
+def test_arguments_of_fit_are_those_of_the_pipeline(cancer):
+    X, y = cancer
+    weight = np.random.default_rng(3).uniform(0, 2, len(y))
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    folds = list(KFold(3).split(X))
+    params = {
+        "logisticregression__sample_weight": weight,
+        "standardscaler__sample_weight": weight,
+    }
+    audit = PreprocessingLeakageAudit(pipeline, cv=folds, scoring="neg_log_loss")
+    audit.fit(X, y, **params)
+    inside = cross_validate(
+        pipeline, X, y, cv=folds, scoring="neg_log_loss", params=params
+    )["test_score"]
+    np.testing.assert_allclose(audit.inside_scores_, inside, rtol=1e-12)
+    np.testing.assert_allclose(
+        audit.predict_proba(X), pipeline.fit(X, y, **params).predict_proba(X)
+    )
+    whole = StandardScaler().fit_transform(X, y, sample_weight=weight)
+    outside = cross_validate(
+        LogisticRegression(),
+        whole,
+        y,
+        cv=folds,
+        scoring="neg_log_loss",
+        params={"sample_weight": weight},
+    )["test_score"]
+    np.testing.assert_allclose(audit.outside_scores_, outside, rtol=1e-6)
+    short = audit.fit(X, y, sample_weight=weight).inside_scores_
+    del params["standardscaler__sample_weight"]
+    np.testing.assert_array_equal(short, audit.fit(X, y, **params).inside_scores_)
+
+
+def test_metadata_are_routed(cancer):
+    X, y = cancer
+    weight = np.random.default_rng(3).uniform(0, 2, len(y))
+    folds = list(KFold(3).split(X))
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = LogisticRegression().set_fit_request(sample_weight=True)
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        scorer = get_scorer("neg_log_loss").set_score_request(sample_weight=True)
+        pipeline = make_pipeline(scaler, model)
+        audit = PreprocessingLeakageAudit(pipeline, cv=folds, scoring=scorer)
+        audit.fit(X, y, sample_weight=weight)
+        inside = cross_validate(
+            pipeline, X, y, cv=folds, scoring=scorer, params={"sample_weight": weight}
+        )["test_score"]
+        np.testing.assert_allclose(audit.inside_scores_, inside, rtol=1e-12)
+        groups = np.arange(len(y)) % 4
+        grouped = PreprocessingLeakageAudit(pipeline, cv=GroupKFold(4))
+        assert len(grouped.fit(X, y, groups=groups).inside_scores_) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("weights", "accept the weights"),
+        ("pca__n", "no step 'pca'"),
+        ("sample_weight", "takes no sample_weight"),
+    ],
+)
+def test_arguments_that_belong_to_no_step_are_refused(name, message, cancer):
+    pipeline = make_pipeline(StandardScaler(), KNeighborsClassifier())
+    audit = PreprocessingLeakageAudit(pipeline)
+    with pytest.raises(ValueError, match=message):
+        audit.fit(*cancer, **{name: np.ones(200)})
+
+
+def test_weights_are_given_once(cancer):
+    X, y = cancer
+    both = {"sample_weight": np.ones(200), "logisticregression__sample_weight": y}
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    with pytest.raises(ValueError, match="one argument"):
+        PreprocessingLeakageAudit(pipeline).fit(X, y, **both)
+
+
+def test_masks_are_folds_too():
+    X, y = load_diabetes(return_X_y=True)
+    X, y = X[:90, :4], y[:90]
+    test = [np.arange(90) % 3 == k for k in range(3)]
+    rows = [(np.flatnonzero(~m), np.flatnonzero(m)) for m in test]
+    masks = [(~m, m) for m in test]
+    one, two = (audited(X, y, PCA(2), Ridge(), cv=folds) for folds in (rows, masks))
+    assert one.bias_interval_ == two.bias_interval_
+
+
+def test_a_score_that_is_not_defined_is_refused():
+    X, y = load_diabetes(return_X_y=True)
+    with (
+        pytest.warns(UserWarning, match="less than two samples"),
+        pytest.raises(ValueError, match="not finite"),
+    ):
+        audited(X[:20], y[:20], StandardScaler(), Ridge(), cv=LeaveOneOut())
+
+
+def codes_of(frame):
+    """Codes of a column of categories, which depend on its levels."""
+    return frame["kind"].cat.codes.to_numpy()[:, None].astype(float)
+
+
+def test_unused_levels_of_categories_are_kept():
+    import pandas as pd
+
+    rng = np.random.default_rng(2)
+    kind = rng.choice(["b", "a", "c"], size=90)
+    y = 1.0 * (kind == "b") + 0.1 * rng.normal(size=90)
+    levels = ["b", "unused", "c", "a"]
+    X = pd.DataFrame({"kind": pd.Categorical(kind, categories=levels, ordered=True)})
+    audit = audited(
+        X, y, FunctionTransformer(codes_of), DecisionTreeRegressor(max_depth=1)
+    )
+    assert audit.bias_ == 0
+
+
 def test_a_time_limit_keeps_two_folds(cancer):
     with pytest.warns(ConvergenceWarning, match="after 2 of 30 folds"):
         audit = audited(
@@ -276,6 +395,10 @@ def test_verbose_prints_one_line_per_fold(cancer, capsys):
                 )
             },
             "frozen",
+        ),
+        (
+            {"pipeline": make_pipeline("passthrough", LogisticRegression())},
+            "no transformer",
         ),
         ({"steps": ["pca"]}, "standardscaler"),
         ({"steps": []}, "steps must name"),

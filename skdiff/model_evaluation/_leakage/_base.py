@@ -2,20 +2,33 @@
 
 import inspect
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.utils import get_tags
 
 from skdiff._base.compat import safe_indexing
-from skdiff._base.inner import nested
+from skdiff._base.inner import fit_inner, nested, take_rows
 from skdiff.model_evaluation._kept import keep, restore, stack
 
 #: rows with which the behaviour of a step is judged
 _MOST_ROWS = 1000
 
 
-def fold_scores(steps, X, y, fold, arrangements, scorer):
+class Arguments(NamedTuple):
+    """Arguments that the caller passed to ``fit``, by who takes them."""
+
+    pipeline: dict  # of the fit to all rows
+    steps: dict  # by the name of the step
+    scorer: dict
+    splitter: dict
+
+
+NONE = Arguments({}, {}, {}, {})
+
+
+def fold_scores(steps, X, y, fold, arrangements, scorer, arguments=NONE):
     """Scores on the test rows of a fold, one per arrangement.
 
     Parameters
@@ -30,37 +43,53 @@ def fold_scores(steps, X, y, fold, arrangements, scorer):
         Names of the steps that are fitted to the training and the test rows.
     scorer : callable
         Of the model.
+    arguments : Arguments
+        Of the steps and the scorer, for all rows.
     """
     train, test = fold
+    both = np.concatenate([train, test])
     y_train, y_test = safe_indexing(y, train), safe_indexing(y, test)
     parts = safe_indexing(X, train), safe_indexing(X, test)
     y_all = np.concatenate([np.asarray(y_train), np.asarray(y_test)])
+    of_train, of_all = (
+        {name: take_rows(X, given, rows) for name, given in arguments.steps.items()}
+        for rows in (train, both)
+    )
+    of_score = take_rows(X, arguments.scorer, test)
     found = []
     for outside in arrangements:
         Z_train, Z_test = parts
         for name, step in steps[:-1]:
             if name in outside:
-                Z_train, Z_test = _together(clone(step), Z_train, Z_test, y_all)
+                given = of_all.get(name, {})
+                Z_train, Z_test = _together(clone(step), Z_train, Z_test, y_all, given)
             else:
                 step = clone(step)
-                Z_train = fitted_transform(step, Z_train, y_train)
+                Z_train = fitted_transform(step, Z_train, y_train, of_train.get(name))
                 Z_test = step.transform(Z_test)
-        model = clone(steps[-1][1]).fit(Z_train, y_train)
-        found.append(float(scorer(model, Z_test, y_test)))
+        name, model = steps[-1]
+        model = fit_inner(model, Z_train, y_train, params=of_train.get(name))
+        found.append(float(scorer(model, Z_test, y_test, **of_score)))
+    if not np.isfinite(found).all():
+        raise ValueError(
+            "A score of a fold is not finite: its test rows may be too few for the "
+            "scorer, or lack a class. Pass another scoring, or fewer folds."
+        )
     return found
 
 
-def fitted_transform(step, Z, y):
+def fitted_transform(step, Z, y, given=None):
     """Fit a step and transform the rows that it was fitted to, as a pipeline does."""
+    given = given or {}
     if hasattr(step, "fit_transform"):
-        return step.fit_transform(Z, y)
-    return step.fit(Z, y).transform(Z)
+        return step.fit_transform(Z, y, **given)
+    return step.fit(Z, y, **given).transform(Z)
 
 
-def _together(step, Z_train, Z_test, y):
+def _together(step, Z_train, Z_test, y, given):
     """Both parts, transformed by a step that was fitted to both: the leak."""
     rows = restore(stack([keep(Z_train), keep(Z_test)]))
-    Z = fitted_transform(step, rows, y)
+    Z = fitted_transform(step, rows, y, given)
     n = Z_train.shape[0]
     return (
         safe_indexing(Z, np.arange(n)),

@@ -21,7 +21,11 @@ from sklearn.utils import (
     column_or_1d,
     get_tags,
 )
-from sklearn.utils.metadata_routing import MetadataRouter
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import delayed
 
@@ -31,6 +35,7 @@ from skdiff._base.compat import (
     Interval,
     StrOptions,
     fit_context,
+    routing_enabled,
     streaming_parallel,
 )
 from skdiff._base.delegate import DelegateMixin
@@ -40,16 +45,21 @@ from skdiff._base.inner import (
     is_frozen,
     refuse_samplers,
     seeded,
+    split_params,
+    takes_weights,
     whole_fit,
 )
 from skdiff._base.parameters import EVERYWHERE
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.progress import watch
 from skdiff._base.validation import require_y
-from skdiff.model_evaluation._leakage._base import fold_scores, supervised_steps
-from skdiff.model_evaluation._results import t_result
-
-_LEVEL = 0.95
+from skdiff.model_evaluation._leakage._base import (
+    Arguments,
+    fold_scores,
+    supervised_steps,
+)
+from skdiff.model_evaluation._splits._scores import SplitScores
+from skdiff.model_evaluation._splits._t_tests import corrected_t
 
 
 class PreprocessingLeakageAudit(
@@ -209,7 +219,7 @@ class PreprocessingLeakageAudit(
         return tags
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, groups=None):
+    def fit(self, X, y, groups=None, **fit_params):
         """Score the folds with steps inside and outside, and fit the pipeline.
 
         Parameters
@@ -220,6 +230,11 @@ class PreprocessingLeakageAudit(
             Their outcomes.
         groups : array-like of shape (n_samples,), default=None
             Groups, for the splitter.
+        **fit_params : dict
+            Arguments of the pipeline's ``fit`` such as ``step__sample_weight``, cut to
+            the rows that the step is fitted to. ``sample_weight`` alone is that of the
+            model. With metadata routing enabled, what the steps and the scorer request;
+            scores are weighted only then.
 
         Returns
         -------
@@ -233,21 +248,26 @@ class PreprocessingLeakageAudit(
             y = self._check_target(X, y)
             rng = check_random_state(self.random_state)
             pipeline = seeded(self.pipeline, rng)
-            steps = [s for s in pipeline.steps if s[1] not in (None, "passthrough")]
-            folds = self._folds(X, y, groups, rng)
+            steps = _working(pipeline)
+            scorer = self._scorer()
+            arguments = self._arguments(fit_params, groups)
+            folds = self._folds(X, y, arguments.splitter, rng)
             supervised = supervised_steps(steps, X, y, rng)
             moved = self._moved(steps, supervised)
             arrangements = [frozenset(), frozenset(moved)]
             alone = dict.fromkeys([*moved, *supervised])
             arrangements += [frozenset([name]) for name in alone]
             arrangements = list(dict.fromkeys(arrangements))
-            scorer = check_scoring(steps[-1][1], scoring=self.scoring)
             progress = watch(self, X, y, max_iter=len(folds), unit="Fold")
             with progress:
-                scores = self._scores(
-                    steps, X, y, folds, arrangements, scorer, progress
+                jobs = (
+                    delayed(fold_scores)(
+                        steps, X, y, fold, arrangements, scorer, arguments
+                    )
+                    for fold in folds
                 )
-                model = fit_inner(pipeline, X, y)
+                scores = self._scores(jobs, progress)
+                model = fit_inner(pipeline, X, y, params=arguments.pipeline)
             by = dict(zip(arrangements, np.array(scores).T, strict=True))
             self._set(by, moved, supervised, folds[: len(scores)])
             self.estimator_ = model
@@ -274,6 +294,8 @@ class PreprocessingLeakageAudit(
                 "The model of the pipeline is frozen, so that no fold trains it. Pass "
                 "it unfrozen."
             )
+        if len(_working(self.pipeline)) < 2:
+            raise ValueError("The pipeline has no transformer that does anything.")
         refuse_samplers(self.pipeline, "fitted to all rows it would move rows too")
 
     def _check_target(self, X, y):
@@ -291,7 +313,52 @@ class PreprocessingLeakageAudit(
                 )
         return y
 
-    def _folds(self, X, y, groups, rng):
+    def _scorer(self):
+        steps = getattr(self.pipeline, "steps", [(None, self.pipeline)])
+        return check_scoring(steps[-1][1], scoring=self.scoring)
+
+    def _arguments(self, params, groups):
+        """Arguments of the pipeline, its steps, the scorer and the splitter."""
+        split = {} if groups is None else {"groups": groups}
+        last, model = self.pipeline.steps[-1]
+        if "sample_weight" in params and not takes_weights(model):
+            raise ValueError(
+                f"{type(model).__name__} takes no sample_weight, or a model inside it "
+                "takes none."
+            )
+        if not routing_enabled():
+            given = dict(params)
+            if "sample_weight" in given:
+                path = f"{last}__sample_weight"
+                if path in given:
+                    raise ValueError(f"sample_weight and {path} are one argument.")
+                given[path] = given.pop("sample_weight")
+            split_params(self.pipeline, given)  # refuses what belongs to no step
+            return Arguments(given, self._by_step(given), {}, split)
+        routed = process_routing(self, "fit", **params, **split)
+        given = dict(routed.estimator.fit)
+        inner = process_routing(self.pipeline, "fit", **given)
+        by_step = {}
+        for name, step in _working(self.pipeline):
+            whole = name != last and hasattr(step, "fit_transform")
+            by_step[name] = dict(inner[name]["fit_transform" if whole else "fit"])
+        scorer, splitter = dict(routed.scorer.score), dict(routed.splitter.split)
+        return Arguments(given, by_step, scorer, splitter)
+
+    def _by_step(self, params):
+        """Arguments ``step__argument`` by the name of the step."""
+        found = {name: {} for name, _ in self.pipeline.steps}
+        for key, value in params.items():
+            name, _, argument = key.partition("__")
+            if name not in found:
+                raise ValueError(
+                    f"The pipeline has no step {name!r}, to which {key!r} could go. "
+                    f"Its steps are {list(found)}."
+                )
+            found[name][argument] = value
+        return found
+
+    def _folds(self, X, y, for_split, rng):
         classifier = is_classifier(self.pipeline)
         cv = self.cv
         if isinstance(cv, Integral):
@@ -305,7 +372,8 @@ class PreprocessingLeakageAudit(
                 kind = RepeatedStratifiedKFold
             cv = kind(n_splits=n_folds, n_repeats=self.n_repeats, random_state=rng)
         cv = check_cv(cv, y, classifier=classifier)
-        folds = [(np.asarray(a), np.asarray(b)) for a, b in cv.split(X, y, groups)]
+        every = np.arange(len(y))  # masks become row numbers
+        folds = [(every[a], every[b]) for a, b in cv.split(X, y, **for_split)]
         if len(folds) < 2:
             raise ValueError(
                 "cv gives one fold only; a confidence interval needs two. Pass a "
@@ -334,17 +402,13 @@ class PreprocessingLeakageAudit(
             )
         return [name for name in names if name in wanted]
 
-    def _scores(self, steps, X, y, folds, arrangements, scorer, progress):
+    def _scores(self, jobs, progress):
         """Scores of the folds so far, one list per fold."""
         scores = []
         with (
             progress.interruptible(lambda: len(scores) >= 2),
             streaming_parallel(self.n_jobs) as parallel,
         ):
-            jobs = (
-                delayed(fold_scores)(steps, X, y, fold, arrangements, scorer)
-                for fold in folds
-            )
             for found in parallel(jobs):
                 scores.append(found)
                 if progress.step(score=found[1] - found[0]) and len(scores) >= 2:
@@ -352,31 +416,48 @@ class PreprocessingLeakageAudit(
         return scores
 
     def _set(self, by, moved, supervised, folds):
-        ratio = np.mean([len(test) / len(train) for train, test in folds])
+        sizes = [float(np.mean([len(f[part]) for f in folds])) for part in (0, 1)]
 
         def bias(outside):
-            d = by[frozenset(outside)] - by[frozenset()]
-            # Nadeau and Bengio (2003): folds share rows, so 1 / J is too small
-            scale = float(np.sqrt((1 / len(d) + ratio) * d.var(ddof=1)))
-            return t_result(float(d.mean()), scale, len(d) - 1, "two-sided", _LEVEL)
+            pair = np.array([by[frozenset(outside)], by[frozenset()]])
+            return corrected_t(SplitScores(pair, *sizes))
 
         whole = bias(moved)
         self.inside_scores_ = by[frozenset()]
         self.outside_scores_ = by[frozenset(moved)]
-        self.bias_, self.bias_interval_ = whole["estimate"], whole["ci"]
-        self.pvalue_ = whole["pvalue"]
+        self.bias_, self.bias_interval_ = whole.estimate, whole.ci
+        self.pvalue_ = whole.pvalue
         each = {name: bias([name]) for name in dict.fromkeys([*moved, *supervised])}
-        self.per_step_bias_ = {name: each[name]["estimate"] for name in moved}
-        self.per_step_interval_ = {name: found["ci"] for name, found in each.items()}
-        self.supervised_bias_ = {name: each[name]["estimate"] for name in supervised}
+        self.per_step_bias_ = {name: each[name].estimate for name in moved}
+        self.per_step_interval_ = {name: found.ci for name, found in each.items()}
+        self.supervised_bias_ = {name: each[name].estimate for name in supervised}
         self.supervised_steps_, self.steps_ = supervised, moved
 
     def get_metadata_routing(self):
-        """Return how metadata reaches the audit; nothing is passed on.
+        """Return where metadata go.
 
         Returns
         -------
         routing : MetadataRouter
-            As described in scikit-learn's user guide.
+            The pipeline, the scorer and the splitter.
         """
-        return MetadataRouter(owner=self).add_self_request(self)
+        router = MetadataRouter(owner=self)
+        router.add(
+            estimator=self.pipeline,
+            method_mapping=MethodMapping()
+            .add(caller="fit", callee="fit")
+            .add(caller="score", callee="score"),
+        )
+        router.add(
+            scorer=self._scorer(),
+            method_mapping=MethodMapping().add(caller="fit", callee="score"),
+        )
+        return router.add(
+            splitter=check_cv(self.cv, classifier=is_classifier(self.pipeline)),
+            method_mapping=MethodMapping().add(caller="fit", callee="split"),
+        )
+
+
+def _working(pipeline):
+    """Steps that do something."""
+    return [s for s in pipeline.steps if s[1] not in (None, "passthrough")]
