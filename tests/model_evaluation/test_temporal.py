@@ -16,6 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import skdiff
 from skdiff.model_evaluation import TemporalModelSelector, TemporalReuseDisplay
+from skdiff.model_evaluation._kept import keep, restore, stack
 from skdiff.model_evaluation._temporal._label_free import (
     abilities,
     closest,
@@ -85,8 +86,10 @@ def test_no_row_is_judged_by_a_model_that_was_trained_on_it(window, extras):
         return 0.0
 
     model = selector(Spy(), window=window, retrain_window=extras, scoring=watch)
-    for mechanism in ("stacking", "temporal", "temporal_cv", "weighted", "awe", "sea"):
+    for mechanism in MECHANISMS:
         model.set_params(mechanism=mechanism).fit(X, y, periods=period)
+    model.set_params(mechanism="distance", n_select=2, combine="weighted")
+    model.fit(X, y, periods=period)
     assert seen and max(seen) < 1
     # models trained on the closest period come after those that were not
     model.score_mechanisms(X, y, period, mechanisms=["distance"])
@@ -371,6 +374,107 @@ def test_labels_weights_and_order_of_the_rows_do_not_matter():
     )
 
 
+@pytest.mark.parametrize("scoring", [None, "accuracy", "neg_log_loss"])
+def test_weights_count_in_scores(scoring):
+    X, y, period = regimes(n_periods=5)
+    twice = np.random.default_rng(4).uniform(size=len(y)) < 0.5
+    weight = np.where(twice, 2.0, 1.0)
+    parts = [np.concatenate([v, v[twice]]) for v in (X, y, period)]
+    for mechanism in ("temporal", "awe"):
+        model = selector(mechanism=mechanism, scoring=scoring, window=2)
+        model.set_params(estimator=LogisticRegression(tol=1e-10))
+        one = clone(model).fit(X, y, period, sample_weight=weight)
+        two = clone(model).fit(*parts)
+        np.testing.assert_allclose(
+            one.history_["score"][:1], two.history_["score"][:1], rtol=1e-5
+        )
+        np.testing.assert_allclose(
+            one.validation_scores_[:-1], two.validation_scores_[:-1], rtol=1e-5
+        )
+
+
+def test_scorers_without_weights_are_refused_with_weights():
+    X, y, period = regimes(n_periods=4)
+    weight = np.ones(len(y))
+
+    def no_weights(model, X, y):
+        return float(np.mean(model.predict(X) == y))
+
+    def weights(model, X, y, sample_weight=None):
+        return float(np.average(model.predict(X) == y, weights=sample_weight))
+
+    with pytest.raises(ValueError, match="takes no sample_weight"):
+        selector(scoring=no_weights).fit(X, y, period, sample_weight=weight)
+    one = selector(scoring=no_weights).fit(X, y, period).history_["score"]
+    model = selector(scoring=weights).fit(X, y, period, sample_weight=weight)
+    np.testing.assert_allclose(model.history_["score"], one, rtol=1e-9)
+
+
+def test_periods_of_ordered_categories_and_missing_ones():
+    import pandas as pd
+
+    X, y, period = regimes(n_periods=4)
+    names = ["jan", "feb", "mar", "apr"]
+    months = np.array(names)[period]
+    ordered = pd.Series(pd.Categorical(months, categories=names, ordered=True))
+    model = selector(mechanism="latest").fit(X, y, ordered)
+    assert model.periods_ == names
+    expected = selector(mechanism="latest").fit(X, y, period).predict_proba(X)
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
+    some = ordered[period > 0]  # an unused level
+    assert selector().fit(X[period > 0], y[period > 0], some).periods_ == names[1:]
+    assert selector().fit(X, y, months).periods_ == sorted(names)
+    dates = pd.Series(pd.to_datetime("2020-01-01") + pd.to_timedelta(period, unit="D"))
+    dates[0] = pd.NaT
+    for bad in (dates, ordered.where(period > 0), np.where(period > 0, months, None)):
+        with pytest.raises(ValueError, match="periods contains"):
+            selector().fit(X, y, bad)
+    with pytest.raises(ValueError, match="cannot be sorted"):
+        selector().fit(X, y, np.where(period > 0, months.astype(object), 1))
+
+
+def test_history_can_be_bounded():
+    X, y, period = regimes(n_periods=6)
+    every = selector(mechanism="temporal").fit(X, y, period)
+    model = selector(mechanism="temporal", max_history=2)
+    for k in range(6):
+        model.partial_fit(X[period == k], y[period == k])
+    for name, values in model.history_.items():
+        assert len(values) == 2
+        if name != "weights":
+            assert values == every.history_[name][-2:]
+    with pytest.raises(ValueError, match="max_history"):
+        selector(max_history=0).fit(X, y, period)
+
+
+class Coded(BaseEstimator, ClassifierMixin):
+    """Learns by the codes of a column of categories."""
+
+    def fit(self, X, y):
+        self.tree_ = DecisionTreeClassifier().fit(self._codes(X), y)
+        self.classes_ = self.tree_.classes_
+        return self
+
+    def _codes(self, X):
+        assert len(X["kind"].cat.categories) == 4
+        return X["kind"].cat.codes.to_numpy()[:, None]
+
+    def predict(self, X):
+        return self.tree_.predict(self._codes(X))
+
+
+def test_levels_of_categories_are_kept():
+    import pandas as pd
+
+    rng = np.random.default_rng(1)
+    kind = rng.choice(["b", "a", "c"], size=120)
+    levels = ["c", "unused", "a", "b"]
+    X = pd.DataFrame({"kind": pd.Categorical(kind, categories=levels), "x": 1})
+    model = TemporalModelSelector(Coded(), mechanism="temporal", window=2)
+    model.fit(X, kind == "b", np.arange(120) // 40)
+    assert model.score(X, kind == "b") == 1
+
+
 @pytest.mark.parametrize(
     "estimator", [LinearSVC(), SGDClassifier(random_state=0), DecisionTreeClassifier()]
 )
@@ -504,6 +608,38 @@ def test_bad_input():
         from sklearn.neighbors import KNeighborsClassifier
 
         selector(KNeighborsClassifier()).fit(X, y, period, np.ones(len(y)))
+
+
+def test_kept_frames_come_back():
+    pd = pytest.importorskip("pandas")
+    pl = pytest.importorskip("polars")
+    days = pd.date_range("2020", periods=4)
+    frame = pd.DataFrame(
+        {
+            "number": pd.array([1, None, 2, 3], dtype="Int64"),
+            "flag": pd.array([True, None, False, True], dtype="boolean"),
+            "text": pd.array(["a", None, "b", "c"], dtype="string"),
+            "day": days.tz_localize("UTC"),
+            "level": pd.Categorical([3, 1, 3, None], [4, 3, 1], ordered=True),
+            "date": pd.Categorical(days, categories=[*days[::-1]]),
+            "single": np.arange(4, dtype=np.float32),
+        }
+    )
+    frame.columns = [*"abcde", "x", "x"]  # names need not be unique
+    pd.testing.assert_frame_equal(restore(keep(frame)), frame)
+    halves = [keep(frame.iloc[:2]), keep(frame.iloc[2:])]
+    pd.testing.assert_frame_equal(restore(stack(halves)), frame)
+    table = pl.DataFrame(
+        {
+            "level": pl.Series(["x", "y", None], dtype=pl.Enum(["y", "unused", "x"])),
+            "text": ["a", None, "c"],
+            "number": pl.Series([1, None, 3], dtype=pl.Int32),
+            "flag": [True, None, False],
+            "day": pl.Series([1, 2, None]).cast(pl.Date),
+        }
+    )
+    assert restore(keep(table)).equals(table)
+    assert restore(keep(table)).schema == table.schema
 
 
 def test_the_display_shows_models_over_time():

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from inspect import signature
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
@@ -75,21 +76,39 @@ class StoredRegressor(RegressorMixin, BaseEstimator):
         return self.values
 
 
-def score_of(output, X, y, classes, scoring):
+def scorer_of(scoring):
+    """Return the scorer that a name stands for."""
+    return get_scorer(scoring) if isinstance(scoring, str) else scoring
+
+
+def weighs_rows(scoring):
+    """Whether a scorer takes row weights."""
+    scorer = scorer_of(scoring)
+    return (
+        "sample_weight" in signature(getattr(scorer, "_score_func", scorer)).parameters
+    )
+
+
+def score_of(output, X, y, classes, scoring, weight=None):
     """Score of predictions; NaN where it is not defined because a class is missing."""
     if classes is None:
         model = StoredRegressor(output)
     else:
         model = StoredClassifier(output, classes)
-    scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
+    how = {} if weight is None else {"sample_weight": weight}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UndefinedMetricWarning)
-            return float(scorer(model, X, y))
+            return float(scorer_of(scoring)(model, X, y, **how))
     except ValueError:
         if classes is None or len(np.unique(y)) == len(classes):
             raise
         return np.nan
+
+
+def all_weights(weight, y):
+    """Return the weights of rows, one where there are none."""
+    return np.ones(len(y)) if weight is None else weight
 
 
 def output_of(model, X, classes):
@@ -224,19 +243,21 @@ class Pool:
                 outputs[k] = output_of(member["model"], X, self.classes)
             elif by_folds and len(outputs) > 1:
                 outputs[k] = self._by_folds(rows, member, shape)
-        target, weight = self.codes(y), newest["w"]
-        weight = np.ones(len(y)) if weight is None else weight
-        scores = self.scores(outputs, X, y, weight)
-        return Evidence(outputs, target, weight, scores, fresh)
+        scores = self.scores(outputs, X, y, newest["w"])
+        weight = all_weights(newest["w"], y)
+        return Evidence(outputs, self.codes(y), weight, scores, fresh)
 
     def scores(self, outputs, X, y, weight):
-        """Scores of predictions, one per model."""
-        losses = mean_losses(row_losses(outputs, self.codes(y)), weight)
+        """Scores of predictions, one per model; NaN without predictions."""
+        known = row_losses(outputs, self.codes(y))
+        losses = mean_losses(known, all_weights(weight, y))
         if self.settings.scoring is None:
             return -losses
         found = np.full(len(outputs), np.nan)
         for k in np.flatnonzero(~np.isnan(losses)):
-            found[k] = score_of(outputs[k], X, y, self.classes, self.settings.scoring)
+            found[k] = score_of(
+                outputs[k], X, y, self.classes, self.settings.scoring, weight
+            )
         # where the scorer is not defined the losses decide
         return -losses if np.isnan(found).all() else found
 
@@ -320,13 +341,17 @@ class Pool:
     # --- past periods -----------------------------------------------------------------
 
     def scores_on_closest(self, X):
-        """Scores on the past period most like X, and which models it has trained."""
+        """Scores on the past period most like X, and which models it has trained.
+
+        The latter have no score.
+        """
         rows = self.state["rows"]
         samples = [numeric_sample(restore(part["X"])) for part in rows]
         part = rows[closest(samples, numeric_sample(X))]
-        X_past, weight = restore(part["X"]), part["w"]
-        weight = np.ones(len(part["y"])) if weight is None else weight
-        scores = self.scores(self.outputs(X_past), X_past, part["y"], weight)
-        step = part["step"]
+        step, X_past, y = part["step"], restore(part["X"]), part["y"]
         leaks = np.array([m["first"] <= step <= m["last"] for m in self.members])
+        scores = np.full(len(leaks), np.nan)
+        if not leaks.all():
+            outputs = self.outputs(X_past, np.flatnonzero(~leaks))
+            scores = self.scores(outputs, X_past, y, part["w"])
         return scores, leaks

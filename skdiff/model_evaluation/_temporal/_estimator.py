@@ -95,6 +95,9 @@ class TemporalModelSelector(
         Otherwise they choose for the rows of the newest period.
     stack_penalty : float, default=10.0
         Ridge of ``"stacking"`` towards equal weights, in rows.
+    max_history : int, default=None
+        Number of newest entries that ``history_`` keeps; None keeps all. With
+        ``partial_fit`` on an endless stream it would otherwise grow without bound.
     n_jobs : int, default=None
         Number of parallel jobs; -1 uses all processors.
     time_limit : float, default=None
@@ -184,6 +187,7 @@ class TemporalModelSelector(
         "label_delay": [Interval(Integral, 0, None, closed="left")],
         "select_on_predict": ["boolean"],
         "stack_penalty": [Interval(Real, 0, None, closed="neither")],
+        "max_history": [Interval(Integral, 1, None, closed="left"), None],
         "n_jobs": EVERYWHERE["n_jobs"].constraint,
         "time_limit": EVERYWHERE["time_limit"].constraint,
         "verbose": EVERYWHERE["verbose"].constraint,
@@ -207,6 +211,7 @@ class TemporalModelSelector(
         label_delay=0,
         select_on_predict=True,
         stack_penalty=10.0,
+        max_history=None,
         n_jobs=None,
         time_limit=None,
         verbose=0,
@@ -226,6 +231,7 @@ class TemporalModelSelector(
         self.label_delay = label_delay
         self.select_on_predict = select_on_predict
         self.stack_penalty = stack_penalty
+        self.max_history = max_history
         self.n_jobs = n_jobs
         self.time_limit = time_limit
         self.verbose = verbose
@@ -258,9 +264,11 @@ class TemporalModelSelector(
         y : array-like of shape (n_samples,)
             Their outcomes.
         periods : array-like of shape (n_samples,), default=None
-            Period of each row; periods are learned in sorted order. One period if None.
+            Period of each row; periods are learned in sorted order, those of an ordered
+            categorical in its order. One period if None.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows. A row of weight zero is absent.
+            Weights of the rows, for models and scores. A row of weight zero is absent.
+            A scorer that takes no weights is refused.
 
         Returns
         -------

@@ -22,12 +22,12 @@ _BEST = 3  # of the overlap
 
 
 def score_combination(
-    output: Array, y: Any, X: Any, classes: Any, weight: Array, scoring: Any
+    output: Array, y: Any, X: Any, classes: Any, weight: Any, scoring: Any
 ) -> float:
     """Score of predictions; labels that no model knows have probability zero."""
     if scoring is not None:
         try:
-            return score_of(output, X, y, classes, scoring)
+            return score_of(output, X, y, classes, scoring, weight)
         except ValueError:
             return float("nan")
     target = y
@@ -37,7 +37,7 @@ def score_combination(
         wider[:, np.searchsorted(known, classes)] = output
         output, target = wider, np.searchsorted(known, y)
     losses = row_losses(output[None], target)[0]
-    return float(-(losses @ weight) / weight.sum())
+    return float(-np.average(losses, weights=weight))
 
 
 def replay(
@@ -97,10 +97,9 @@ def _line(
     pool, evidence = known
     X, y = restore(block["X"]), block["y"]
     outputs = pool.outputs(X)
-    weight = np.ones(len(y)) if block["w"] is None else block["w"]
 
     def score(output: Array) -> float:
-        return score_combination(output, y, X, pool.classes, weight, owner.scoring)
+        return score_combination(output, y, X, pool.classes, None, owner.scoring)
 
     each = np.array([score(output) for output in outputs])
     best = ranked(each)

@@ -3,7 +3,6 @@
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import get_scorer
 from sklearn.utils import (
     assert_all_finite,
     check_array,
@@ -18,7 +17,12 @@ from skdiff._base.compat import check_sample_weight
 from skdiff._base.inner import check_table, is_frozen, takes_weights
 from skdiff._base.validation import require_y
 from skdiff.model_evaluation._kept import keep, restore, take
-from skdiff.model_evaluation._temporal._base import Pool, Settings
+from skdiff.model_evaluation._temporal._base import (
+    Pool,
+    Settings,
+    scorer_of,
+    weighs_rows,
+)
 from skdiff.model_evaluation._temporal._mechanisms import (
     BY_FOLDS,
     CLASSES_ONLY,
@@ -29,6 +33,33 @@ from skdiff.model_evaluation._temporal._mechanisms import (
 )
 from skdiff.model_evaluation._temporal._outputs import Mix, combined
 from skdiff.model_evaluation._temporal._replay import score_combination
+
+
+def ordered_periods(periods):
+    """Labels of the periods in their order, and the position of each row's among them.
+
+    An ordered categorical speaks for itself; everything else is sorted.
+    """
+    dtype = getattr(periods, "dtype", None)
+    levels = getattr(dtype, "categories", None)
+    periods = column_or_1d(periods)
+    kind = periods.dtype.kind
+    if (
+        (kind in "fc" and not np.isfinite(periods).all())
+        or (kind in "mM" and np.isnat(periods).any())
+        # None, NaN and NaT; what is missing does not equal itself
+        or (kind == "O" and any(p is None or p != p for p in periods))
+    ):
+        raise ValueError("periods contains NaN, infinity or None.")
+    if levels is not None and getattr(dtype, "ordered", False):
+        codes = levels.get_indexer(periods)
+        used, codes = np.unique(codes, return_inverse=True)
+        return [levels[k] for k in used], codes
+    try:
+        labels, codes = np.unique(periods, return_inverse=True)
+    except TypeError as error:
+        raise ValueError(f"periods cannot be sorted: {error}.") from error
+    return labels.tolist(), codes
 
 
 class TemporalState:
@@ -52,12 +83,8 @@ class TemporalState:
         if periods is None:
             labels, codes = [0], np.zeros(len(y), dtype=np.int64)
         else:
-            periods = column_or_1d(periods)
-            check_consistent_length(X, periods)
-            if periods.dtype.kind in "fc" and not np.isfinite(periods).all():
-                raise ValueError("periods contains NaN or infinity.")
-            labels, codes = np.unique(periods, return_inverse=True)
-            labels = labels.tolist()
+            labels, codes = ordered_periods(periods)
+            check_consistent_length(X, codes)
         X, blocks = keep(X), []
         for k, label in enumerate(labels):
             mask = codes == k
@@ -87,8 +114,13 @@ class TemporalState:
                 f"{type(self.estimator).__name__} takes no sample_weight, or a model "
                 "inside it takes none."
             )
-        if isinstance(self.scoring, str):
-            get_scorer(self.scoring)  # refuses unknown names
+        if self.scoring is not None:
+            scorer_of(self.scoring)  # refuses unknown names
+            if sample_weight is not None and not weighs_rows(self.scoring):
+                raise ValueError(
+                    f"scoring={self.scoring!r} takes no sample_weight, so that it would "
+                    "count rows alike. Pass a scorer that does, or no weights."
+                )
 
     def _check_target(self, X, y):
         y = column_or_1d(y, warn=True)
@@ -204,13 +236,12 @@ class TemporalState:
         entry = self._choices[0]
         X = restore(block["X"])
         mix, outputs = self._decide(entry, X)
-        weight = np.ones(len(block["y"])) if block["w"] is None else block["w"]
         score = score_combination(
             combined(outputs, mix),
             block["y"],
             X,
             entry["classes"],
-            weight,
+            block["w"],
             self.scoring,
         )
         labels = self._pool["labels"]
@@ -225,6 +256,8 @@ class TemporalState:
         }
         for name, value in found.items():
             self.history_[name].append(value)
+            if self.max_history is not None:
+                del self.history_[name][: -self.max_history]
 
     def _last_score(self):
         return self.history_["score"][-1] if self.history_["score"] else None
