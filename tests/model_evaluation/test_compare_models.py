@@ -127,6 +127,36 @@ def test_equal_models_are_no_evidence():
     assert not frame.isna().any().any()
 
 
+@pytest.mark.parametrize("test", ["corrected_t", "bayesian"])
+def test_a_constant_difference_is_no_evidence(test):
+    scores = {"a": np.array([0.8, 0.7, 0.9]), "b": np.array([0.7, 0.6, 0.8])}
+    with pytest.warns(UserWarning, match="'a' and 'b' differ by the same amount"):
+        report = compare_models(scores, n_train=80, n_test=20, tests=test)
+    assert not report.pairwise_.isna().any().any()
+
+
+def test_one_line_per_model_and_data_set(capsys):
+    report = compare_models(MODELS, X, Y, cv=3, verbose=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"{name}: mean score {mean:.6f}"
+        for name, mean in zip(report.names, report.means_, strict=True)
+    ]
+    compare_models(MODELS, {"one": (X, Y), "two": (X[:300], Y[:300])}, cv=2, verbose=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6 and lines[-1].startswith("tree on two: mean score")
+    compare_models(MODELS, X, Y, cv=2)
+    assert capsys.readouterr().out == ""
+
+
+def test_frames_with_numbers_as_names():
+    pd = pytest.importorskip("pandas")
+    report = compare_models(pd.DataFrame(TABLE), reference=0)
+    assert report.reference == "0" and report.pairwise_.model_b.tolist() == ["0", "0"]
+    with pytest.raises(ValueError, match="different names"):
+        compare_models(pd.DataFrame(TABLE, columns=list("aab")))
+
+
 @pytest.mark.parametrize("kind", ["auto", "intervals", "differences"])
 def test_figures(kind):
     plt = pytest.importorskip("matplotlib.pyplot")
@@ -172,6 +202,8 @@ def test_the_critical_difference_joins_what_is_not_significant():
         (({"a": [1.0, 2], "b": [1.0, 2]},), {"n_train": 3}, "n_test"),
         (({"a": [1.0, 2], "b": ["x", "y"]},), {}, "list of numbers"),
         (({"a": [1.0, 2], "b": [1.0]},), {}, "different numbers"),
+        (({1: [1.0, 2], "1": [1.0, 2]},), {}, "different names"),
+        (({"a": TABLE[:, :2], "b": TABLE[:, :2]},), {"y": TABLE[:, 0]}, "per row"),
         (
             ({"a": TABLE[:, 0], "b": TABLE[:, 1]},),
             {"tests": "5x2cv_f"},

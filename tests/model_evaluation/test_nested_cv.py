@@ -145,6 +145,20 @@ def test_bad_input(how, message):
         NestedCV(SEARCH, **how).fit(X, Y)
 
 
+def test_a_score_that_is_not_defined_is_refused():
+    with (
+        pytest.warns(UserWarning, match="less than two samples"),
+        pytest.raises(ValueError, match="not finite"),
+    ):
+        NestedCV(SEARCH, KFold(12)).fit(X[:12], Y[:12])
+
+
+def test_without_refit_it_cannot_predict():
+    nested = NestedCV(SEARCH, 2, refit=False).fit(X, Y)
+    with pytest.raises(NotFittedError, match="refit=False"):
+        nested.predict(X)
+
+
 def test_metadata_are_routed():
     weight = np.where(Y > 150, 50.0, 1.0)
     with config_context(enable_metadata_routing=True):

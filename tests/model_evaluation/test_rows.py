@@ -64,6 +64,13 @@ def test_equal_models_are_no_evidence(test):
         assert (result.statistic, result.pvalue) == (0.0, 1.0)
 
 
+def test_two_rows_are_no_evidence():
+    with pytest.warns(UserWarning, match="same way on every row"):
+        looney_f_test([1, 0], [1, 0], [0, 1])
+    with pytest.warns(UserWarning, match="same in every bootstrap sample"):
+        paired_bootstrap_test([1, 0], [1, 0], [0, 1], random_state=0)
+
+
 def test_pairwise_mcnemar_is_one_test_per_pair_with_holm():
     tests = pairwise_mcnemar(Y, *PREDICTIONS, names=["a", "b", "c"])
     raw = [

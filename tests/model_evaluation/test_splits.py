@@ -163,6 +163,12 @@ def test_no_difference_and_a_constant_difference():
             assert test(same, same - 0.1).pvalue == 0.0
 
 
+def test_a_constant_difference_warns_of_its_posterior():
+    with pytest.warns(UserWarning, match="same amount"):
+        result = bayesian_correlated_ttest([0.5, 0.7], [0.3, 0.5], n_train=8, n_test=2)
+    assert result.details["right"] == 1.0
+
+
 @pytest.mark.parametrize("unit", [1e-150, 1e-13, 1e7, 1e150])
 def test_units_of_the_score_do_not_matter(unit):
     a, b = unit * A, unit * B

@@ -1,5 +1,7 @@
 """Comparison of several models from estimators, predictions or scores."""
 
+import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ from skdiff.model_evaluation._data_sets._ranks import (
 from skdiff.model_evaluation._multiple import (
     ADJUSTMENTS,
     PairwiseTests,
+    check_names,
     compare_pairs,
 )
 from skdiff.model_evaluation._results import (
@@ -109,6 +112,7 @@ def compare_models(
     groups: Any = None,
     params: Any = None,
     n_jobs: int | None = None,
+    verbose: int = 0,
     random_state: Any = None,
 ) -> ModelComparison:
     """Compare several models: scores, intervals and tests of every pair.
@@ -156,6 +160,9 @@ def compare_models(
         Arguments of ``fit``, as in :func:`sklearn.model_selection.cross_validate`.
     n_jobs : int, default=None
         Number of parallel jobs; -1 uses all processors.
+    verbose : int, default=0
+        Verbosity level; 0 or False prints nothing. Otherwise one line per estimator
+        (and data set) with its mean score.
     random_state : int, RandomState instance or None, default=None
         Seed or generator of random numbers; an int makes results repeatable.
 
@@ -163,6 +170,11 @@ def compare_models(
     -------
     report : ModelComparison
         ``summary_`` has one row per model, ``pairwise_`` one per pair.
+
+    Warns
+    -----
+    UserWarning
+        If the scores of two models differ by the same amount on every split.
 
     References
     ----------
@@ -191,7 +203,8 @@ def compare_models(
     plan = Plan(
         names, tests, adjust, _position(reference, names), 1 - confidence_level, rope
     )
-    design = Design(cv, scoring, groups, params, n_jobs, random_state)
+    notify = _printed(names) if verbose else None
+    design = Design(cv, scoring, groups, params, n_jobs, random_state, notify)
     if any(hasattr(value, "fit") for value in values):
         if n_train is not None or n_test is not None:
             raise ValueError("n_train and n_test are those of the splits of X.")
@@ -212,6 +225,7 @@ def compare_models(
 def _named(models: Any) -> tuple[tuple[str, ...], list[Any]]:
     """Names and what they stand for."""
     if hasattr(models, "columns"):
+        check_names(list(models.columns), len(models.columns))  # refuses equal names
         models = {name: np.asarray(models[name]) for name in models.columns}
     if not isinstance(models, Mapping):
         raise TypeError(
@@ -220,15 +234,24 @@ def _named(models: Any) -> tuple[tuple[str, ...], list[Any]]:
         )
     if len(models) < 2:
         raise ValueError(f"At least two models are needed, got {len(models)}.")
-    return tuple(map(str, models)), list(models.values())
+    return check_names(list(models), len(models)), list(models.values())
 
 
 def _position(reference: Any, names: tuple[str, ...]) -> int | None:
     if reference is None:
         return None
-    if reference not in names:
+    if str(reference) not in names:
         raise ValueError(f"reference={reference!r} is none of the models {names}.")
-    return names.index(reference)
+    return names.index(str(reference))
+
+
+def _printed(names: tuple[str, ...], where: str = "") -> Any:
+    """Function that prints the mean score of a model."""
+
+    def notify(k: int, scores: Array) -> None:
+        sys.stdout.write(f"{names[k]}{where}: mean score {scores.mean():.6f}\n")
+
+    return notify
 
 
 def _refuse_unequal(names: tuple[str, ...], values: list[Any]) -> None:
@@ -293,24 +316,38 @@ def _given_splits(plan: Plan, table: Array, n_train: Any, n_test: Any) -> Any:
 
 
 def _splits(plan: Plan, found: SplitScores, test: str, advice: str) -> Any:
+    constant: list[str] = []
+
     def compare(i: int, j: int) -> TestResult:
         two = found._replace(scores=found.scores[[i, j]])
         if test == "5x2cv_f":
-            return f_5x2(two.scores, plan.confidence)
-        if test == "5x2cv_t":
-            return t_5x2(two.scores, "two-sided", plan.confidence)
-        result = corrected_t(two, confidence_level=plan.confidence)
+            result = f_5x2(two.scores, plan.confidence)
+        elif test == "5x2cv_t":
+            result = t_5x2(two.scores, "two-sided", plan.confidence)
+        else:
+            result = corrected_t(two, confidence_level=plan.confidence)
+        if np.isinf(result.statistic):
+            constant.append(f"{plan.names[i]!r} and {plan.names[j]!r}")
         return with_posterior(result, plan.rope) if test == "bayesian" else result
 
     J = found.scores.shape[1]
     scales = [corrected_scale(s, found.n_train, found.n_test) for s in found.scores]
     half = [half_width(stats.t(J - 1), scale, plan.confidence) for scale in scales]
     means = found.scores.mean(axis=1)
+    tests = plan.pairwise(compare)
+    if constant:
+        warnings.warn(
+            f"The scores of {', '.join(constant)} differ by the same amount on every "
+            "split, so their variance is estimated as zero and the p-value is no "
+            "measure of evidence.",
+            UserWarning,
+            stacklevel=4,
+        )
     return plan.report(
         kind="splits",
         scores_=found.scores,
         intervals_=np.column_stack([means - half, means + half]),
-        tests_=plan.pairwise(compare),
+        tests_=tests,
         recommendation_=advice,
         details={"n_train": found.n_train, "n_test": found.n_test},
     )
@@ -328,6 +365,11 @@ def _predictions(plan: Plan, predictions: Any, y: Any, rng: Any) -> Any:
         scores = correct_models(y, predictions, plan.names)
     else:
         y, *given = check_rows(y, *predictions, names=plan.names)
+        if any(v.ndim != 1 for v in (y, *given)):
+            raise ValueError(
+                "compare_models takes one prediction per row: labels or numbers. For "
+                "probabilities of classes use paired_permutation_test with a metric."
+            )
         scores = np.column_stack(
             [ROW_SCORES["neg_mean_squared_error"](y, p) for p in given]
         )
@@ -398,6 +440,8 @@ def _estimators_on_data_sets(
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise ValueError(f"The data set {name!r} must be a pair (X, y).")
         rows_of, outcomes = pair
+        if how.notify is not None:
+            how = how._replace(notify=_printed(plan.names, f" on {name}"))
         found = score_splits(models, rows_of, outcomes, how)
         rows.append(found.scores.mean(axis=1))
     return _data_sets(plan, np.array(rows))

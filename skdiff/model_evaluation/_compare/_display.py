@@ -33,7 +33,7 @@ class ModelComparisonDisplay:
     Examples
     --------
     >>> from skdiff.model_evaluation import ModelComparisonDisplay, compare_models
-    >>> scores = {"a": [0.9, 0.8, 0.9, 0.7], "b": [0.8, 0.7, 0.8, 0.6]}
+    >>> scores = {"a": [0.9, 0.8, 0.9, 0.7], "b": [0.8, 0.7, 0.8, 0.5]}
     >>> report = compare_models(scores, n_train=75, n_test=25)
     >>> display = ModelComparisonDisplay.from_report(report)
     >>> display.frame().columns[:3].tolist()

@@ -55,7 +55,7 @@ class ModelComparison:
     Examples
     --------
     >>> from skdiff.model_evaluation import compare_models
-    >>> scores = {"a": [0.9, 0.8, 0.9, 0.7], "b": [0.8, 0.7, 0.8, 0.6]}
+    >>> scores = {"a": [0.9, 0.8, 0.9, 0.7], "b": [0.8, 0.7, 0.8, 0.5]}
     >>> report = compare_models(scores, n_train=75, n_test=25)
     >>> report.kind, report.wins_[0].tolist()
     ('splits', [4, 0, 0])

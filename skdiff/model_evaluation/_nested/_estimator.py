@@ -7,7 +7,7 @@ from numbers import Integral, Real
 import numpy as np
 from scipy import stats
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
 from sklearn.utils import (
@@ -205,6 +205,11 @@ class NestedCV(
             raise AttributeError("NestedCV with refit=False has no fitted estimator.")
         return self.refit_
 
+    def _read(self, X):
+        if not self.refit and hasattr(self, "outer_scores_"):
+            raise NotFittedError("NestedCV with refit=False has no fitted estimator.")
+        return super()._read(X)
+
     def __sklearn_tags__(self):
         """Those of the search."""
         tags = super().__sklearn_tags__()
@@ -257,7 +262,8 @@ class NestedCV(
             of the search, where it requests them.
         **fit_params : dict
             Arguments of the search's ``fit``, cut to the rows of each fold. With
-            metadata routing enabled also what the scorer requests.
+            metadata routing enabled also what the scorer requests; without it outer
+            scores count rows alike, as those of a search do.
 
         Returns
         -------
@@ -384,6 +390,11 @@ def _one_fold(search, X, y, split, params, scorer):
         params=for_fit,
     )
     outer = scorer(model, safe_indexing(X, test), safe_indexing(y, test), **for_score)
+    if not np.isfinite(outer):
+        raise ValueError(
+            "The score of an outer fold is not finite: its test rows may be too few for "
+            "the scorer, or lack a class. Pass another scoring, or fewer outer folds."
+        )
     return {
         "outer": float(outer),
         "inner": float(getattr(model, "best_score_", np.nan)),

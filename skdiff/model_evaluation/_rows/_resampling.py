@@ -4,6 +4,7 @@ A metric that is a mean over rows needs the differences of the rows alone; every
 metric is computed anew for each resample.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -176,6 +177,11 @@ def paired_bootstrap_test(
         the proportion of resamples that deviate from the difference by at least its
         size, the sample itself included. ``details`` holds ``resamples``.
 
+    Warns
+    -----
+    UserWarning
+        If every bootstrap sample has the same difference, as where all rows have it.
+
     References
     ----------
     B. Efron and R. J. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 16.
@@ -202,6 +208,14 @@ def paired_bootstrap_test(
         drawn = _bootstrap(pair, metric, n_resamples, rng)
     else:
         d, drawn = float(gaps.mean()), bootstrap_means(gaps, n_resamples, rng)
+    if d != 0 and np.ptp(drawn) <= 1e-12 * magnitude(drawn):
+        warnings.warn(
+            "The difference is the same in every bootstrap sample, so that neither the "
+            "interval nor the p-value is a measure of evidence. Use more rows, or "
+            "paired_permutation_test.",
+            UserWarning,
+            stacklevel=2,
+        )
     tails = [(1 - confidence_level) / 2, (1 + confidence_level) / 2]
     low, high = np.quantile(drawn, tails)
     return TestResult(

@@ -1,5 +1,6 @@
 """Several classifiers on the same test rows."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,11 @@ def looney_f_test(y: Any, *predictions: Any) -> TestResult:
     result : TestResult
         ``statistic`` is F; ``df`` are both degrees of freedom.
 
+    Warns
+    -----
+    UserWarning
+        If the models differ in the same way on every row, as on two or three.
+
     References
     ----------
     S. W. Looney, "A statistical technique for comparing the accuracies of several
@@ -141,6 +147,14 @@ def looney_f_test(y: Any, *predictions: Any) -> TestResult:
         F = 0.0
     else:
         F = np.inf if rest <= 1e-12 * n * L else (models / df[0]) / (rest / df[1])
+    if np.isinf(F):
+        warnings.warn(
+            "The models differ in the same way on every row, so their variance is "
+            "estimated as zero and the p-value is no measure of evidence. Use "
+            "cochran_q_test.",
+            UserWarning,
+            stacklevel=2,
+        )
     return TestResult(
         float(F),
         float(stats.f.sf(F, *df)),

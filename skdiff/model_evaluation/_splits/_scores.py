@@ -1,6 +1,6 @@
 """Scores of several models on the same train and test splits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ class Design(NamedTuple):
     params: Mapping[str, Any] | None = None
     n_jobs: int | None = None
     random_state: Any = None
+    notify: Callable[[int, Array], None] | None = None  # of each model that is scored
 
 
 class SplitScores(NamedTuple):
@@ -83,7 +84,11 @@ def score_splits(models: Any, X: Any, y: Any, design: Design) -> SplitScores:
     splits = common_splits(models, X, y, design._replace(groups=groups), rng)
     if len(splits) < 2:
         raise ValueError("At least two splits are needed to estimate a variance.")
-    scores = [one_model(model, X, y, splits, design, rng) for model in models]
+    scores = []
+    for k, model in enumerate(models):
+        scores.append(one_model(model, X, y, splits, design, rng))
+        if design.notify is not None:
+            design.notify(k, scores[-1])
     sizes = np.mean([[_count(part, len(y)) for part in split] for split in splits], 0)
     return SplitScores(np.array(scores), float(sizes[0]), float(sizes[1]))
 

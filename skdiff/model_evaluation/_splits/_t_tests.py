@@ -369,6 +369,11 @@ def bayesian_correlated_ttest(
         corrected test, which is twice the posterior probability of the less likely
         sign.
 
+    Warns
+    -----
+    UserWarning
+        If the scores differ by the same amount on every split.
+
     References
     ----------
     G. Corani and A. Benavoli, "A Bayesian approach for comparing cross-validated
@@ -391,6 +396,7 @@ def bayesian_correlated_ttest(
     design = Design(cv, scoring, groups, params, n_jobs, random_state)
     found = scores_of(a, b, X, y, (n_train, n_test), design)
     result = corrected_t(found, confidence_level=confidence_level)
+    warn_constant(result.details["scale"], result.estimate or 0.0)
     return with_posterior(result, rope)
 
 
