@@ -392,8 +392,8 @@ def _one_fold(search, X, y, split, params, scorer):
     outer = scorer(model, safe_indexing(X, test), safe_indexing(y, test), **for_score)
     if not np.isfinite(outer):
         raise ValueError(
-            "The score of an outer fold is not finite: its test rows may be too few for "
-            "the scorer, or lack a class. Pass another scoring, or fewer outer folds."
+            "The score of an outer fold is not finite: its test rows may be too few "
+            "for the scorer, or lack a class. Pass another scoring, or fewer folds."
         )
     return {
         "outer": float(outer),

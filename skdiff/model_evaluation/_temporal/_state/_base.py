@@ -118,8 +118,8 @@ class TemporalState:
             scorer_of(self.scoring)  # refuses unknown names
             if sample_weight is not None and not weighs_rows(self.scoring):
                 raise ValueError(
-                    f"scoring={self.scoring!r} takes no sample_weight, so that it would "
-                    "count rows alike. Pass a scorer that does, or no weights."
+                    f"scoring={self.scoring!r} takes no sample_weight, so that it "
+                    "would count rows alike. Pass a scorer that does, or no weights."
                 )
 
     def _check_target(self, X, y):
