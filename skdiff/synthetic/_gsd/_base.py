@@ -60,8 +60,9 @@ class BaseGSD(SaveMixin, CallbackSupportMixin, BaseEstimator):
         check_request(
             self.epsilon, self.delta, self.rho, self.neighbors, self.accountant
         )
+        # a refused fit keeps the release that an earlier one has paid for
+        request = self._reserve(X)
         with whole_fit(self):
-            request = self._reserve(X)
             release = Release(
                 self._noise_source,
                 self.noise,

@@ -256,8 +256,6 @@ def _array(columns: list[Any], dtypes: tuple[str, ...]) -> Any:
     """Numbers as float64, or as the integers that they came as; else objects."""
     if all(_is_numeric(dtype) or dtype == "bool" for dtype in dtypes):
         table = np.stack([column.astype(np.float64) for column in columns], axis=1)
-        if set(dtypes) == {"bool"}:
-            return table.astype(bool)
         whole = all(is_integer(dtype) for dtype in dtypes)
         if whole and np.all(table == np.floor(table)):
             return table.astype(np.int64)
