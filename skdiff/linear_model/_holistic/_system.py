@@ -133,7 +133,9 @@ class Interior:
         f = np.zeros(len(problem.s))
         losses = model.losses(f, float(self.n_norm > 0))
         mean = float(problem.s @ losses)
-        spread = max(float(np.sqrt(problem.s @ (losses - mean) ** 2)), 0.1)
+        largest = max(float(losses.max()), 1.0)  # whose square may be infinite
+        spread = largest * float(np.sqrt(problem.s @ ((losses - mean) / largest) ** 2))
+        spread = max(spread, 0.1)
         top = float(losses.max()) + spread
         if model.tilts:
             lam = spread / np.sqrt(2 * problem.radius)
