@@ -139,7 +139,7 @@ def test_end_to_end(max_evals):
     direction = FAMILY.counts(NEIGHBOR) - FAMILY.counts(ROWS)
 
     def values(rows):
-        fits = (model.fit(rows).synthetic_ for _ in range(250))
+        fits = (model.fit(rows).synthetic_ for _ in range(600))
         return np.array([FAMILY.counts(table) @ direction for table in fits])
 
     found = mu_bound(values(ROWS), values(NEIGHBOR))
