@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from skdiff._base.progress import Progress
 from skdiff._nn._data import TensorData
-from skdiff.architecture_search._cells._find import halves
+from skdiff.architecture_search._parts import halves
 from skdiff.architecture_search._cells._inputs import Sizes
 from skdiff.architecture_search._cells._networks import CellNetworks
 from skdiff.architecture_search._cells._race import Bench

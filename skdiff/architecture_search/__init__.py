@@ -11,12 +11,24 @@ from skdiff.architecture_search._cells._regressor._estimator import (
     ArchitectureSearchRegressor,
 )
 from skdiff.architecture_search._cells._schedule import cosine_power
+from skdiff.architecture_search._embeddings._classifier._estimator import (
+    MixedEmbeddingClassifier,
+)
+from skdiff.architecture_search._embeddings._encoder._estimator import (
+    MixedEmbeddingEncoder,
+)
+from skdiff.architecture_search._embeddings._regressor._estimator import (
+    MixedEmbeddingRegressor,
+)
 
 __all__ = [
     "Architecture",
     "ArchitectureDisplay",
     "ArchitectureSearchClassifier",
     "ArchitectureSearchRegressor",
+    "MixedEmbeddingClassifier",
+    "MixedEmbeddingEncoder",
+    "MixedEmbeddingRegressor",
     "cosine_power",
     "darts_step",
     "rarts_step",

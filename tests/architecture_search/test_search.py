@@ -18,9 +18,9 @@ from skdiff.architecture_search import (
     ArchitectureSearchClassifier,
     ArchitectureSearchRegressor,
 )
-from skdiff.architecture_search._cells import _find
 from skdiff.architecture_search._cells._networks import CellNetworks
 from skdiff.architecture_search._cells._race import Bench
+from skdiff.architecture_search._parts import halves
 
 FAST = {"width": 8, "search_max_iter": 3, "max_iter": 10, "random_state": 0}
 CELL = Architecture((((0, "tanh"),), ((0, "skip"), (1, "glu"))), (8, 8, 8))
@@ -162,7 +162,7 @@ def test_every_class_is_in_both_parts():
     codes = np.repeat([0, 1, 2], [50, 3, 2])
     for seed in range(20):
         rng = np.random.RandomState(seed)
-        parts = _find.halves(55, 0.9, codes, rng)
+        parts = halves(55, 0.9, codes, rng)
         assert all(set(codes[rows]) == {0, 1, 2} for rows in parts)
         assert sorted(np.concatenate(parts)) == list(range(55))
 

@@ -1,14 +1,11 @@
 """A whole search: halves of the rows, a supernet, candidates, and what decides."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from skdiff._base.progress import Progress
-from skdiff._base.typing import FloatArray, IntArray
+from skdiff._base.typing import FloatArray
 from skdiff._nn._data import TensorData
 from skdiff.architecture_search._cells._architecture import Architecture
 from skdiff.architecture_search._cells._cell import CellSpace
@@ -21,8 +18,6 @@ from skdiff.architecture_search._cells._selection import (
 )
 from skdiff.architecture_search._cells._space import Space
 from skdiff.architecture_search._cells._supernet import History, Search, Supernet
-
-SEARCH_TIME = 0.6  # largest fraction of a time limit before the final training
 
 
 @dataclass(frozen=True)
@@ -46,24 +41,6 @@ class Found:
     history: History
     candidates: list[tuple[str, Architecture]]
     race: Race | None
-
-
-def halves(
-    n: int, fraction: float, codes: IntArray | None, rng: np.random.RandomState
-) -> tuple[IntArray, IntArray]:
-    """Split the rows at random, each class by itself; sorted row numbers.
-
-    Every class has rows in both parts: one that is a single row, which stands for
-    several, is in both.
-    """
-    strata = np.zeros(n, dtype=np.int64) if codes is None else codes
-    first, second = [], []
-    for code in np.unique(strata):
-        rows = rng.permutation(np.flatnonzero(strata == code))
-        cut = min(max(round(fraction * len(rows)), 1), max(len(rows) - 1, 1))
-        first.append(rows[:cut])
-        second.append(rows[cut:] if len(rows) > 1 else rows)
-    return np.sort(np.concatenate(first)), np.sort(np.concatenate(second))
 
 
 def find(
@@ -135,17 +112,3 @@ def distinct(
     for name, one in candidates:
         names[one] = f"{names[one]}, {name}" if one in names else name
     return [(name, one) for one, name in names.items()]
-
-
-@contextmanager
-def earlier(progress: Progress, start: float) -> Iterator[None]:
-    """Leave part of a time limit to what follows."""
-    deadline = progress.deadline
-    if deadline is not None:
-        progress.deadline = start + SEARCH_TIME * (deadline - start)
-    try:
-        yield
-    finally:
-        progress.deadline = deadline
-        if progress.ended == "time":
-            progress.ended = None

@@ -1,0 +1,323 @@
+"""Warm start, search of the selection, pruning and a short training of what is left."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from skdiff._base.progress import Patience, Progress
+from skdiff._base.typing import BoolArray, FloatArray
+from skdiff._nn._data import TensorData, TensorIterator
+from skdiff._nn._optim import OPTIMIZERS
+from skdiff.architecture_search._embeddings._blocks import (
+    Blocks,
+    keep_dimensions,
+    keep_entries,
+)
+from skdiff.architecture_search._embeddings._module import MixedNet
+
+RowLoss = Callable[[Tensor, Tensor], Tensor]
+EVALUATION_ROWS = 4096
+# fractions that keep_fraction="auto" tries, until one loses too much
+FRACTIONS = (0.5, 0.25, 0.125)
+TINY = 1e-8
+
+
+@dataclass(frozen=True)
+class Training:
+    """How networks are trained, by the names of the estimator's parameters."""
+
+    row_loss: RowLoss
+    batch_size: int
+    learning_rate: float
+    max_iter: int
+    tol: float
+    n_iter_no_change: int
+    progress: Progress
+    generator: torch.Generator
+    solver: str = "adam"
+    momentum: float = 0.9
+    alpha: float = 0.0
+
+    def optimizer(self, parameters: Sequence[Tensor]) -> Any:
+        """Return a new optimiser."""
+        how: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.alpha}
+        if self.solver == "sgd":
+            how["momentum"] = self.momentum
+        return OPTIMIZERS[self.solver](parameters, **how)
+
+    def loss(self, module: nn.Module, batch: Any) -> Tensor:
+        """Mean loss of a batch; weights have mean one over the table."""
+        X, (target, weight) = batch
+        rows = self.row_loss(module(X), target)
+        return rows.mean() if weight is None else (rows * weight).mean()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How the selection is searched and what is kept."""
+
+    keep_fraction: float | str = "auto"
+    structured: bool = True
+    order: int = 1
+    learning_rate: float = 0.01
+    l1: float = 1e-5
+    max_iter: int = 20
+
+
+@dataclass
+class History:
+    """One entry per epoch of all stages."""
+
+    stage: list[str] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    mean_selection: list[float] = field(default_factory=list)
+
+    def note(self, stage: str, loss: float, module: MixedNet) -> None:
+        """Note an epoch."""
+        chosen = module.selection
+        self.stage.append(stage)
+        self.validation_loss.append(loss)
+        self.mean_selection.append(1.0 if chosen is None else float(chosen.mean()))
+
+    def arrays(self) -> dict[str, Any]:
+        """The lists as arrays."""
+        return {name: np.array(values) for name, values in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the stages before the final training have chosen."""
+
+    mask: BoolArray
+    selection: FloatArray
+    state: dict[str, FloatArray]
+    n_iter: int
+    keep_fraction: float
+    trials: dict[float, float]
+
+
+def row_losses(module: nn.Module, data: TensorData, row_loss: RowLoss) -> Tensor:
+    """Loss of each row, times its weight."""
+    module.eval()
+    parts = []
+    with torch.no_grad():
+        for X, (target, weight) in TensorIterator(data, EVALUATION_ROWS):
+            rows = row_loss(module(X), target)
+            parts.append(rows if weight is None else rows * weight)
+    return torch.cat(parts).double()
+
+
+def mean_loss(module: nn.Module, data: TensorData, row_loss: RowLoss) -> float:
+    """Weighted mean loss of a table; infinite where it is not a number."""
+    weight = data.y[1]
+    mass = len(data) if weight is None else float(weight.sum())
+    found = float(row_losses(module, data, row_loss).sum()) / mass
+    return found if np.isfinite(found) else np.inf
+
+
+class Best:
+    """The state of the lowest loss, and when it was."""
+
+    def __init__(self, module: MixedNet) -> None:
+        self.module, self.loss, self.epoch = module, np.inf, 0
+        self.state: dict[str, Tensor] = {}
+        self.selection: Tensor | None = None
+
+    def offer(self, loss: float, epoch: int) -> None:
+        """Keep the weights if they are the best so far."""
+        if loss < self.loss or not self.state:
+            self.loss, self.epoch = loss, epoch
+            state = self.module.state_dict()
+            self.state = {name: t.detach().clone() for name, t in state.items()}
+            chosen = self.module.selection
+            self.selection = None if chosen is None else chosen.detach().clone()
+
+    def restore(self) -> None:
+        """Bring the best weights back."""
+        self.module.load_state_dict(self.state)
+        self.module.selection = self.selection
+
+
+def descend(
+    module: MixedNet,
+    train: TensorData,
+    held: TensorData,
+    how: Training,
+    note: Callable[[float, MixedNet], None],
+) -> Best:
+    """Train all weights; leave those of the best epoch on the held-out rows."""
+    best, patience = Best(module), Patience(how.n_iter_no_change, how.tol)
+    best.offer(mean_loss(module, held, how.row_loss), 0)
+    optimizer = how.optimizer(list(module.parameters()))
+    for epoch in how.progress.iterations(how.max_iter):
+        module.train()
+        for batch in TensorIterator(train, how.batch_size, how.generator):
+            optimizer.zero_grad()
+            how.loss(module, batch).backward()
+            optimizer.step()
+        loss = mean_loss(module, held, how.row_loss)
+        note(loss, module)
+        best.offer(loss, epoch + 1)
+        over = how.progress.step(score=-loss)
+        if patience.is_over(loss) or over:
+            break
+    optimizer.release()
+    best.restore()
+    return best
+
+
+def normalised_rows(gradient: Tensor) -> Tensor:
+    """Divide the gradient of each block by its mean absolute entry.
+
+    Without it frequent blocks move and rare ones never do (section 3.3).
+    """
+    return gradient / (gradient.abs().mean(dim=1, keepdim=True) + TINY)
+
+
+def selection_gradient(
+    module: MixedNet, batches: tuple[Any, Any], how: Training, order: int
+) -> Tensor:
+    """Gradient of the validation loss in the selection.
+
+    With ``order=2`` the weights have taken one step of gradient descent on the training
+    batch before (equation 7); autograd differentiates through that step.
+    """
+    train, held = batches
+    alpha = module.selection
+    assert alpha is not None
+    if order == 1:
+        (found,) = torch.autograd.grad(how.loss(module, held), [alpha])
+        return found
+    moved = {id(p) for p in module.searched()}
+    names = [name for name, p in module.named_parameters() if id(p) in moved]
+    weights = [dict(module.named_parameters())[name] for name in names]
+    loss = how.loss(module, train)
+    steps = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
+    after = {
+        name: w if g is None else w - how.learning_rate * g
+        for name, w, g in zip(names, weights, steps, strict=True)
+    }
+    X, (target, weight) = held
+    rows = how.row_loss(functional_call(module, after, (X,)), target)
+    value = rows.mean() if weight is None else (rows * weight).mean()
+    (found,) = torch.autograd.grad(value, [alpha])
+    return found
+
+
+def _endless(data: TensorData, how: Training) -> Iterator[Any]:
+    while True:
+        yield from TensorIterator(data, how.batch_size, how.generator)
+
+
+def search(
+    module: MixedNet,
+    train: TensorData,
+    held: TensorData,
+    how: Training,
+    choice: Selection,
+    note: Callable[[float, MixedNet], None],
+) -> Best:
+    """Move vectors on training batches and the selection on validation batches."""
+    shape = int(module.block.max()) + 1, module.table.shape[1]
+    alpha = torch.ones(shape, dtype=module.table.dtype, device=module.table.device)
+    module.selection = alpha.requires_grad_()
+    best, patience = Best(module), Patience(how.n_iter_no_change, how.tol)
+    optimizer = how.optimizer(module.searched())
+    validation = _endless(held, how)
+    for epoch in how.progress.iterations(choice.max_iter):
+        module.train()
+        for batch in TensorIterator(train, how.batch_size, how.generator):
+            optimizer.zero_grad()
+            how.loss(module, batch).backward()
+            optimizer.step()
+            pair = batch, next(validation)
+            gradient = selection_gradient(module, pair, how, choice.order)
+            gradient = normalised_rows(gradient) + choice.l1
+            with torch.no_grad():
+                alpha.sub_(gradient, alpha=choice.learning_rate).clamp_(0, 1)
+        loss = mean_loss(module, held, how.row_loss)
+        note(loss, module)
+        best.offer(loss, epoch + 1)
+        over = how.progress.step(score=-loss)
+        if patience.is_over(loss) or over:
+            break
+    optimizer.release()
+    if best.state:
+        best.restore()
+    return best
+
+
+def prune(module: MixedNet, folded: Tensor, blocks: Blocks, mask: BoolArray) -> None:
+    """Put the folded vectors into the table, and nothing where the mask is zero."""
+    kept = torch.as_tensor(mask).to(folded)
+    with torch.no_grad():
+        module.mask.copy_(kept)
+        module.table.copy_(folded * kept)
+    module.selection = None
+
+
+def find(
+    module: MixedNet,
+    train: TensorData,
+    held: TensorData,
+    how: Training,
+    choice: Selection,
+    blocks: Blocks,
+    history: History,
+) -> Found:
+    """Run all stages before the final training (algorithm 1)."""
+
+    def note(stage: str) -> Callable[[float, MixedNet], None]:
+        return lambda loss, module: history.note(stage, loss, module)
+
+    warm = descend(module, train, held, how, note("warm start"))
+    ones = np.ones((blocks.n_blocks, module.table.shape[1]))
+    fraction = choice.keep_fraction
+    if fraction == 1:
+        return _found(module, blocks.allowed, ones, warm.epoch, 1.0, {})
+    whole = row_losses(module, held, how.row_loss)
+    unpruned = _state(module)
+    search(module, train, held, how, choice, note("search"))
+    alpha = module.selection
+    chosen = ones if alpha is None else alpha.detach().double().cpu().numpy()
+    folded, after = module.fold().clone(), _state(module)
+    keep = keep_dimensions if choice.structured else keep_entries
+    trials: dict[float, float] = {}
+    found = None
+    for one in FRACTIONS if fraction == "auto" else (float(fraction),):
+        module.load_state_dict({n: torch.as_tensor(a) for n, a in after.items()})
+        mask = keep(folded.double().cpu().numpy(), blocks, one)
+        prune(module, folded, blocks, mask)
+        start = _state(module)
+        best = descend(module, train, held, how, note(f"keep {one:g}"))
+        trials[one] = best.loss
+        if fraction == "auto" and _loses(row_losses(module, held, how.row_loss), whole):
+            break
+        found = Found(mask, chosen, start, max(best.epoch, 1), one, trials)
+        if how.progress.is_over():
+            break
+    if found is None:
+        module.load_state_dict({n: torch.as_tensor(a) for n, a in unpruned.items()})
+        found = _found(module, blocks.allowed, chosen, warm.epoch, 1.0, trials)
+    return found
+
+
+def _found(module, mask, selection, epoch, fraction, trials):  # type: ignore[no-untyped-def]
+    return Found(mask, selection, _state(module), max(epoch, 1), fraction, trials)
+
+
+def _state(module: MixedNet) -> dict[str, FloatArray]:
+    state = module.state_dict()
+    return {name: t.detach().cpu().numpy().copy() for name, t in state.items()}
+
+
+def _loses(rows: Tensor, whole: Tensor) -> bool:
+    """Whether the mean loss is above the other by more than its standard error."""
+    difference = rows - whole
+    error = float(difference.std()) / np.sqrt(max(len(rows), 1))
+    return not float(difference.mean()) <= error
