@@ -14,11 +14,11 @@ from torch.nn import functional as F
 
 from skdiff._base.progress import Progress
 from skdiff._nn._data import TensorData
-from skdiff.architecture_search._parts import halves
 from skdiff.architecture_search._cells._inputs import Sizes
 from skdiff.architecture_search._cells._networks import CellNetworks
 from skdiff.architecture_search._cells._race import Bench
 from skdiff.architecture_search._cells._training import Training, train
+from skdiff.architecture_search._parts import halves
 
 # tables whose manifest names several targets, or columns that tell the target
 TARGETS = {"hflights_2011": "delayed15"}

@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.utils import _safe_indexing
 
 from skdiff._base.rows import merge_rows
 from skdiff._base.tables import TableEncoder, split_columns
@@ -24,6 +25,7 @@ class CodedRows(BaseNeural):
 
     def _validate(self, X, y, sample_weight, *, reset):
         """Check and convert; code categories; merge equal rows, in sorted order."""
+        self._fitting.counted = _counted(X, sample_weight)
         X = self._coded(X, reset=reset, y=y)
         X, y, weight = super()._validate(X, y, sample_weight, reset=reset)
         levels, codes = (None, y)
@@ -76,9 +78,11 @@ class CodedRows(BaseNeural):
         if not mask.any():
             return None
         require_y(self, y)
-        return TableEncoder(mask).fit(
-            check_X(self, X, reset=True, skip_check_array=True)
-        )
+        X = check_X(self, X, reset=True, skip_check_array=True)
+        rows = self._fitting.counted
+        if rows is not None and len(rows) < X.shape[0]:
+            X = _safe_indexing(X, rows)
+        return TableEncoder(mask).fit(X)
 
     def _columns(self):
         """What is known of the categorical columns: the state of an encoder, or None.
@@ -105,3 +109,13 @@ class CodedRows(BaseNeural):
             return super()._batch_rows(X)
         size = 2 ** round(np.log2(max(len(X) / STEPS, 1)))
         return min(max(size, SMALLEST_BATCH), self._largest_batch, len(X))
+
+
+def _counted(X, sample_weight):
+    """Rows of positive weight; None for all, and where the weights are no numbers."""
+    try:
+        weight = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError):  # refused by name later
+        return None
+    fine = weight.shape == np.shape(X)[:1] and weight.any()
+    return np.flatnonzero(weight > 0) if fine else None

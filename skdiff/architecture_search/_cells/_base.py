@@ -41,6 +41,7 @@ class Fitting:
     progress: Any = None
     max_iter: int | None = None
     rare: Any = None
+    counted: Any = None
 
 
 class BaseArchitectureSearch(CodedRows):

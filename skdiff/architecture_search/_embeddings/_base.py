@@ -61,11 +61,11 @@ class Fitting:
     """What a fit knows while it runs."""
 
     columns: Any = None
-    has_missing: Any = None
+    counted: Any = None
     encoding: Any = None
     progress: Any = None
     start: Any = None
-    max_iter: int | None = None
+    rates: Any = None
 
 
 class OneFit:
@@ -141,7 +141,9 @@ class BaseMixedEmbedding(CodedRows):
         values = np.array(table)
         places = np.flatnonzero(columns["categorical"])
         if reset:
-            columns["has_missing"] = (values[:, places] == MISSING).any(axis=0)
+            rows = self._fitting.counted
+            seen = values[:, places] if rows is None else values[rows][:, places]
+            columns["has_missing"] = (seen == MISSING).any(axis=0)
         # the vector of missing values has learned nothing where there were none
         absent = places[~columns["has_missing"]]
         block = values[:, absent]
@@ -208,6 +210,11 @@ class BaseMixedEmbedding(CodedRows):
             load_arrays(module, fitting.start)
         return module
 
+    def _stepper(self, module):
+        from skdiff.architecture_search._embeddings._net import rated
+
+        return rated(super()._stepper(module))
+
     def _packed(self, arrays):
         """Only entries that are kept."""
         mask = self._known()["mask_"]
@@ -231,8 +238,7 @@ class BaseMixedEmbedding(CodedRows):
         held = sum(int(np.size(array)) for array in state["arrays"].values())
         widths = [*self._hidden_sizes(), self._n_outputs(vars(self))]
         if self.mask_.sum() != np.size(state["arrays"]["table"]) or any(
-            a * b > MOST_ENTRIES * held
-            for a, b in pairwise(widths)
+            a * b > MOST_ENTRIES * held for a, b in pairwise(widths)
         ):
             raise ValueError("The sizes do not belong to the weights of the file.")
 
@@ -337,7 +343,7 @@ class BaseMixedEmbedding(CodedRows):
         ):
             found = _search.find(module, train, held, how, choice, blocks, history)
         self._fitting.start = found.state
-        self._fitting.max_iter = found.n_iter
+        self._fitting.rates = found.rates
         named = zip(
             self._keys(),
             sizes_of(found.mask, blocks, self.structured),
@@ -356,7 +362,8 @@ class BaseMixedEmbedding(CodedRows):
 
     def _train(self, net, data, limits, progress, validate):
         """Train on all rows for as many epochs as were best on the held-out ones."""
-        epochs = self._fitting.max_iter
+        net.rates = self._fitting.rates
+        epochs = len(net.rates)
         limits = replace(limits, max_iter=epochs, n_iter_no_change=epochs + 1)
         run = super()._train(net, data, limits, progress, validate)
         if run.stopped == "max_iter":

@@ -25,6 +25,8 @@ EVALUATION_ROWS = 4096
 # fractions that keep_fraction="auto" tries, until one loses too much
 FRACTIONS = (0.5, 0.25, 0.125)
 TINY = 1e-8
+# of the step size, after an epoch without progress
+SHRINKAGE = 0.5
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ class History:
         chosen = module.selection
         self.stage.append(stage)
         self.validation_loss.append(loss)
-        self.mean_selection.append(1.0 if chosen is None else float(chosen.mean()))
+        self.mean_selection.append(
+            1.0 if chosen is None else float(chosen.detach().mean())
+        )
 
     def arrays(self) -> dict[str, Any]:
         """The lists as arrays."""
@@ -96,7 +100,7 @@ class Found:
     mask: BoolArray
     selection: FloatArray
     state: dict[str, FloatArray]
-    n_iter: int
+    rates: list[float]
     keep_fraction: float
     trials: dict[float, float]
 
@@ -126,6 +130,7 @@ class Best:
     def __init__(self, module: MixedNet) -> None:
         self.module, self.loss, self.epoch = module, np.inf, 0
         self.state: dict[str, Tensor] = {}
+        self.rates: list[float] = []
         self.selection: Tensor | None = None
 
     def offer(self, loss: float, epoch: int) -> None:
@@ -150,7 +155,10 @@ def descend(
     how: Training,
     note: Callable[[float, MixedNet], None],
 ) -> Best:
-    """Train all weights; leave those of the best epoch on the held-out rows."""
+    """Train all weights; leave those of the best epoch on the held-out rows.
+
+    The step size is halved after each epoch without progress.
+    """
     best, patience = Best(module), Patience(how.n_iter_no_change, how.tol)
     best.offer(mean_loss(module, held, how.row_loss), 0)
     optimizer = how.optimizer(list(module.parameters()))
@@ -160,7 +168,11 @@ def descend(
             optimizer.zero_grad()
             how.loss(module, batch).backward()
             optimizer.step()
+        group = optimizer.param_groups[0]
+        best.rates.append(group["lr"])
         loss = mean_loss(module, held, how.row_loss)
+        if loss >= best.loss:
+            group["lr"] *= SHRINKAGE
         note(loss, module)
         best.offer(loss, epoch + 1)
         over = how.progress.step(score=-loss)
@@ -168,6 +180,8 @@ def descend(
             break
     optimizer.release()
     best.restore()
+    # one epoch at least, so that the held-out rows are learned from too
+    best.rates = best.rates[: max(best.epoch, 1)] or [how.learning_rate]
     return best
 
 
@@ -275,13 +289,13 @@ def find(
     def note(stage: str) -> Callable[[float, MixedNet], None]:
         return lambda loss, module: history.note(stage, loss, module)
 
+    first = _state(module)
     warm = descend(module, train, held, how, note("warm start"))
     ones = np.ones((blocks.n_blocks, module.table.shape[1]))
     fraction = choice.keep_fraction
     if fraction == 1:
-        return _found(module, blocks.allowed, ones, warm.epoch, 1.0, {})
+        return Found(blocks.allowed, ones, first, warm.rates, 1.0, {})
     whole = row_losses(module, held, how.row_loss)
-    unpruned = _state(module)
     search(module, train, held, how, choice, note("search"))
     alpha = module.selection
     chosen = ones if alpha is None else alpha.detach().double().cpu().numpy()
@@ -298,17 +312,12 @@ def find(
         trials[one] = best.loss
         if fraction == "auto" and _loses(row_losses(module, held, how.row_loss), whole):
             break
-        found = Found(mask, chosen, start, max(best.epoch, 1), one, trials)
+        found = Found(mask, chosen, start, best.rates, one, trials)
         if how.progress.is_over():
             break
     if found is None:
-        module.load_state_dict({n: torch.as_tensor(a) for n, a in unpruned.items()})
-        found = _found(module, blocks.allowed, chosen, warm.epoch, 1.0, trials)
+        found = Found(blocks.allowed, chosen, first, warm.rates, 1.0, trials)
     return found
-
-
-def _found(module, mask, selection, epoch, fraction, trials):  # type: ignore[no-untyped-def]
-    return Found(mask, selection, _state(module), max(epoch, 1), fraction, trials)
 
 
 def _state(module: MixedNet) -> dict[str, FloatArray]:

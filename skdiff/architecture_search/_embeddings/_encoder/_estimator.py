@@ -84,8 +84,8 @@ class MixedEmbeddingEncoder(SaveMixin, TransformerMixin, BaseEstimator):
     batch_size : int or "auto", default="auto"
         Number of rows per gradient step. ``"auto"`` is about a 32nd of the rows,
         between 32 and 512.
-    learning_rate_init : float, default=3e-3
-        Step size of the optimiser.
+    learning_rate_init : float, default=0.01
+        Step size of the optimiser. It is halved after each epoch without progress.
     momentum : float, default=0.9
         Momentum of ``solver="sgd"``.
     max_iter : int, default=30
@@ -189,7 +189,7 @@ class MixedEmbeddingEncoder(SaveMixin, TransformerMixin, BaseEstimator):
         solver="adam",
         alpha=1e-4,
         batch_size="auto",
-        learning_rate_init=3e-3,
+        learning_rate_init=0.01,
         momentum=0.9,
         max_iter=30,
         tol=1e-4,
