@@ -25,7 +25,7 @@ class CodedRows(BaseNeural):
 
     def _validate(self, X, y, sample_weight, *, reset):
         """Check and convert; code categories; merge equal rows, in sorted order."""
-        self._fitting.counted = _counted(X, sample_weight)
+        self._fitting.counted = _counted(sample_weight)
         X = self._coded(X, reset=reset, y=y)
         X, y, weight = super()._validate(X, y, sample_weight, reset=reset)
         levels, codes = (None, y)
@@ -79,10 +79,16 @@ class CodedRows(BaseNeural):
             return None
         require_y(self, y)
         X = check_X(self, X, reset=True, skip_check_array=True)
-        rows = self._fitting.counted
-        if rows is not None and len(rows) < X.shape[0]:
+        if (rows := self._counted_rows(X)) is not None:
             X = _safe_indexing(X, rows)
         return TableEncoder(mask).fit(X)
+
+    def _counted_rows(self, X):
+        """Rows of positive weight; None for all. Wrong lengths are refused later."""
+        counted = self._fitting.counted
+        if counted is None or len(counted) != X.shape[0] or counted.all():
+            return None
+        return np.flatnonzero(counted)
 
     def _columns(self):
         """What is known of the categorical columns: the state of an encoder, or None.
@@ -111,11 +117,10 @@ class CodedRows(BaseNeural):
         return min(max(size, SMALLEST_BATCH), self._largest_batch, len(X))
 
 
-def _counted(X, sample_weight):
-    """Rows of positive weight; None for all, and where the weights are no numbers."""
+def _counted(sample_weight):
+    """Where the weights are positive; None without weights that are numbers."""
     try:
         weight = np.asarray(sample_weight, dtype=np.float64)
     except (TypeError, ValueError):  # refused by name later
         return None
-    fine = weight.shape == np.shape(X)[:1] and weight.any()
-    return np.flatnonzero(weight > 0) if fine else None
+    return weight > 0 if weight.ndim == 1 and weight.any() else None

@@ -141,7 +141,7 @@ class BaseMixedEmbedding(CodedRows):
         values = np.array(table)
         places = np.flatnonzero(columns["categorical"])
         if reset:
-            rows = self._fitting.counted
+            rows = self._counted_rows(values)
             seen = values[:, places] if rows is None else values[rows][:, places]
             columns["has_missing"] = (seen == MISSING).any(axis=0)
         # the vector of missing values has learned nothing where there were none

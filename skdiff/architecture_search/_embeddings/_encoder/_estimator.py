@@ -126,6 +126,8 @@ class MixedEmbeddingEncoder(SaveMixin, TransformerMixin, BaseEstimator):
         block, the most frequent block first.
     categories_ : dict
         Categories of each categorical column.
+    n_iter_ : int
+        Epochs of the final training.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of str of shape (n_features,)
@@ -264,6 +266,7 @@ class MixedEmbeddingEncoder(SaveMixin, TransformerMixin, BaseEstimator):
         self.estimator_, self.task_ = model, task
         self.embedding_sizes_ = model.embedding_sizes_
         self.categories_ = model.categories_
+        self.n_iter_ = model.n_iter_
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(model, name):
                 setattr(self, name, getattr(model, name))
