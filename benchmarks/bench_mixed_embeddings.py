@@ -3,9 +3,9 @@
 Parts: ``cost`` (a whole fit by one uniform training, in seconds), ``ratings`` (made
 ratings whose popular users and items have more dimensions), ``tables`` (AUC and numbers
 in the table of vectors beside a uniform size, the largest size of the rule of thumb
-min(50, (c + 1) / 2), ``MLPClassifier`` on one-hot columns and boosted trees), ``encoder``
-(:class:`MixedEmbeddingEncoder` before boosted trees, against target and one-hot
-columns). The last two read tables from the folder ``SKDIFF_DATA``.
+min(50, (c + 1) / 2), ``MLPClassifier`` on one-hot columns and boosted trees),
+``encoder`` (:class:`MixedEmbeddingEncoder` before boosted trees, against target and
+one-hot columns). The last two read tables from the folder ``SKDIFF_DATA``.
 """
 
 import sys

@@ -11,9 +11,9 @@ from skdiff._base.compat import Interval, StrOptions
 from skdiff._base.parameters import COUNT, POSITIVE
 from skdiff._base.tables import FIRST
 from skdiff._nn._base import BaseNeural
+from skdiff.architecture_search._base import CodedRows
 from skdiff.architecture_search._cells._architecture import NAMES, Architecture
 from skdiff.architecture_search._parts import earlier, halves
-from skdiff.architecture_search._rows import CodedRows
 
 # the widths of a hypercuboid go down to a quarter
 SMALLEST_WIDTH = 4

@@ -15,13 +15,13 @@ from skdiff._base.tables import FIRST, MISSING, UNKNOWN
 from skdiff._base.validation import check_X
 from skdiff._nn._base import BaseNeural
 from skdiff._nn._inference import MOST_ENTRIES
+from skdiff.architecture_search._base import CodedRows
 from skdiff.architecture_search._embeddings._blocks import (
     frequency_blocks,
     shares_of,
     sizes_of,
 )
 from skdiff.architecture_search._parts import earlier, halves
-from skdiff.architecture_search._rows import CodedRows
 
 NOTHING = {
     "embedding_sizes_": None,
