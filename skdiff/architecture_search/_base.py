@@ -2,8 +2,8 @@
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils import _safe_indexing
 
+from skdiff._base.compat import safe_indexing
 from skdiff._base.rows import merge_rows
 from skdiff._base.tables import TableEncoder, split_columns
 from skdiff._base.validation import check_X, require_y
@@ -80,7 +80,7 @@ class CodedRows(BaseNeural):
         require_y(self, y)
         X = check_X(self, X, reset=True, skip_check_array=True)
         if (rows := self._counted_rows(X)) is not None:
-            X = _safe_indexing(X, rows)
+            X = safe_indexing(X, rows)
         return TableEncoder(mask).fit(X)
 
     def _counted_rows(self, X):

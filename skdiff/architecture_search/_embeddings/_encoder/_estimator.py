@@ -3,9 +3,9 @@
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from skdiff._base.compat import StrOptions, fit_context
+from skdiff._base.compat import StrOptions, check_feature_names_in, fit_context
 from skdiff._base.parameters import NETWORK
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.validation import require_y
@@ -323,7 +323,7 @@ class MixedEmbeddingEncoder(SaveMixin, TransformerMixin, BaseEstimator):
             ``city_emb0``, ``city_emb1`` and so on for a column ``city``.
         """
         check_is_fitted(self)
-        names = _check_feature_names_in(self, input_features)
+        names = check_feature_names_in(self, input_features)
         categorical = self.estimator_._columns()["categorical"]
         found = list(names[~categorical])
         for name, column in zip(names[categorical], self.categories_, strict=True):
