@@ -64,7 +64,8 @@ right.set(xlabel="dimension", ylabel="block (start, then end)")
 _ = figure.colorbar(shown, label="selection")
 
 # %%
-# The vectors in a pipeline, before boosted trees, beside one number per station and one
+# For classes there is ``MixedEmbeddingClassifier``. The vectors also serve in a
+# pipeline, before boosted trees, beside one number per station and one
 # column per station.
 columns = ["start", "end"]
 encoders = {
