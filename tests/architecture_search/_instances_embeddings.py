@@ -3,11 +3,13 @@
 The classes themselves refuse rows without a categorical column.
 """
 
+from copy import copy
+
 import numpy as np
 
 from skdiff import architecture_search
 from skdiff._base.validation import check_X, require_y
-from tests.data_selection._instances_selectors import Adapted
+from tests.data_selection._instances_selectors import Adapted, public_class
 
 FAST = {"max_iter": 25, "search_max_iter": 2, "max_embedding_dim": 4}
 FAST |= {"hidden_layer_sizes": (16,), "learning_rate_init": 0.02}
@@ -21,7 +23,7 @@ QUICK = {
         {**FAST},
         {**OTHER, "interaction": "fm", "numeric": "embedding", "n_frequency_blocks": 3},
     ],
-    "MixedEmbeddingEncoder": [{**FAST, "keep_fraction": 0.5}],
+    "MixedEmbeddingEncoder": [{**FAST, "keep_fraction": 0.5, "task": "regression"}],
 }
 
 
@@ -61,12 +63,28 @@ class MixedEmbeddingRegressor(LastColumn, architecture_search.MixedEmbeddingRegr
 
 class MixedEmbeddingEncoder(Adapted, architecture_search.MixedEmbeddingEncoder):
     def _model(self, task, given):
-        model = super()._model(task, given)
-        names = {
-            c.__name__: c for c in (MixedEmbeddingClassifier, MixedEmbeddingRegressor)
-        }
-        model.__class__ = names[type(model).__name__]
+        return adapted(super()._model(task, given))
+
+    def save(self, path):
+        stored = copy(self)
+        if hasattr(self, "estimator_"):
+            stored.estimator_ = copy(self.estimator_)
+            stored.estimator_.__class__ = public_class(type(self.estimator_))
+        Adapted.save(stored, path)
+
+    @classmethod
+    def load(cls, path):
+        model = super().load(path)
+        if hasattr(model, "estimator_"):
+            adapted(model.estimator_)
         return model
+
+
+def adapted(model):
+    """The same network, of the subclass here."""
+    classes = (MixedEmbeddingClassifier, MixedEmbeddingRegressor)
+    model.__class__ = next(c for c in classes if c.__name__ == type(model).__name__)
+    return model
 
 
 ADAPTED = {

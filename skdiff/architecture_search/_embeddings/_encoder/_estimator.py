@@ -128,6 +128,8 @@ class MixedEmbeddingEncoder(SaveMixin, TransformerMixin, BaseEstimator):
         Categories of each categorical column.
     n_iter_ : int
         Epochs of the final training.
+    stopped_ : str
+        As that of the network.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of str of shape (n_features,)
@@ -137,6 +139,11 @@ class MixedEmbeddingEncoder(SaveMixin, TransformerMixin, BaseEstimator):
     --------
     MixedEmbeddingClassifier : The network, as a classifier.
     sklearn.preprocessing.TargetEncoder : One number per category, cross-fitted.
+
+    Notes
+    -----
+    ``fit_transform`` is ``fit``, then ``transform`` of the same rows: there is no
+    cross-fitting.
 
     References
     ----------
@@ -266,13 +273,20 @@ class MixedEmbeddingEncoder(SaveMixin, TransformerMixin, BaseEstimator):
         self.estimator_, self.task_ = model, task
         self.embedding_sizes_ = model.embedding_sizes_
         self.categories_ = model.categories_
-        self.n_iter_ = model.n_iter_
+        self.n_iter_, self.stopped_ = model.n_iter_, model.stopped_
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(model, name):
                 setattr(self, name, getattr(model, name))
             elif hasattr(self, name):
                 delattr(self, name)
         return self
+
+    def __sklearn_tags__(self):
+        """Say that y is needed, and of any kind."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        return tags
 
     def _task(self, y):
         """Classification or regression."""
