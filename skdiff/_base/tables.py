@@ -119,6 +119,8 @@ class TableEncoder:
             if not len(present):
                 raise ValueError(f"Column {j} of X has nothing but missing values.")
             fitted = encoder.__class__(**encoder.get_params())
+            # arrays, whatever scikit-learn is set to give
+            fitted.set_output(transform="default")
             fitted.fit(values[present, None])
             self._encoders.append(fitted)
             self.categories_.append(fitted.categories_[0])

@@ -328,5 +328,5 @@ def _state(module: MixedNet) -> dict[str, FloatArray]:
 def _loses(rows: Tensor, whole: Tensor) -> bool:
     """Whether the mean loss is above the other by more than its standard error."""
     difference = rows - whole
-    error = float(difference.std()) / np.sqrt(max(len(rows), 1))
+    error = float(difference.std(correction=0)) / np.sqrt(max(len(rows), 1))
     return not float(difference.mean()) <= error
