@@ -1,6 +1,6 @@
 """
 Release a synthetic table with a stated (epsilon, delta)
-=======================================================
+========================================================
 
 A clinic has a table of patients and wants to publish something that students can train
 classifiers on. What is declared of the columns is public; the counts are measured with
