@@ -25,6 +25,7 @@ OTHERS = {
     "CalibratedProbabilityClassifier": "takes networks only",
     "ActiveSubspaceTransformer": "takes networks of its own room only",
     "OnlinePlattCalibrator": "takes a fitted classifier",
+    "MarginalImputer": "takes models of a whole table, with a method ``impute``",
 }
 NAMES = [
     cls.__name__

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris, load_wine
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
@@ -612,6 +612,21 @@ def test_acceptance_on_a_random_pairwise_model():
         for j in range(10)
     ]
     assert np.abs(single).max() <= 0.03
+
+
+def test_a_failed_fit_leaves_the_imputer_unfitted():
+    class Refusing(LatentClassModel):
+        def fit(self, X, y=None, sample_weight=None):
+            raise ValueError("refused")
+
+    X = load_iris().data
+    model = MarginalImputer(Refusing())
+    with pytest.raises(ValueError, match="refused"):
+        model.fit(X)
+    with pytest.raises(NotFittedError):
+        model.transform(X)
+    with pytest.raises(ValueError, match="impute"):  # a pipeline fills no cells
+        MarginalImputer(Pipeline([("model", LatentClassModel())])).fit(X)
 
 
 @pytest.mark.slow
