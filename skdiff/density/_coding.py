@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 MISSING = -1
 _TEXT, _NUMBER = "text", "number"
@@ -232,6 +233,15 @@ def distinct_codes(codes: Any, weight: Any) -> tuple[Any, Any]:
     """Distinct rows, missing cells included, and the weights that gather on them."""
     rows, gathered = histogram(codes - MISSING, weight)  # which counts from zero
     return rows + MISSING, gathered
+
+
+def indicators(codes: Any, sizes: Sequence[int]) -> Any:
+    """Sparse one-hot rows; a missing cell has no entry."""
+    known = codes != MISSING
+    place = (codes + np.cumsum([0, *sizes[:-1]]))[known]
+    ends = np.concatenate([[0], np.cumsum(known.sum(axis=1))])
+    shape = (len(codes), sum(sizes))
+    return sparse.csr_matrix((np.ones(len(place)), place, ends), shape=shape)
 
 
 def shares(codes: Any, weight: Any, categories: Sequence[Any]) -> list[Any]:

@@ -87,7 +87,9 @@ def test_soft_values_lie_between_the_mean_and_the_largest_and_do_not_overflow():
 
 
 def test_weights_that_are_all_minus_infinity_are_alike():
-    np.testing.assert_allclose(normalised(np.full(4, -np.inf)), 0.25)
+    nothing = np.full(4, -np.inf)
+    np.testing.assert_allclose(normalised(nothing), 0.25)
+    assert effective_size(nothing) == 0  # and no sample to rest on
 
 
 # --- the target ----------------------------------------------------------------------
@@ -325,6 +327,9 @@ def test_fit_takes_rows_for_a_model_that_is_not_fitted():
     rows = sampler.fit(X).sample(50)
     assert rows.shape == (50, 3) and not hasattr(inner, "categories_")
     np.testing.assert_array_equal(rows, sampler.fit(X).sample(50))
+    sampler.fit(pd.DataFrame(X, columns=list("abc")))
+    assert list(sampler.feature_names_in_) == list("abc")
+    assert not hasattr(sampler.fit(X), "feature_names_in_")
     frozen = GuidedSampler(FrozenEstimator(inner.fit(X)), lambda rows: rows[:, 0])
     assert frozen.fit().sample(3).shape == (3, 3)
 
@@ -363,6 +368,50 @@ def test_rows_that_end_in_a_dead_end_give_way_to_others(model, resampling):
     assert (rows[:, 0] + rows[:, 2] == 0).all()
     with pytest.raises(ValueError, match="No row"):
         sampler.set_params(reward=lambda rows: np.full(len(rows), -np.inf)).sample(5)
+
+
+@pytest.mark.parametrize("resampling", ["cell", "particles", "importance", "auto"])
+@pytest.mark.parametrize("temperature", [1.0, 0.0])
+def test_rows_are_allowed_where_hardly_any_completion_is(resampling, temperature):
+    X = np.random.default_rng(0).integers(0, 3, (2000, 6))
+    model = LatentClassModel(1).fit(X)
+
+    def allowed(rows):
+        return (np.asarray(rows)[:, :5] == 0).all(axis=1)
+
+    options = {"n_candidates": 2, "n_completions": 1, "temperature": temperature}
+    if resampling == "importance" or not temperature:
+        options |= {"n_candidates": 5, "n_completions": 4}
+    # one row of 243: of a pilot of 200 there may be none, and no value is finite
+    for seed in range(3):
+        sampler = GuidedSampler(
+            model,
+            lambda rows: np.where(allowed(rows), 0.0, -np.inf),
+            resampling=resampling,
+            random_state=seed,
+            **options,
+        )
+        assert allowed(sampler.sample(300)).all()
+        if resampling == "auto":
+            assert sampler.resampling_ != "importance"
+
+
+def test_long_tables_are_guided_farther_than_pools_of_equal_size_reach():
+    X = np.random.default_rng(0).integers(0, 2, (3000, 30))
+    model = LatentClassModel(1).fit(X)
+    sampler = GuidedSampler(
+        model,
+        lambda rows: rows.sum(axis=1),
+        temperature=0.25,
+        n_candidates=4,
+        n_completions=2,
+        random_state=0,
+    )
+    sampler.sample(200)
+    tilted = [normalised(np.log(m) + np.arange(2) / 0.25)[1] for m in model.marginals_]
+    report = sampler.report_["mean_reward"]
+    assert report["guided"] == pytest.approx(sum(tilted), abs=1.0)
+    assert report[["best_of_n", "importance"]].max() < report["guided"] - 2
 
 
 def test_what_cannot_be_is_refused(model):

@@ -14,7 +14,7 @@ from skdiff._base.persistence import SaveMixin
 from skdiff._base.plotting import require_pandas
 from skdiff.density._coding import MISSING
 from skdiff.density._guided._regression import Effort, learn_values
-from skdiff.density._guided._reward import as_rows, rewarding
+from skdiff.density._guided._reward import as_rows, living, rewarding
 from skdiff.density._guided._steps import Guide, best_of, fill
 from skdiff.density._guided._values import (
     Counted,
@@ -266,6 +266,8 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         self.n_features_in_ = self.model_.n_features_in_
         if hasattr(self.model_, "feature_names_in_"):
             self.feature_names_in_ = self.model_.feature_names_in_
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
 
     def _counted(self, reward, fixed=None):
         return Counted(rewarding(reward, self.model_, self.response, fixed or {}))
@@ -348,12 +350,11 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         n, each = len(start), self.n_candidates * self.n_completions
         pool = self.model_._joint().complete(np.repeat(start, each, axis=0), rng)
         rewards = reward(pool)
-        if not np.isfinite(rewards).any():
-            raise ValueError("No row was found whose reward is not minus infinity.")
         if self.temperature:
             kept = systematic(rewards / self.temperature, n, rng)
         else:
             kept = best_of(rewards, n)
+        kept = kept[living(rewards[kept], rng)]
         return pool[kept], rewards[kept]
 
     def _guide(self, start, reward, rng, particles):
@@ -371,12 +372,7 @@ class GuidedSampler(SaveMixin, BaseEstimator):
         # a complete row's value is its reward, unless a regressor has guessed it
         exact = self.value != "regressor" and (start == MISSING).any()
         rewards = found.value if exact else reward(found.codes)
-        kept, corrected = np.arange(n), False
-        dead = ~np.isfinite(rewards)
-        if dead.all():
-            raise ValueError("No row was found whose reward is not minus infinity.")
-        if dead.any():  # forbidden rows give way to others
-            kept[dead] = rng.choice(np.flatnonzero(~dead), size=dead.sum())
+        kept, corrected = living(rewards, rng), False
         if self.correction and self.temperature:
             log = found.log_weight + rewards / self.temperature
             if effective_size(log) >= LEAST_PART * n:

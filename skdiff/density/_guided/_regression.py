@@ -49,7 +49,7 @@ def learn_values(
     if not effort.temperature:
         sizes = np.array([effort.n_rows])
     start = np.full((sizes[0], len(joint.sizes)), MISSING)
-    rows = mask_cells(joint.complete(start, rng), start, rng)
+    rows = mask_cells(joint.complete(start, rng), rng)
     rollout = Rollout(joint, reward, effort.temperature, effort.n_completions)
     values = rollout(rows, rng)
     fitted = fit_values(joint, regressor, rows, values)
@@ -57,7 +57,7 @@ def learn_values(
         value = Regressed(fitted, joint.sizes)
         guide = Guide(joint, value, effort.temperature, effort.n_candidates)
         start = np.full((size, len(joint.sizes)), MISSING)
-        more = mask_cells(completed(guide, start, rng)[0], start, rng)
+        more = mask_cells(completed(guide, start, rng)[0], rng)
         found = guided_values(guide, more, reward, effort, rng)
         rows, values = np.concatenate([rows, more]), np.concatenate([values, found])
         fitted = fit_values(joint, regressor, rows, values)

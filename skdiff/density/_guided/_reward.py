@@ -36,6 +36,16 @@ def rewarding(reward: Any, model: Any, response: Any, fixed: dict[int, Any]) -> 
     return rewards
 
 
+def living(rewards: Array, rng: Any) -> IntArray:
+    """Places of all rows, in which forbidden rows give way to others."""
+    kept, dead = np.arange(len(rewards)), ~np.isfinite(rewards)
+    if dead.all():
+        raise ValueError("No row was found whose reward is not minus infinity.")
+    if dead.any():
+        kept[dead] = rng.choice(np.flatnonzero(~dead), size=dead.sum())
+    return kept
+
+
 def by_estimator(estimator: Any, response: Any) -> Any:
     """The probability of a class, or the prediction of a regressor."""
     names = getattr(estimator, "feature_names_in_", None)

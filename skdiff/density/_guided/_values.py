@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from skdiff._base.typing import Array, IntArray
-from skdiff.density._coding import MISSING
+from skdiff.density._coding import MISSING, indicators
 from skdiff.density._guided._weights import soft_value
 from skdiff.density._joint._chain import Joint, likeliest_cells, random_orders
 
@@ -83,17 +82,12 @@ class Regressed:
 
 def partial_features(codes: IntArray, sizes: Sequence[int]) -> Array:
     """One indicator per category; all of a column are zero where it is missing."""
-    known = codes != MISSING
-    place = (codes + np.cumsum([0, *sizes[:-1]]))[known]
-    ends = np.concatenate([[0], np.cumsum(known.sum(axis=1))])
-    shape = (len(codes), sum(sizes))
-    table = sparse.csr_matrix((np.ones(len(place)), place, ends), shape=shape)
-    return np.asarray(table.toarray())
+    return np.asarray(indicators(codes, sizes).toarray())
 
 
-def mask_cells(rows: IntArray, start: IntArray, rng: Any) -> IntArray:
-    """Rows of which a random part is visible, the cells known at the start included."""
+def mask_cells(rows: IntArray, rng: Any) -> IntArray:
+    """Rows of which a random part is visible."""
     n, p = rows.shape
     rank = np.argsort(random_orders(n, p, rng), axis=1)
     visible = rank < rng.randint(1, p + 1, size=(n, 1))
-    return np.where(visible | (start != MISSING), rows, MISSING)
+    return np.where(visible, rows, MISSING)

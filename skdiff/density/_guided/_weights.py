@@ -18,7 +18,9 @@ def normalised(log_weight: Array) -> Array:
 
 
 def effective_size(log_weight: Array) -> float:
-    """Rows of equal weight that would tell as much (Kish)."""
+    """Rows of equal weight that would tell as much (Kish); none where all are zero."""
+    if not np.isfinite(log_weight).any():
+        return 0.0
     p = normalised(log_weight)
     return float(1.0 / np.sum(p**2))
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 from scipy.special import logsumexp
 
 from skdiff._base.progress import Patience, Progress
 from skdiff._base.typing import Array, IntArray
-from skdiff.density._coding import MISSING
+from skdiff.density._coding import MISSING, indicators
 from skdiff.density._gibbs import draw
 
 TINY = np.finfo(float).tiny
@@ -82,15 +81,6 @@ def chunks(n: int, width: int) -> list[slice]:
     """Slices of rows of which a matrix of this width fits in memory."""
     size = max(1, CHUNK // max(width, 1))
     return [slice(i, min(i + size, n)) for i in range(0, n, size)] or [slice(0, 0)]
-
-
-def indicators(codes: IntArray, sizes: Sequence[int]) -> Any:
-    """Sparse one-hot rows; a missing cell has no entry."""
-    known = codes != MISSING
-    place = (codes + np.cumsum([0, *sizes[:-1]]))[known]
-    ends = np.concatenate([[0], np.cumsum(known.sum(axis=1))])
-    shape = (len(codes), sum(sizes))
-    return sparse.csr_matrix((np.ones(len(place)), place, ends), shape=shape)
 
 
 @dataclass(frozen=True)
