@@ -29,6 +29,7 @@ from skdiff.density import (
 from skdiff.density._joint._holdout import hold_out
 from skdiff.density._joint._spans import draw_in_bin, log_density_in_bin, make_spans
 from skdiff.density._latent_class._em import Mixture, count_rows, step
+from skdiff.density._marginalization._energy import EnergyTarget
 from tests.density._models import all_states, ising, probabilities
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -99,12 +100,88 @@ def test_an_iteration_is_the_textbook_one_and_the_likelihood_never_falls():
         before = after
 
 
+@st.composite
+def weighted_tables(draw):
+    """Rows with gaps, whose first know all categories, and weights with zeros."""
+    sizes = draw(st.lists(st.integers(2, 4), min_size=2, max_size=4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    first = np.arange(4)[:, None] % sizes
+    more = np.column_stack([rng.integers(-1, k, 20) for k in sizes])
+    weight = rng.integers(0, 3, 24) * rng.choice([1.0, 0.5], 24)
+    weight[:4] = 1.0
+    X = np.concatenate([first, more]).astype(float)
+    X[X < 0] = np.nan
+    return sizes, X, weight, rng
+
+
+@given(weighted_tables(), st.integers(1, 3))
+@settings(max_examples=25, deadline=None)
+def test_fitted_classes_have_the_invariants_of_a_distribution(table, k):
+    sizes, X, weight, rng = table
+    p, states = len(sizes), all_states(sizes)
+    model = LatentClassModel(k, random_state=0, max_iter=30)
+    model.fit(X, sample_weight=weight)
+    log = model.score_samples(states)
+    joint = np.exp(log).reshape(sizes)
+    assert joint.sum() == pytest.approx(1, abs=1e-9)
+    # a marginal, a conditional and a query are sums over the rest
+    kept = sorted(rng.permutation(p)[: rng.integers(1, p)].tolist())
+    rest = tuple(j for j in range(p) if j not in kept)
+    table = joint.sum(axis=rest, keepdims=True)
+    wide = np.broadcast_to(table, sizes).ravel()
+    np.testing.assert_allclose(np.exp(model.log_marginal(states, kept)), wide)
+    gaps = states.astype(float)
+    gaps[:, rest] = np.nan
+    np.testing.assert_allclose(np.exp(model.score_samples(gaps)), wide)
+    given_kept = model.conditional_log_prob(states, list(rest))
+    np.testing.assert_allclose(np.exp(given_kept), joint.ravel() / wide)
+    u = rest[0]
+    others = tuple(j for j in rest if j != u)
+    found = np.moveaxis(joint.sum(axis=others, keepdims=True) / table, u, -1)
+    shape = [sizes[j] for j in range(p) if j != u] + [sizes[u]]
+    wanted = np.broadcast_to(found, shape).reshape(-1, sizes[u])
+    proba = model.predict_proba(gaps, u)[states[:, u] == 0]
+    np.testing.assert_allclose(proba, wanted, atol=1e-9)
+    # chains of a distribution are the same in every order, and so is their mean
+    chains = model.score_samples(states, method="chain", n_orders=3)
+    np.testing.assert_allclose(chains, log, atol=1e-9)
+    # the order of columns only moves them
+    order = rng.permutation(p)
+    np.testing.assert_allclose(model.query({}, order), joint.transpose(order))
+    # a row of weight zero is not there
+    some = weight > 0
+    again = LatentClassModel(k, random_state=0, max_iter=30)
+    again.fit(X[some], sample_weight=weight[some])
+    np.testing.assert_array_equal(again.score_samples(states), log)
+
+
+@given(weighted_tables())
+@settings(max_examples=15, deadline=None)
+def test_an_iteration_does_not_know_the_order_of_columns(table):
+    sizes, X, weight, rng = table
+    order = rng.permutation(len(sizes))
+    moved = [sizes[j] for j in order]
+    before = mixture(sizes)
+    theta = np.split(before.log_theta, before.starts[1:-1])
+    other = Mixture(before.log_pi, np.concatenate([theta[j] for j in order]), moved)
+    codes, some = np.where(np.isnan(X), -1, X).astype(int), weight > 0
+    even = [np.full(n, 1 / n) for n in sizes]
+    one, log = step(before, count_rows(codes[some], weight[some], even, 0.5))
+    even = [even[j] for j in order]
+    data = count_rows(codes[some][:, order], weight[some], even, 0.5)
+    two, same = step(other, data)
+    assert same == pytest.approx(log)
+    states = all_states(sizes)
+    np.testing.assert_allclose(
+        two.log_marginal(states[:, order]), one.log_marginal(states)
+    )
+
+
 def test_the_mixture_recovers_its_classes_and_their_number():
     rng = np.random.default_rng(0)
     group = rng.integers(0, 2, 4000)
     X = group[:, None] ^ (rng.uniform(size=(4000, 6)) < [0.1, 0.2, 0.1, 0.3, 0.2, 0.1])
     model = LatentClassModel(random_state=0).fit(X)
-    assert model.n_components_ == 2
     np.testing.assert_allclose(model.weights_, 0.5, atol=0.05)
     assert model.n_components_ == 2, model.validation_scores_
     first = model.class_probabilities_[0][:, 1]
@@ -479,6 +556,27 @@ def test_an_energy_is_learned_without_rows():
     up = np.array([p[states[:, j] == 1].sum() for j in range(5)])
     ours = [np.exp(model.log_marginal(np.ones((1, 5)), j))[0] for j in range(5)]
     np.testing.assert_allclose(ours, up, atol=0.05)
+
+
+def test_the_normaliser_is_right_when_the_conditionals_contradict_each_other():
+    def fn(X):
+        return 1.5 * (X[:, 0] == X[:, 1]) - 0.8 * X[:, 2]
+
+    model = MarginalizationModel((8,), batch_size=16, random_state=0)
+    model.fit_energy(fn, n_steps=1, categories=[2, 2, 2])
+    # conditionals that are those of no joint distribution
+    g = model._weights[0]
+    g["head"] = 3.0 * np.random.default_rng(0).normal(size=g["head"].shape)
+    states = all_states([2, 2, 2])
+    orders = ([0, 1, 2], [2, 1, 0])
+    logs = [model.score_samples(states, method="chain", order=o) for o in orders]
+    assert np.abs(logs[0] - logs[1]).max() > 0.5
+    target = EnergyTarget(fn, model.categories_, None)
+    for seed in range(3):
+        model._finish_energy(target, np.random.RandomState(seed))
+        assert model.log_normalizer_ == pytest.approx(logsumexp(fn(states)), abs=0.08)
+    with pytest.raises(ValueError, match="n_steps"):
+        model.fit_energy(fn, n_steps=0, categories=[2, 2, 2])
 
 
 def test_energies_of_named_columns_come_as_frames_and_bad_ones_are_refused():

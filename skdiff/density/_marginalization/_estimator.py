@@ -487,6 +487,7 @@ class MarginalizationModel(CallbackSupportMixin, BaseDensity):
             The fitted estimator.
         """
         hidden = self._hidden()
+        check_count(n_steps, "n_steps")
         if categories is None:
             check_is_fitted(self)
             if any(edges is not None for edges in self.bin_edges_):
@@ -540,12 +541,13 @@ class MarginalizationModel(CallbackSupportMixin, BaseDensity):
     def _finish_energy(self, target, rng):
         """Frequencies, normaliser and consistency from rows drawn by the model."""
         joint, p = self._joint(), len(target.sizes)
-        codes = joint.complete(np.full((ENERGY_ROWS, p), -1), rng)
+        # drawn in the order in which they are scored: the normaliser is unbiased
+        orders = np.tile(np.arange(p), (ENERGY_ROWS, 1))
+        codes = draw_cells(joint, np.full(orders.shape, MISSING), orders, rng)
         self.marginals_ = [
             np.bincount(codes[:, u], minlength=k) / len(codes)
             for u, k in enumerate(target.sizes)
         ]
-        orders = np.tile(np.arange(p), (len(codes), 1))
         ratio = target(codes) - chain_log_prob(joint, codes, orders)
         self.log_normalizer_ = float(logsumexp(ratio) - np.log(len(ratio)))
         self.consistency_error_ = self._consistency(codes[:CHECKED_ROWS])
