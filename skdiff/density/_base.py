@@ -71,7 +71,7 @@ class BaseInteractions(BaseTable):
         proba : ndarray of shape (n_samples, n_categories)
             In the order of ``categories_[node]``; for all columns concatenated.
         """
-        return np.exp(np.hstack(self._log_probabilities(X, node)))
+        return self._stacked(X, node)
 
     def predict(self, X, node=None):
         """Most probable category of a column given the other columns.
@@ -147,7 +147,7 @@ class BaseInteractions(BaseTable):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows of all columns; the others are not looked at.
+            Rows of all columns; the cells of the others do not count.
         columns : int, str or list of them
             Columns, by number or name.
 
@@ -219,8 +219,7 @@ class BaseInteractions(BaseTable):
         -------
         completed : ndarray or DataFrame of shape (n_samples, n_features)
             A copy with the gaps filled, a DataFrame of pandas or polars where X is one.
-            In a binned column
-            a gap is filled by the median of a bin.
+            The mode of a binned column is the median of a bin.
         """
         check_is_fitted(self)
         name, strategy = (

@@ -12,8 +12,8 @@ from skdiff._base.persistence import SaveMixin
 class MarginalImputer(SaveMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Fill missing cells from the joint distribution of a table's columns.
 
-    It stands first in a pipeline. Categories are filled by categories, whatever their
-    number, which :class:`~sklearn.impute.IterativeImputer` on category codes cannot do.
+    It stands first in a pipeline. Categories are filled by categories, as they stand:
+    no encoder is needed before it.
 
     Parameters
     ----------

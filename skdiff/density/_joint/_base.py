@@ -168,7 +168,7 @@ class BaseDensity(BaseTable):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows of all columns; the others are not looked at.
+            Rows of all columns; the cells of the others do not count.
         columns : int, str or list of them
             Columns, by number or name.
         monotone : bool, default=False

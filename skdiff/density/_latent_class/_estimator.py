@@ -30,9 +30,10 @@ class LatentClassModel(CallbackSupportMixin, BaseDensity):
     """Learn a table's joint distribution as a mixture of independent columns.
 
     Each row belongs to a hidden class; given the class its cells are independent. The
-    log-probability of any subset of columns is then an exact sum over classes. It is
-    fitted in a second or so, it has all methods of
-    :class:`MarginalizationModel`, and it often predicts better: try it first.
+    log-probability of any subset of columns is then an exact sum over classes. Its
+    queries are those of :class:`MarginalizationModel`, and fitting took a second or two
+    for 8000 rows of the tables of the user guide, a fifteenth of the time of networks
+    or less: try it first.
 
     Parameters
     ----------
