@@ -433,6 +433,49 @@ def test_periods_of_ordered_categories_and_missing_ones():
         selector().fit(X, y, np.where(period > 0, months.astype(object), 1))
 
 
+class Picky(LogisticRegression):
+    """Cannot learn some periods."""
+
+    refuse = False
+
+    def fit(self, X, y):
+        if Picky.refuse:
+            raise RuntimeError("not this one")
+        return super().fit(X, y)
+
+
+def test_a_period_that_cannot_be_learned_leaves_no_trace(monkeypatch):
+    X, y, period = regimes(n_periods=3)
+    parts = [(X[period == k], y[period == k]) for k in range(3)]
+    model, whole = (selector(Picky(), mechanism="temporal") for _ in range(2))
+    monkeypatch.setattr(Picky, "refuse", True)
+    with pytest.raises(RuntimeError):
+        model.partial_fit(*parts[0])
+    with pytest.raises(ValueError, match="one class"):
+        model.partial_fit(X[:3], ["up"] * 3, classes=["up"])
+    assert set(vars(model)) == set(vars(whole))
+    for k in range(3):
+        monkeypatch.setattr(Picky, "refuse", True)
+        with pytest.raises(RuntimeError):
+            model.partial_fit(*parts[k])
+        monkeypatch.setattr(Picky, "refuse", False)
+        model.partial_fit(*parts[k])
+        whole.partial_fit(*parts[k])
+    assert model.history_["period"] == whole.history_["period"] == [1, 2]
+    assert model.history_["score"] == whole.history_["score"]
+    np.testing.assert_array_equal(model.predict_proba(X), whole.predict_proba(X))
+
+
+@pytest.mark.parametrize("mechanism", ["confidence", "laf", "distance"])
+def test_parameters_that_are_set_later_wait_for_the_next_period(mechanism):
+    X, y, period = regimes(n_periods=5)
+    model = selector(mechanism=mechanism, n_select=2).fit(X, y, period)
+    before = model.predict_proba(X[:40])
+    for other in ("distance", "laf", "stacking"):
+        model.set_params(mechanism=other, n_select=1, combine="weighted")
+        np.testing.assert_array_equal(model.predict_proba(X[:40]), before)
+
+
 def test_history_can_be_bounded():
     X, y, period = regimes(n_periods=6)
     every = selector(mechanism="temporal").fit(X, y, period)

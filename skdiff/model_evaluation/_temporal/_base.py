@@ -217,15 +217,9 @@ class Pool:
     def _fit(self, parts, y, step):
         """Train on rows of periods, with a seed of the step."""
         rng = np.random.RandomState((self.settings.seed + step) % 2**32)
-        weights = [part["w"] for part in parts]
         weight = None
-        if any(w is not None for w in weights):
-            weight = np.concatenate(
-                [
-                    np.ones(len(part["y"])) if w is None else w
-                    for part, w in zip(parts, weights, strict=True)
-                ]
-            )
+        if any(part["w"] is not None for part in parts):
+            weight = np.concatenate([all_weights(p["w"], p["y"]) for p in parts])
         X = restore(stack([part["X"] for part in parts]))
         estimator = seeded(self.settings.estimator, rng)
         params = None if weight is None else {"sample_weight": weight}

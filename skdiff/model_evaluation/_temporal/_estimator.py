@@ -1,6 +1,7 @@
 """TemporalModelSelector: old models, reused when their time comes back."""
 
 import warnings
+from contextlib import nullcontext
 from copy import deepcopy
 from numbers import Integral, Real
 
@@ -329,17 +330,12 @@ class TemporalModelSelector(
             The selector after the period.
         """
         first = not hasattr(self, "_pool")
-        (block,) = self._blocks(X, y, None, sample_weight, reset=first)
-        if first:
-            self._start([block], classes)
-        try:
-            self._learn({**block, "label": period})
-        except BaseException:
+        with whole_fit(self) if first else nullcontext():
+            (block,) = self._blocks(X, y, None, sample_weight, reset=first)
             if first:
-                for name in ("_pool", "_choices", "_seed", "history_", "classes_"):
-                    vars(self).pop(name, None)
-            raise
-        self.stopped_ = "periods"
+                self._start([block], classes)
+            self._learn({**block, "label": period})
+            self.stopped_ = "periods"
         return self
 
     # --- predicting -------------------------------------------------------------------

@@ -185,11 +185,16 @@ class TemporalState:
         )
 
     def _learn(self, block):
-        """Score the period by what was known, then learn it."""
+        """Score the period by what was known, then learn it.
+
+        What is kept changes at the end only: an estimator that cannot learn the period
+        leaves the selector as it was.
+        """
         if block["label"] is None:
             block = {**block, "label": self._pool["step"]}
+        noted = {}
         if len(self._choices) > self.label_delay:
-            self._note(block)
+            noted = self._predicted_period(block)
         known = is_classifier(self.estimator)
         classes = None
         if known:
@@ -214,6 +219,10 @@ class TemporalState:
         self._pool = pool.state
         if known:
             self.classes_ = classes
+        for name, value in noted.items():
+            self.history_[name].append(value)
+            if self.max_history is not None:
+                del self.history_[name][: -self.max_history]
         if choice is None:  # no model could be trained so far
             return
         entry = {
@@ -225,14 +234,17 @@ class TemporalState:
             "intercept": choice.mix.intercept,
             "evidence": None,
             "rows": None,
+            # a choice stays what it was when parameters are set anew
+            "mechanism": self.mechanism,
+            "taste": vars(self._taste()),
         }
         if self.mechanism in LABEL_FREE and self.select_on_predict:
             entry["evidence"] = vars(evidence)
             entry["rows"] = pool.state["rows"] if self.mechanism == "distance" else []
         self._choices = [*self._choices, entry][-(self.label_delay + 1) :]
 
-    def _note(self, block):
-        """Add a period to the history, scored by the oldest choice that is kept."""
+    def _predicted_period(self, block):
+        """Entry of the history, scored by the oldest choice that is kept."""
         entry = self._choices[0]
         X = restore(block["X"])
         mix, outputs = self._decide(entry, X)
@@ -246,7 +258,7 @@ class TemporalState:
         )
         labels = self._pool["labels"]
         periods = [labels[m["last"]] for m in entry["members"]]
-        found = {
+        return {
             "period": block["label"],
             "chosen": periods[int(np.argmax(np.abs(mix.weights)))],
             "score": score,
@@ -254,10 +266,6 @@ class TemporalState:
             "model_periods": periods,
             "weights": mix.weights,
         }
-        for name, value in found.items():
-            self.history_[name].append(value)
-            if self.max_history is not None:
-                del self.history_[name][: -self.max_history]
 
     def _last_score(self):
         return self.history_["score"][-1] if self.history_["score"] else None
@@ -275,9 +283,9 @@ class TemporalState:
                 return every["found"]
 
             choice = choose(
-                self.mechanism,
+                entry["mechanism"],
                 Evidence(**entry["evidence"]),
-                self._taste(),
+                Taste(**entry["taste"]),
                 outputs,
                 lambda: pool.scores_on_closest(X),
             )
