@@ -36,7 +36,6 @@ from skdiff._base.compat import (
     StrOptions,
     fit_context,
     routing_enabled,
-    streaming_parallel,
 )
 from skdiff._base.delegate import DelegateMixin
 from skdiff._base.inner import (
@@ -60,6 +59,7 @@ from skdiff.model_evaluation._leakage._base import (
 )
 from skdiff.model_evaluation._splits._scores import SplitScores
 from skdiff.model_evaluation._splits._t_tests import corrected_t
+from skdiff.model_evaluation._streaming import streamed
 
 
 class PreprocessingLeakageAudit(
@@ -407,9 +407,9 @@ class PreprocessingLeakageAudit(
         scores = []
         with (
             progress.interruptible(lambda: len(scores) >= 2),
-            streaming_parallel(self.n_jobs) as parallel,
+            streamed(self.n_jobs, jobs) as folds,
         ):
-            for found in parallel(jobs):
+            for found in folds:
                 scores.append(found)
                 if progress.step(score=found[1] - found[0]) and len(scores) >= 2:
                     break
