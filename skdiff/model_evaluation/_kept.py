@@ -4,8 +4,10 @@ Arrays and sparse matrices stay what they are. A frame is kept as its columns, a
 again where an estimator reads it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -132,3 +134,36 @@ def n_rows(kept: Any) -> int:
     """Return the number of rows of a kept table."""
     table = kept["values"][0] if isinstance(kept, dict) else kept
     return int(table.shape[0])
+
+
+def shared_rows(first: tuple[Any, Any], second: tuple[Any, Any]) -> tuple[int, float]:
+    """Count the rows of the second set that are in the first one.
+
+    Also returns the number to expect by chance: as large a part as of the rows of the
+    first set that are there twice. Sets are pairs of a kept table and outcomes. Cells
+    without a hash, such as lists, are not compared.
+    """
+    try:
+        keys, others = _row_hashes(*first), _row_hashes(*second)
+    except TypeError:
+        return 0, 0.0
+    times = Counter(keys)
+    shared = sum(key in times for key in others)
+    repeated = sum(count for count in times.values() if count > 1)
+    return shared, len(second[1]) * repeated / len(first[1])
+
+
+def _row_hashes(kept: Any, y: Any) -> list[int]:
+    """One number per row and its outcome, the same for equal ones without NaN."""
+    rows: Any
+    if isinstance(kept, dict):
+        rows = zip(*kept["values"], strict=True)
+    elif sparse.issparse(kept):
+        table = kept.tocsr(copy=True)
+        table.sum_duplicates()
+        rows = (
+            (*table.indices[a:b], *table.data[a:b]) for a, b in pairwise(table.indptr)
+        )
+    else:
+        rows = map(tuple, kept)
+    return [hash(pair) for pair in zip(rows, y, strict=True)]

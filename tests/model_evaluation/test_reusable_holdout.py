@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.exceptions import NotFittedError
@@ -23,6 +24,7 @@ from skdiff.model_evaluation import (
     ReusableHoldoutDisplay,
     make_reusable_scorer,
 )
+from skdiff.model_evaluation._kept import shared_rows
 
 ROWS = np.zeros((100, 1)), np.zeros(100)
 
@@ -361,6 +363,50 @@ def test_bad_queries():
         ReusableHoldout().fit(X, y, X[:, :1], y)
     with pytest.raises(ValueError, match="y"):
         ReusableHoldout().fit(X, None, X, y)
+
+
+@pytest.mark.parametrize("kind", ["array", "sparse", "pandas", "polars"])
+def test_rows_in_both_sets_are_noticed(kind):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(80, 3)), rng.integers(2, size=80)
+    if kind == "sparse":
+        X = sparse.csr_array(np.where(X > -1, X, 0))
+    elif kind != "array":
+        library = pytest.importorskip(kind)
+        X = library.DataFrame(dict(zip("abc", X.T, strict=True)))
+    with pytest.warns(UserWarning, match="10 of 40 rows held out are training rows"):
+        ReusableHoldout().fit(X[:50], y[:50], X[40:], y[40:])
+    ReusableHoldout().fit(X[:40], y[:40], X[40:], y[40:])  # warnings are errors
+    other = 1 - y[40:50]  # the same row with another outcome is another one
+    ReusableHoldout().fit(X[:50], y[:50], X[40:50], other)
+
+
+def test_rows_that_are_equal_by_chance_are_no_mistake():
+    rng = np.random.default_rng(1)
+    X, y = rng.integers(3, size=(400, 4)), rng.integers(2, size=400)
+    for seed in range(20):
+        rows = np.random.default_rng(seed).permutation(400)
+        train, held = rows[:200], rows[200:]
+        ReusableHoldout().fit(X[train], y[train], X[held], y[held])
+    ReusableHoldout().fit(X[:50] * 0.5, y[:50], X[50:] + 9, y[50:])
+    lists = np.empty((4, 1), dtype=object)
+    lists[:, 0] = [[k] for k in range(4)]
+    assert shared_rows((lists, y[:4]), (lists, y[:4])) == (0, 0.0)
+
+
+def test_parameters_that_are_set_later_wait_for_the_next_fit():
+    rng = np.random.default_rng(2)
+    train, hold = rng.uniform(size=(2, 60))
+    expected = holdout(threshold=0.3, budget=50).query(train, hold)
+    model = holdout(threshold=0.3, budget=50)
+    model.set_params(value_range=(0, 0.1), noise="laplace", mechanism="sparse")
+    model.set_params(budget=1, threshold=0.0, noise_scale=1.0)
+    np.testing.assert_array_equal(model.query(train, hold), expected)
+    assert make_reusable_scorer(model).budget_left == model.budget_left_
+    with pytest.raises(BudgetExhausted, match="budget of 50"):
+        model.query(np.zeros(90), np.ones(90))
+    assert model.fit(*ROWS, *ROWS).query(0.0, 0.05) in (True, False)
+    assert model.budget_left_ in (0, 1)
 
 
 def test_files_keep_the_budget_and_the_next_noise(tmp_path, cancer):

@@ -40,7 +40,8 @@ class ReusableHoldoutDisplay:
     >>> from skdiff.model_evaluation import ReusableHoldout, ReusableHoldoutDisplay
     >>> rng = np.random.default_rng(0)
     >>> X, y = rng.normal(size=(100, 2)), rng.integers(2, size=100)
-    >>> holdout = ReusableHoldout(budget=5, random_state=0).fit(X, y, X, y)
+    >>> holdout = ReusableHoldout(budget=5, random_state=0)
+    >>> holdout = holdout.fit(X[:50], y[:50], X[50:], y[50:])
     >>> values = holdout.query([0.5, 0.9], [0.5, 0.1])
     >>> ReusableHoldoutDisplay.from_estimator(holdout).frame().shape
     (2, 5)

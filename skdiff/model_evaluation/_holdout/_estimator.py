@@ -1,5 +1,6 @@
 """ReusableHoldout: a validation set that can be used adaptively."""
 
+import math
 import threading
 import warnings
 from numbers import Integral, Real
@@ -28,7 +29,7 @@ from skdiff.model_evaluation._holdout._mechanism import (
     scale_of_values,
 )
 from skdiff.model_evaluation._holdout._scores import check_scoring_of_rows, row_values
-from skdiff.model_evaluation._kept import keep, restore
+from skdiff.model_evaluation._kept import keep, restore, shared_rows
 
 # queries of several threads take their turns; a lock per object could not be copied
 _TURN = threading.RLock()
@@ -218,11 +219,18 @@ class ReusableHoldout(SaveMixin, BaseEstimator):
         -------
         self : object
             Ready for queries.
+
+        Warns
+        -----
+        UserWarning
+            If more rows held out are training rows too than the repeated rows of the
+            training set make likely.
         """
         with whole_fit(self):
             train = self._rows(X_train, y_train, reset=True)
             held = self._rows(X_holdout, y_holdout, reset=False)
             self._begin(train, held)
+            self._warn_of_shared_rows()
             self.train_indices_ = self.holdout_indices_ = None
         return self
 
@@ -302,9 +310,27 @@ class ReusableHoldout(SaveMixin, BaseEstimator):
         self._train = keep(train[0]), train[1]
         self._held = keep(held[0]), held[1]
         self.threshold_, self.noise_scale_ = float(threshold), float(scale)
+        # a guard stays what it was when parameters are set anew
+        self._in_use = {
+            "mechanism": self.mechanism,
+            "noise": "laplace" if laplace else self.noise,
+            "range": (low, high),
+            "budget": self.budget,
+        }
         self._noisy_threshold = fresh_threshold(self._rule(), self._random_state)
         self.budget_left_, self.n_queries_, self.n_overfit_ = budget, 0, 0
         self._log = []
+
+    def _warn_of_shared_rows(self):
+        shared, expected = shared_rows(self._train, self._held)
+        # repeated rows of a discrete table are in both sets by chance
+        if shared > expected + 1 + 5 * math.sqrt(2 * expected):
+            warnings.warn(
+                f"{shared} of {len(self._held[1])} rows held out are training rows too,"
+                " which hides that a query overfits. Hold out other rows.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _range(self):
         bounds = np.asarray(self.value_range, dtype=np.float64)
@@ -321,8 +347,8 @@ class ReusableHoldout(SaveMixin, BaseEstimator):
         return float(bounds[0]), float(bounds[1])
 
     def _rule(self):
-        noise = "laplace" if self.mechanism == "laplace" else self.noise
-        return Rule(self.mechanism, self.threshold_, self.noise_scale_, noise)
+        mechanism, noise = self._in_use["mechanism"], self._in_use["noise"]
+        return Rule(mechanism, self.threshold_, self.noise_scale_, noise)
 
     def query(self, train, hold, *, return_overfit=False):
         """Return the protected values of queries, one after the other.
@@ -359,14 +385,13 @@ class ReusableHoldout(SaveMixin, BaseEstimator):
                 "value per query, or two-dimensional values of single rows with one "
                 "column per query."
             )
+        sparse = self._in_use["mechanism"] == "sparse"
         values, overfit = [], []
         with _TURN:
             for t, h in zip(train.tolist(), hold.tolist(), strict=True):
                 self._require_budget(values)
                 found = self._reply(t, h)
-                values.append(
-                    found.overfit if self.mechanism == "sparse" else found.value
-                )
+                values.append(found.overfit if sparse else found.value)
                 overfit.append(found.overfit)
         if one:
             return (values[0], overfit[0]) if return_overfit else values[0]
@@ -384,7 +409,7 @@ class ReusableHoldout(SaveMixin, BaseEstimator):
         found = found.astype(np.float64)
         if not np.isfinite(found).all():
             raise ValueError(f"{name} contains NaN or infinity.")
-        low, high = self._range()
+        low, high = self._in_use["range"]
         inside = np.clip(found, low, high)
         if found.ndim == 2:
             return inside.mean(axis=0), False
@@ -400,8 +425,9 @@ class ReusableHoldout(SaveMixin, BaseEstimator):
     def _require_budget(self, values):
         if self.budget_left_ < 1:
             raise BudgetExhausted(
-                f"The budget of {self.budget} is used up after {self.n_queries_} "
-                "queries: the validation set gives no further value. Take fresh rows.",
+                f"The budget of {self._in_use['budget']} is used up after "
+                f"{self.n_queries_} queries: the validation set gives no further "
+                "value. Take fresh rows.",
                 values,
             )
 
@@ -443,8 +469,9 @@ class ReusableHoldout(SaveMixin, BaseEstimator):
         check_is_fitted(self, "budget_left_")
         check_scoring_of_rows(scoring)
         self._require_budget(())
+        bounds = self._in_use["range"]
         means = [
-            float(row_values(scoring, estimator, restore(X), y, self._range()).mean())
+            float(row_values(scoring, estimator, restore(X), y, bounds).mean())
             for X, y in (self._train, self._held)
         ]
         return self.query(*means, return_overfit=return_overfit)
@@ -556,7 +583,7 @@ def make_reusable_scorer(holdout, scoring="accuracy"):
             f"{type(holdout).__name__} instead."
         )
     check_is_fitted(holdout, "budget_left_")
-    if holdout.mechanism == "sparse":
+    if holdout._in_use["mechanism"] == "sparse":
         raise ValueError(
             "mechanism='sparse' returns no scores, which a search needs. Use "
             "mechanism='thresholdout'."
