@@ -4,6 +4,7 @@ Every estimator reads its rows through :func:`check_X` or :func:`check_X_y`, so 
 dates, a missing target and unequal lengths are refused alike everywhere.
 """
 
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -155,6 +156,11 @@ def split_validation(
         random_state=random_state,
     )
     return train, held
+
+
+def is_real(value: Any) -> bool:
+    """Tell whether a value is one real number; truth values are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_levels(level: Any, *, name: str) -> Any:

@@ -397,6 +397,40 @@ def test_dimensions_of_known_manifolds():
     assert trimmed == pytest.approx(3, abs=0.3)
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.integers(8, 40),
+    st.sampled_from(["mle", "twonn"]),
+    st.sampled_from([0.0, 0.1, 0.5]),
+)
+def test_the_dimension_sees_neither_place_nor_units_nor_order(seed, n, estimator, trim):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 3))
+    how = {"estimator": estimator, "trim": trim, "return_std": True}
+    found = intrinsic_dimension(X, **how)
+    value, std = found
+    assert value > 0 and std >= 0
+    turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    for other in (X[::-1], X @ turn, X + 5, 1e-3 * X, np.repeat(X, 2, axis=0)):
+        assert intrinsic_dimension(other, **how) == pytest.approx(found, rel=1e-6)
+    wide = np.hstack([X, np.zeros((n, 2))])  # columns that say nothing
+    assert intrinsic_dimension(wide, **how) == pytest.approx(found, rel=1e-9)
+    local = intrinsic_dimension(X, estimator=estimator, return_local=True)[1]
+    assert local.shape == (n,) and (local > 0).all()
+    if estimator == "twonn":
+        # exponential ratios of which the largest are known to be large only
+        kept = n - int(trim * n)
+        assert std == pytest.approx(value / np.sqrt(kept))
+        ratios = np.sort(1 / local)
+        total = np.minimum(ratios, ratios[kept - 1]).sum()
+        assert value == pytest.approx(kept / total)
+    else:
+        assert value == pytest.approx(1 / np.mean(1 / local))
+        spread = value * value * np.std(1 / local, ddof=1) / np.sqrt(n)
+        assert std == pytest.approx(spread)
+
+
 def test_sharpness_of_known_tasks():
     two = np.array([[0.0], [0.2], [1.2], [1.7]])
     y = np.array([0, 0, 1, 1])
@@ -438,11 +472,13 @@ def test_sharpness_of_known_tasks():
         (lambda X, y: intrinsic_dimension(X, k=1), "k must"),
         (lambda X, y: intrinsic_dimension(X, estimator="pca"), "estimator must"),
         (lambda X, y: intrinsic_dimension(X, trim=1), "trim must"),
+        (lambda X, y: intrinsic_dimension(X, trim=None), "trim must"),
         (lambda X, y: intrinsic_dimension(X[:3]), "distinct rows"),
         (lambda X, y: intrinsic_dimension(X * np.nan), "NaN"),
         (lambda X, y: label_sharpness(X, y[:3]), "inconsistent"),
         (lambda X, y: label_sharpness(X, 0 * y), "one class only"),
         (lambda X, y: label_sharpness(X, y, quantile=2), "quantile must"),
+        (lambda X, y: label_sharpness(X, y, quantile=None), "quantile must"),
         (lambda X, y: label_sharpness(X, y, task="ranking"), "task must"),
         (lambda X, y: label_sharpness(X, None), "requires y"),
     ],

@@ -5,7 +5,7 @@ Measure of Generalization Difficulty", ICML 2023, and the constants of its code.
 """
 
 from dataclasses import asdict, dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 
 from skdiff._base.plotting import require_pandas
 from skdiff._base.typing import Array
+from skdiff._base.validation import is_real
 from skdiff.inspection._geometry._dimension import intrinsic_dimension, numeric_rows
 from skdiff.inspection._geometry._sharpness import (
     Target,
@@ -289,7 +290,7 @@ def _distance(X: Array, target: Target, how: str, resolution: Any, rng: Any) -> 
         resolution = 0.0 if target.n_classes else 0.1 * float(np.std(target.values))
         if not target.n_classes and resolution == 0:
             raise ValueError("y is the same in all rows: there is nothing to learn.")
-    elif not _is_real(resolution) or not 0 < resolution < np.inf:
+    elif not is_real(resolution) or not 0 < resolution < np.inf:
         raise ValueError(
             f"regression_resolution must be a positive number. Got {resolution!r}."
         )
@@ -320,11 +321,7 @@ def _check(
         "output_bound": bound,
     }
     for name, value in checked.items():
-        if not _is_real(value) or not 0 < value < np.inf:
+        if not is_real(value) or not 0 < value < np.inf:
             raise ValueError(f"{name} must be a positive number. Got {value!r}.")
-    if not _is_real(m) or not 1 <= m < np.inf:
+    if not is_real(m) or not 1 <= m < np.inf:
         raise ValueError(f"intrinsic_dim must be at least 1. Got {m!r}.")
-
-
-def _is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

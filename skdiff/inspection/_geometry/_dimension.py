@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_array, check_random_state
 
 from skdiff._base.typing import Array
-from skdiff._base.validation import refuse_dates
+from skdiff._base.validation import is_real, refuse_dates
 
 _ESTIMATORS = ("mle", "twonn")
 
@@ -162,5 +162,5 @@ def _check(k: int, estimator: str, trim: float, max_samples: int) -> None:
         raise ValueError(
             f"estimator must be one of {', '.join(_ESTIMATORS)}. Got {estimator!r}."
         )
-    if isinstance(trim, str | bool) or not 0 <= trim < 1:
+    if not is_real(trim) or not 0 <= trim < 1:
         raise ValueError(f"trim must lie in [0, 1). Got {trim!r}.")

@@ -10,7 +10,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
 from skdiff._base.typing import Array, IntArray
-from skdiff._base.validation import require_y
+from skdiff._base.validation import is_real, require_y
 from skdiff.inspection._geometry._dimension import numeric_rows
 
 _BLOCK = 1_000
@@ -149,7 +149,7 @@ def label_sharpness(
     """
     X = numeric_rows(X)
     target = read_target(y, X, "label_sharpness", _check_task(task))
-    if isinstance(quantile, str | bool) or not 0 <= quantile <= 1:
+    if not is_real(quantile) or not 0 <= quantile <= 1:
         raise ValueError(f"quantile must lie in [0, 1]. Got {quantile!r}.")
     if target.n_classes == 1:
         raise ValueError("y has one class only; two are needed.")

@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 
 from skdiff._base.plotting import require_pandas
 from skdiff._base.typing import Array
+from skdiff._base.validation import is_real
 from skdiff.inspection._geometry._dimension import numeric_rows
 from skdiff.inspection._geometry._sharpness import read_target
 from skdiff.inspection._representations._layers import unwrap
@@ -386,7 +387,7 @@ def _check(
     threshold: Any, n_repeats: Any, max_iter: Any, projection: Any, fraction: Any
 ) -> None:
     for name, value in (("threshold", threshold), ("validation_fraction", fraction)):
-        if isinstance(value, str | bool) or not 0 < value < 1:
+        if not is_real(value) or not 0 < value < 1:
             raise ValueError(f"{name} must lie in (0, 1). Got {value!r}.")
     for name, value in (("n_repeats", n_repeats), ("max_iter", max_iter)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
