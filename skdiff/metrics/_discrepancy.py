@@ -4,7 +4,6 @@ Sums of kernels run in blocks of rows, so that no matrix of all pairs is stored.
 """
 
 from collections.abc import Callable, Iterator
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy.spatial.distance import cdist, pdist
 from sklearn.utils import check_array, check_random_state
 
 from skdiff._base.typing import Array
+from skdiff._base.validation import is_real, refuse_dates, refuse_foreign_arrays
 
 Kernel = Callable[[Array, Array], Array]
 BLOCK = 2_000
@@ -30,6 +30,8 @@ class Sums(NamedTuple):
 
 def as_rows(values: Any, name: str) -> Array:
     """Return rows of finite numbers; one column may come without its axis."""
+    refuse_foreign_arrays(values, name)
+    refuse_dates(values, name)
     found: Array = check_array(
         values, ensure_2d=False, dtype=np.float64, input_name=name
     )
@@ -63,8 +65,7 @@ def make_kernel(kernel: Any, bandwidth: Any, rows: Callable[[], Array]) -> Kerne
     scale = median_scale(rows()) if median else bandwidth
     if median and not scale < np.inf:
         raise ValueError("Distances of the rows overflow. Divide their columns.")
-    real = isinstance(scale, Real) and not isinstance(scale, bool)
-    if not real or not 0 < float(scale) < np.inf:
+    if not is_real(scale) or not 0 < float(scale) < np.inf:
         raise ValueError(
             f'bandwidth must be "median" or a positive number. Got {bandwidth!r}.'
         )
@@ -231,14 +232,16 @@ def mmd(
     >>> bool(value > 0.1), pvalue < 0.01
     (True, True)
     """
-    X, Y = _two_samples(X, Y)
+    X, Y = two_samples(X, Y)
     if estimator not in ("unbiased", "v"):
         raise ValueError(f'estimator must be "unbiased" or "v". Got {estimator!r}.')
+    unbiased = estimator == "unbiased"
+    if (unbiased or return_std) and min(len(X), len(Y)) < 2:
+        raise ValueError(f"X and Y need two rows each. Got {len(X)} and {len(Y)}.")
+    if return_pvalue:
+        _check_count(n_permutations)
     k = make_kernel(kernel, bandwidth, lambda: np.concatenate([X, Y]))
     xx, yy, xy = pair_sums(k, X), pair_sums(k, Y), pair_sums(k, X, Y)
-    unbiased, m, n = estimator == "unbiased", len(X), len(Y)
-    if (unbiased or return_std) and min(m, n) < 2:
-        raise ValueError(f"X and Y need two rows each. Got {m} and {n}.")
     value = -2 * float(xy.rows.mean())
     for part in (xx, yy):
         drop = part.diagonal.sum() if unbiased else 0.0
@@ -252,7 +255,14 @@ def mmd(
     return value if len(found) == 1 else tuple(found)
 
 
-def _two_samples(X: Any, Y: Any) -> tuple[Array, Array]:
+def two_samples(X: Any, Y: Any) -> tuple[Array, Array]:
+    """Return two samples of the same columns."""
+    names = [list(Z.columns) for Z in (X, Y) if hasattr(Z, "columns")]
+    if len(names) == 2 and names[0] != names[1]:
+        raise ValueError(
+            "X and Y must have the same columns in the same order. Got "
+            f"{names[0]} and {names[1]}."
+        )
     X, Y = as_rows(X, "X"), as_rows(Y, "Y")
     if X.shape[1] != Y.shape[1]:
         raise ValueError(
@@ -262,11 +272,14 @@ def _two_samples(X: Any, Y: Any) -> tuple[Array, Array]:
     return X, Y
 
 
+def _check_count(count: Any) -> None:
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+        raise ValueError(f"n_permutations must be a positive int. Got {count!r}.")
+
+
 def _pvalue(
     k: Kernel, X: Array, Y: Array, unbiased: bool, count: int, random_state: Any
 ) -> float:
-    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-        raise ValueError(f"n_permutations must be a positive int. Got {count!r}.")
     labels = _shuffles(len(X), len(Y), int(count), random_state)
     values = _permuted(k, np.concatenate([X, Y]), len(X), labels, unbiased)
     reach = values[0] - 1e-12 * np.abs(values).max()

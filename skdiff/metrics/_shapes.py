@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 from sklearn.utils import check_random_state
 
 from skdiff._base.typing import Array
+from skdiff._base.validation import is_real
 from skdiff.metrics._discrepancy import as_rows
 
 _KINDS, _ESTIMATORS = ("angular", "procrustes"), ("plugin", "moments")
@@ -111,6 +112,11 @@ def nuclear_norm_by_moments(
     return float(gamma @ moments * np.sqrt(largest))
 
 
+def _size(Z: Array) -> int:
+    """Exponent of the power of two above all values; zero for zeros."""
+    return int(np.frexp(np.abs(Z).max())[1])
+
+
 def _value(X: Array, Y: Array, kind: str, norm: float) -> float:
     sizes = [float((Z**2).sum() / len(Z)) for Z in (X, Y)]
     if kind == "procrustes":
@@ -194,13 +200,19 @@ def shape_distance(
             f"left out. Got {len(X)} rows: take fewer moments."
         )
     X, Y = whitened(X, whitening), whitened(Y, whitening)
+    # in powers of two, which round nothing, so that no square overflows or vanishes
+    units = [_size(X), _size(Y)]
+    if kind == "procrustes":
+        units = [max(units)] * 2
+    X, Y = np.ldexp(X, -units[0]), np.ldexp(Y, -units[1])
     if estimator == "moments":
         rng = check_random_state(random_state)
         norm = nuclear_norm_by_moments(X, Y, n_moments, bias_weight, rng)
     else:
         cross = X.T @ Y / len(X)
         norm = float(np.linalg.svd(cross, compute_uv=False).sum())
-    return _value(X, Y, kind, norm)
+    value = _value(X, Y, kind, norm)
+    return float(np.ldexp(value, units[0])) if kind == "procrustes" else value
 
 
 def _check(X: Array, Y: Array, kind: str, estimator: str, whitening: float) -> None:
@@ -214,12 +226,13 @@ def _check(X: Array, Y: Array, kind: str, estimator: str, whitening: float) -> N
         raise ValueError(
             f"estimator must be one of {', '.join(_ESTIMATORS)}. Got {estimator!r}."
         )
-    if isinstance(whitening, str | bool) or not 0 <= whitening <= 1:
+    if not is_real(whitening) or not 0 <= whitening <= 1:
         raise ValueError(f"whitening must lie in [0, 1]. Got {whitening!r}.")
 
 
 def _check_moments(n_moments: int, bias_weight: float) -> None:
-    if not isinstance(n_moments, int | np.integer) or not 1 <= n_moments <= 10:
+    whole = isinstance(n_moments, int | np.integer) and not isinstance(n_moments, bool)
+    if not whole or not 1 <= n_moments <= 10:
         raise ValueError(f"n_moments must be an int from 1 to 10. Got {n_moments!r}.")
-    if isinstance(bias_weight, str | bool) or not 0 < bias_weight < np.inf:
+    if not is_real(bias_weight) or not 0 < bias_weight < np.inf:
         raise ValueError(f"bias_weight must be a positive number. Got {bias_weight!r}.")

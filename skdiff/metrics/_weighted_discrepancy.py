@@ -1,6 +1,5 @@
 """Maximum mean discrepancy to a simulator whose random inputs are known."""
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -8,11 +7,13 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.special import erfcx, ndtr
 
 from skdiff._base.typing import Array
+from skdiff._base.validation import is_real
 from skdiff.metrics._discrepancy import (
     as_rows,
     make_kernel,
     median_scale,
     pair_sums,
+    two_samples,
 )
 
 JITTERS = 10.0 ** np.arange(-8, 0)
@@ -186,12 +187,12 @@ def optimally_weighted_mmd(
     >>> abs(optimally_weighted_mmd(u**2, u, data)) < 1e-3
     True
     """
-    X, u, Y = as_rows(X, "X"), as_rows(u, "u"), as_rows(Y, "Y")
-    _check(X, u, Y, u_distribution, u_kernel)
-    if not _is_name(jitter, "auto") and not (_is_real(jitter) and 0 <= jitter < np.inf):
+    (X, Y), u = two_samples(X, Y), as_rows(u, "u")
+    _check(X, u, u_distribution, u_kernel)
+    if not _is_name(jitter, "auto") and not (is_real(jitter) and 0 <= jitter < np.inf):
         raise ValueError(f'jitter must be "auto" or a number >= 0. Got {jitter!r}.')
     scale = median_scale(u) if _is_name(u_bandwidth, "median") else u_bandwidth
-    if not _is_real(scale) or not 0 < scale < np.inf:
+    if not is_real(scale) or not 0 < scale < np.inf:
         raise ValueError(
             f'u_bandwidth must be "median" or a positive number. Got {u_bandwidth!r}.'
         )
@@ -206,23 +207,15 @@ def _is_name(value: Any, name: str) -> bool:
     return isinstance(value, str) and value == name
 
 
-def _is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
 def weighted_value(k: Any, X: Array, Y: Array, w: Array) -> float:
     """Return w'K_xx w - 2 w'K_xy 1/n + 1'K_yy 1/n^2."""
     cross = pair_sums(k, X, Y).rows
     return float(w @ k(X, X) @ w - 2 * w @ cross + pair_sums(k, Y).rows.mean())
 
 
-def _check(X: Array, u: Array, Y: Array, distribution: str, kernel: str) -> None:
+def _check(X: Array, u: Array, distribution: str, kernel: str) -> None:
     if len(X) != len(u):
         raise ValueError(f"X and u must have the same rows. Got {len(X)} and {len(u)}.")
-    if X.shape[1] != Y.shape[1]:
-        raise ValueError(
-            f"X and Y must have the same columns. Got {X.shape[1]} and {Y.shape[1]}."
-        )
     if distribution not in _DISTRIBUTIONS:
         raise ValueError(
             f"u_distribution must be one of {', '.join(_DISTRIBUTIONS)}. "

@@ -210,6 +210,19 @@ def test_shapes_do_not_see_rotations_shifts_and_scale(seed, p, whitening):
         assert xy <= xz + zy + 1e-9
 
 
+def test_units_of_representations_neither_overflow_nor_vanish():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 2))
+    Y = X[:, ::-1] + 0.1 * X**2
+    for how in ({}, {"estimator": "moments", "random_state": 0}):
+        angle = shape_distance(X, Y, **how)
+        for unit in (1e-200, 1e-90, 1e90, 1e200):
+            assert shape_distance(unit * X, Y, **how) == pytest.approx(angle, rel=1e-9)
+            size = shape_distance(unit * X, unit * Y, kind="procrustes", **how)
+            plain = shape_distance(X, Y, kind="procrustes", **how)
+            assert size == pytest.approx(unit * plain, rel=1e-6)
+
+
 def test_procrustes_equals_the_best_rotation():
     from scipy.linalg import orthogonal_procrustes
 
@@ -250,6 +263,50 @@ def test_moments_have_less_bias_with_many_columns():
         ours.append(shape_distance(X, Y, estimator="moments", random_state=seed))
     assert np.mean(plain) < 1.2
     assert abs(np.mean(ours) - np.pi / 2) < 0.5 * abs(np.mean(plain) - np.pi / 2)
+
+
+# --- invariants ---------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.integers(2, 12),
+    st.integers(2, 12),
+    st.sampled_from(["rbf", "laplacian"]),
+)
+def test_discrepancies_are_symmetric_and_none_of_equal_samples(seed, m, n, kernel):
+    rng = np.random.default_rng(seed)
+    # rounded, so that rows repeat
+    X, Y = np.round(rng.standard_normal((m, 2)), 1), np.round(rng.uniform(size=(n, 2)))
+    for estimator in ("unbiased", "v"):
+        how = {"kernel": kernel, "estimator": estimator, "return_std": True}
+        value, std = mmd(X, Y, **how)
+        assert mmd(Y, X, **how) == pytest.approx((value, std), abs=1e-12)
+        assert std >= 0
+    assert mmd(X, Y, kernel=kernel, estimator="v") >= -1e-12
+    order = rng.permutation(m)
+    assert mmd(X, X[order], kernel=kernel, estimator="v") == pytest.approx(0, abs=1e-12)
+    shifted = mmd(X + 3, Y + 3, kernel=kernel)
+    assert shifted == pytest.approx(mmd(X, Y, kernel=kernel), abs=1e-12)
+    scaled = mmd(4 * X, 4 * Y, kernel=kernel)  # the median rule follows the units
+    assert scaled == pytest.approx(mmd(X, Y, kernel=kernel), abs=1e-12)
+
+
+def test_equal_samples_are_no_evidence():
+    X = np.random.default_rng(0).standard_normal((20, 2))
+    for estimator in ("unbiased", "v"):
+        pvalue = mmd(X, X, estimator=estimator, return_pvalue=True, random_state=0)[1]
+        assert pvalue > 0.9
+    ones = mmd(np.ones((5, 1)), np.ones((5, 1)), return_std=True, return_pvalue=True)
+    assert ones == (0.0, 0.0, 1.0)
+
+
+def test_the_median_rule_is_the_root_of_half_the_median_square():
+    X, Y = np.array([[0.0], [1.0]]), np.array([[3.0]])
+    # distances 1, 2 and 3
+    expected = mmd(X, Y, bandwidth=np.sqrt(2), estimator="v")
+    assert mmd(X, Y, estimator="v") == pytest.approx(expected, abs=1e-15)
 
 
 # --- refusals -----------------------------------------------------------------------
@@ -304,11 +361,52 @@ def test_bad_input_is_refused(call, message):
         (lambda X: optimally_weighted_mmd(X, X, X, u_bandwidth=None), "u_bandwidth"),
         (lambda X: optimally_weighted_mmd(X, X, X, jitter=None), "jitter must be"),
         (lambda X: shape_distance(X, X, estimator="moments"), "take fewer moments"),
+        (lambda X: shape_distance(X, X, whitening=None), "whitening must"),
+        (lambda X: shape_distance(X, X, n_moments=True), "n_moments must"),
+        (lambda X: shape_distance(X, X, bias_weight=None), "bias_weight must"),
     ],
 )
 def test_what_has_no_value_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(np.random.default_rng(0).uniform(size=(11, 2)))
+
+
+def dates(n):
+    return np.arange(n).astype("datetime64[D]")[:, None]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda X: mmd(dates(9), X),
+        lambda X: optimally_weighted_mmd(X, X, dates(9)),
+        lambda X: shape_distance(X, dates(9)),
+    ],
+)
+def test_dates_are_refused(call):
+    with pytest.raises(TypeError, match="dates"):
+        call(np.random.default_rng(0).uniform(size=(9, 1)))
+
+
+def test_frames_of_other_columns_are_refused():
+    pd = pytest.importorskip("pandas")
+    X = pd.DataFrame(np.random.default_rng(0).uniform(size=(9, 2)), columns=["a", "b"])
+    with pytest.raises(ValueError, match="the same order"):
+        mmd(X, X[["b", "a"]])
+    with pytest.raises(ValueError, match="the same order"):
+        optimally_weighted_mmd(X, X.to_numpy(), X[["b", "a"]])
+    assert mmd(X, X.to_numpy(), estimator="v") == pytest.approx(0, abs=1e-12)
+
+
+def test_what_is_wrong_is_said_before_the_kernel_runs():
+    def kernel(A, B):
+        raise AssertionError
+
+    X = np.zeros((4, 1))
+    with pytest.raises(ValueError, match="two rows"):
+        mmd(X[:1], X, kernel=kernel)
+    with pytest.raises(ValueError, match="n_permutations"):
+        mmd(X, X, kernel=kernel, return_pvalue=True, n_permutations=0)
 
 
 def test_few_rows_have_few_moments():
