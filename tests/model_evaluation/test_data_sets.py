@@ -103,6 +103,39 @@ def test_wilcoxon_is_that_of_scipy(seed, n):
     assert (low <= 0 <= high) == (two.pvalue > 0.05)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 15), st.sampled_from([1, 6]))
+def test_wilcoxon_of_swapped_models_and_of_other_orders(seed, n, decimals):
+    rng = np.random.default_rng(seed)
+    a, b = np.round(rng.uniform(size=(2, n)), decimals)
+    one, two = wilcoxon_test(a, b), wilcoxon_test(b, a)
+    assert 0 < one.pvalue <= 1 and two.pvalue == pytest.approx(one.pvalue)
+    turned = np.negative([one.estimate, *one.ci[::-1]])
+    np.testing.assert_allclose([two.estimate, *two.ci], turned, atol=1e-12)
+    order = rng.permutation(n)
+    again = wilcoxon_test(a[order], b[order])
+    np.testing.assert_allclose(tuple(again), tuple(one))
+    both = rng.normal(size=n)  # how hard a data set is does not matter
+    shifted = wilcoxon_test(a + both, b + both)
+    np.testing.assert_allclose(tuple(shifted), tuple(one))
+    assert shifted.estimate == pytest.approx(one.estimate, abs=1e-12)
+
+
+def test_estimates_are_not_rounded():
+    found = wilcoxon_test([1.0, 2.0, 3.0], [2.0, 3.0, 4.0])
+    assert found.estimate == -1.0 and found.details["differences"].tolist() == [-1] * 3
+
+
+def test_the_interval_of_many_data_sets_is_nearly_the_exact_one():
+    d = np.random.default_rng(0).normal(size=61)
+    i, j = np.triu_indices(61)
+    walsh = np.sort((d[i] + d[j]) / 2)
+    cut = int(np.searchsorted(signed_rank_cdf(61), 0.025, side="right"))
+    low, high = wilcoxon_test(d, np.zeros(61)).ci
+    assert walsh[cut - 4] <= low <= walsh[cut + 2]
+    assert walsh[-cut - 3] <= high <= walsh[-cut + 3]
+
+
 def test_distribution_of_the_signed_ranks_by_enumeration():
     sums = [np.dot(signs, range(1, 8)) for signs in itertools.product((0, 1), repeat=7)]
     expected = [np.mean(np.array(sums) <= w) for w in range(29)]

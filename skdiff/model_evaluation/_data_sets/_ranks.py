@@ -232,18 +232,16 @@ def hodges_lehmann(d: Array, confidence_level: float) -> tuple[float, Any]:
     return float(np.median(walsh)), (float(walsh[cut - 1]), float(walsh[-cut]))
 
 
-def rounded_differences(pair: Array) -> Array:
-    """Differences of two rows of scores; those equal but for rounding are equal."""
-    size = magnitude(pair)
-    return np.asarray(np.round((pair[0] - pair[1]) / size, 12) * size)
-
-
-def wilcoxon(d: Array, alternative: str, confidence_level: float) -> TestResult:
-    """Wilcoxon's signed-rank test on differences."""
+def wilcoxon(pair: Array, alternative: str, confidence_level: float) -> TestResult:
+    """Wilcoxon's signed-rank test on two rows of scores."""
+    d = pair[0] - pair[1]
+    # differences that are equal but for rounding share their rank
+    rounded = np.round(d / magnitude(pair), 12)
+    d = np.where(rounded == 0, 0.0, d)
     estimate, ci = hodges_lehmann(d, confidence_level)
     statistic, pvalue = 0.0, 1.0
     if np.any(d):
-        found = stats.wilcoxon(d, zero_method="zsplit", alternative=alternative)
+        found = stats.wilcoxon(rounded, zero_method="zsplit", alternative=alternative)
         statistic, pvalue = float(found.statistic), float(found.pvalue)
     name = "Wilcoxon signed rank"
     return TestResult(
@@ -302,7 +300,7 @@ def wilcoxon_test(
             f"{len(pair[1])}."
         )
     table, _ = check_score_table(np.column_stack(pair))
-    return wilcoxon(rounded_differences(table.T), alternative, confidence_level)
+    return wilcoxon(table.T, alternative, confidence_level)
 
 
 def pairwise_wilcoxon(
@@ -365,7 +363,6 @@ def pairwise_signed_ranks(
     """Wilcoxon's test on every pair of columns."""
 
     def compare(i: int, j: int) -> TestResult:
-        pair = rounded_differences(table[:, [i, j]].T)
-        return wilcoxon(pair, alternative, confidence_level)
+        return wilcoxon(table[:, [i, j]].T, alternative, confidence_level)
 
     return compare_pairs(names, compare, adjust, reference)
