@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
@@ -21,6 +22,7 @@ from skdiff.model_evaluation import (
     nemenyi_test,
     paired_permutation_test,
     pairwise_wilcoxon,
+    score_interval,
 )
 
 X, Y = load_breast_cancer(return_X_y=True)
@@ -78,6 +80,8 @@ def test_predictions_of_rows():
     np.testing.assert_allclose(tuple(report.tests_.results[0]), tuple(single))
     overall = cochran_q_test(Y[1::2], *predictions.values())
     np.testing.assert_allclose(tuple(report.omnibus_), tuple(overall))
+    bounds = score_interval(overall.details["accuracy"], len(Y[1::2]))
+    np.testing.assert_allclose(report.intervals_, np.transpose(bounds))
     exact = compare_models(predictions, y=Y[1::2], tests="permutation")
     theirs = paired_permutation_test(
         Y[1::2], predictions["bayes"], predictions["stump"]
@@ -93,7 +97,13 @@ def test_predictions_of_numbers():
     second = LinearRegression().fit(Z[:45, :1], y[:45]).predict(Z[45:, :1])
     report = compare_models({"both": first, "one": second}, y=y[45:], random_state=0)
     assert report.omnibus_ is None and report.pairwise_.pvalue[0] < 0.05
-    np.testing.assert_allclose(report.means_[0], -np.mean((y[45:] - first) ** 2))
+    scores = -np.stack([(y[45:] - first) ** 2, (y[45:] - second) ** 2])
+    np.testing.assert_allclose(report.means_, scores.mean(axis=1))
+    law = stats.norm(scores.mean(axis=1), scores.std(axis=1) / np.sqrt(45))
+    np.testing.assert_allclose(report.intervals_, np.transpose(law.interval(0.95)))
+    gap = scores[0] - scores[1]
+    expected = stats.norm(gap.mean(), gap.std() / np.sqrt(45)).interval(0.95)
+    np.testing.assert_allclose(report.tests_.results[0].ci, expected)
 
 
 def test_scores_of_splits_and_of_data_sets():
@@ -101,7 +111,12 @@ def test_scores_of_splits_and_of_data_sets():
     report = compare_models(scores, n_train=90, n_test=10)
     single = corrected_resampled_ttest(TABLE[:, 0], TABLE[:, 1], n_train=90, n_test=10)
     np.testing.assert_allclose(tuple(report.tests_.results[0]), tuple(single))
+    spread = TABLE.std(axis=0, ddof=1)
+    law = stats.t(11, TABLE.mean(axis=0), spread * np.sqrt(1 / 12 + 10 / 90))
+    np.testing.assert_allclose(report.intervals_, np.transpose(law.interval(0.95)))
     report = compare_models(scores)
+    law = stats.t(11, TABLE.mean(axis=0), spread / np.sqrt(12))
+    np.testing.assert_allclose(report.intervals_, np.transpose(law.interval(0.95)))
     assert report.kind == "data sets"
     np.testing.assert_allclose(tuple(report.omnibus_), tuple(friedman_test(TABLE)))
     np.testing.assert_allclose(report.tests_.pvalue, pairwise_wilcoxon(TABLE).pvalue)

@@ -1,6 +1,7 @@
 """Tests on predictions of the same rows, against formulas and other packages."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -168,6 +169,32 @@ def test_delong_by_brute_force_and_scikit_learn(seed):
     np.testing.assert_allclose(tuple(other), tuple(ours))
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0, 1, 6]))
+def test_delong_of_swapped_models_and_of_other_orders(seed, decimals):
+    rng = np.random.default_rng(seed)
+    y = np.r_[0, 0, 1, 1, rng.integers(0, 2, rng.integers(0, 30))]
+    a, b = np.round(rng.normal(size=(2, len(y))) + y, decimals)
+
+    def outcome(*rows, **how):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = delong_test(*rows, **how)
+        return np.array([*found, found.estimate, *found.ci])
+
+    found = outcome(y, a, b)
+    statistic, pvalue, estimate, low, high = found
+    assert 0 <= pvalue <= 1 and -1 <= low <= estimate <= high <= 1
+    turned = [-statistic, pvalue, -estimate, -high, -low]
+    np.testing.assert_allclose(outcome(y, b, a), turned, atol=1e-12)
+    # the areas of turned scores for turned labels are the same
+    np.testing.assert_allclose(outcome(1 - y, -a, -b), found, atol=1e-9)
+    order = rng.permutation(len(y))
+    np.testing.assert_allclose(outcome(y[order], a[order], b[order]), found, atol=1e-12)
+    for side in ("two-sided", "greater", "less"):
+        assert outcome(y, a, 2 * a, alternative=side)[1] == 1.0
+
+
 def test_delong_without_variance():
     y = [0, 0, 0, 1, 1, 1]
     perfect, wrong = [0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]
@@ -269,6 +296,52 @@ def test_resampling_of_metrics_with_probabilities_and_of_labels():
     one = paired_bootstrap_test(labels[y], p, q, random_state=0)
     two = paired_bootstrap_test(labels[y], p, q, random_state=0)
     assert one.pvalue == two.pvalue and one.ci == two.ci
+
+
+@pytest.mark.parametrize("test", [paired_bootstrap_test, paired_permutation_test])
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.sampled_from([4, 9, 40]), whole=st.booleans())
+def test_resampling_of_swapped_models_and_of_other_orders(test, seed, n, whole):
+    rng = np.random.default_rng(seed)
+    y, a, b = rng.integers(0, 3, size=(3, n)) if whole else rng.normal(size=(3, n))
+    how = {"n_resamples": 400, "random_state": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found, swapped = test(y, a, b, **how), test(y, b, a, **how)
+        order = rng.permutation(n)
+        again = test(y[order], a[order], b[order], **how)
+        equal = [
+            test(y, a, a, alternative=side, **how).pvalue
+            for side in ("two-sided", "greater", "less")
+        ]
+    assert 0 < found.pvalue <= 1 and found.statistic == found.estimate
+    assert swapped.estimate == pytest.approx(-found.estimate, abs=1e-12)
+    assert again.estimate == pytest.approx(found.estimate, abs=1e-12)
+    exact = found.details.get("exact", False)
+    near = 1e-12 if exact else 0.15  # of other draws
+    assert swapped.pvalue == pytest.approx(found.pvalue, abs=near)
+    assert again.pvalue == pytest.approx(found.pvalue, abs=near)
+    assert equal == [1.0] * 3
+    if not exact and test is paired_permutation_test:
+        assert found.pvalue >= 1 / 401  # what was observed is one of the draws
+    if found.ci is not None:
+        draws = found.details["resamples"]
+        assert draws.min() <= found.ci[0] <= found.ci[1] <= draws.max()
+        assert draws.std() == pytest.approx(spread_of_mean(y, a, b, whole), rel=0.25)
+
+
+def test_what_was_observed_is_one_of_the_draws():
+    y = np.arange(40.0)
+    a, b = y + 0.1 * np.sin(y), y + 5 + np.cos(y)
+    for test in (paired_bootstrap_test, paired_permutation_test):
+        found = test(y, a, b, n_resamples=99, random_state=0)
+        assert found.pvalue == pytest.approx(0.01)
+
+
+def spread_of_mean(y, a, b, whole):
+    """Standard error of the mean difference of the rows."""
+    gaps = (a == y) * 1.0 - (b == y) if whole else (y - b) ** 2 - (y - a) ** 2
+    return gaps.std() / np.sqrt(len(y))
 
 
 def test_equal_predictions_are_no_evidence():

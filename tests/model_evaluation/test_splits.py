@@ -1,7 +1,11 @@
 """Tests on scores of splits: formulas, shared splits, error rates, bad input."""
 
+import warnings
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_breast_cancer, load_diabetes
@@ -161,6 +165,92 @@ def test_no_difference_and_a_constant_difference():
         assert test(same, same).pvalue == 1.0
         with pytest.warns(UserWarning, match="same amount"):
             assert test(same, same - 0.1).pvalue == 0.0
+
+
+# --- invariants ---------------------------------------------------------------------
+
+
+def outcome(test, a, b, **how):
+    """Statistic, p-value, estimate and interval, without the warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = test(a, b, **how)
+    return np.array([*found, found.estimate, *found.ci]), found
+
+
+CASES = {
+    "corrected": (corrected_resampled_ttest, SIZES, (10,)),
+    "bayesian": (bayesian_correlated_ttest, SIZES, (10,)),
+    "k folds": (kfold_ttest, {}, (10,)),
+    "5x2 t": (ttest_5x2cv, {}, (5, 2)),
+    "5x2 F": (ftest_5x2cv, {}, (5, 2)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), decimals=st.sampled_from([1, 2, 6]))
+def test_swapped_shifted_and_scaled_scores(name, seed, decimals):
+    test, how, shape = CASES[name]
+    rng = np.random.default_rng(seed)
+    a, b = np.round(rng.uniform(size=(2, *shape)), decimals)  # ties where rounded
+    found, result = outcome(test, a, b, **how)
+    statistic, pvalue, estimate, low, high = found
+    assert 0 <= pvalue <= 1 and low <= estimate <= high
+    swapped, mirror = outcome(test, b, a, **how)
+    sign = 1 if name == "5x2 F" else -1
+    turned = [sign * statistic, pvalue, -estimate, -high, -low]
+    np.testing.assert_allclose(swapped, turned, rtol=1e-9, atol=1e-12)
+    both = rng.normal(size=shape)  # how hard a split is does not matter
+    shifted, _ = outcome(test, a + both, b + both, **how)
+    np.testing.assert_allclose(shifted, found, rtol=1e-6, atol=1e-9)
+    scaled, _ = outcome(test, 8 * a, 8 * b, **how)
+    np.testing.assert_allclose(scaled[:2], found[:2], rtol=1e-9)
+    np.testing.assert_allclose(scaled[2:], 8 * found[2:], rtol=1e-9, atol=1e-12)
+    if name != "5x2 t":  # which reads one fold of the first replication
+        order = rng.permutation(shape[0])
+        again, _ = outcome(test, a[order], b[order], **how)
+        np.testing.assert_allclose(again, found, rtol=1e-9, atol=1e-12)
+    if name == "bayesian":
+        three = [result.details[k] for k in ("left", "rope", "right")]
+        assert np.sum(three) == pytest.approx(1) and min(three) >= -1e-12
+        others = [mirror.details[k] for k in ("right", "rope", "left")]
+        np.testing.assert_allclose(three, others, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["corrected", "k folds", "5x2 t"])
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_both_sides_make_the_whole(name, seed):
+    test, how, shape = CASES[name]
+    a, b = np.random.default_rng(seed).uniform(size=(2, *shape))
+    greater, less, both = (
+        outcome(test, a, b, alternative=side, **how)[1].pvalue
+        for side in ("greater", "less", "two-sided")
+    )
+    assert greater + less == pytest.approx(1)
+    assert both == pytest.approx(2 * min(greater, less))
+    for side in ("greater", "less", "two-sided"):  # nothing speaks for either model
+        assert outcome(test, a, a, alternative=side, **how)[1].pvalue == 1.0
+
+
+def test_a_certain_difference_on_the_bound_of_the_region_counts_as_none():
+    a, b = np.array([0.75, 0.5]), np.array([0.5, 0.25])
+    for pair in ((a, b), (b, a)):
+        found = outcome(bayesian_correlated_ttest, *pair, rope=0.25, **SIZES)[1]
+        assert found.details["rope"] == 1.0
+
+
+def test_splits_by_masks_are_those_by_numbers():
+    X, y = load_diabetes(return_X_y=True)
+    folds = list(KFold(4).split(X))
+    masks = [tuple(np.isin(np.arange(len(y)), f) for f in fold) for fold in folds]
+    one, two = (
+        corrected_resampled_ttest(Ridge(), Ridge(10), X, y, cv=cv)
+        for cv in (folds, masks)
+    )
+    assert tuple(one) == tuple(two)
+    assert one.details["n_test"] == two.details["n_test"] == len(y) / 4
 
 
 def test_a_constant_difference_warns_of_its_posterior():
