@@ -429,6 +429,87 @@ def test_repeated_columns_are_avoided(redundancy):
     assert 2 in number.fit(X, a + 0.8 * b).ranking_
 
 
+def greedy(scores, pairwise, k, sign):
+    """Columns one by one, from a whole matrix of pairs."""
+    chosen = [int(np.argmax(scores))]
+    while len(chosen) < k:
+        mean = pairwise[chosen].mean(axis=0)
+        gain = scores - mean if sign < 0 else mean.copy()
+        gain[chosen] = -np.inf
+        chosen.append(int(np.argmax(gain)))
+    return chosen
+
+
+def test_the_order_is_that_of_the_whole_matrix_of_pairs():
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((80, 3))
+    X = np.column_stack([X, X + 0.3 * rng.standard_normal((80, 3))])
+    y = (X[:, 0] + X[:, 1] * X[:, 2] > 0).astype(int)
+    how = {"k": 5, "method": "gaussian_copula"}
+    model = MutualInformationSelector(redundancy="mrmr", **how).fit(X, y)
+    pairs = [
+        [mutual_information(a, b, method="gaussian_copula") for b in X.T] for a in X.T
+    ]
+    assert model.ranking_.tolist() == greedy(model.scores_, np.array(pairs), 5, -1)
+    # 80 rows without ties: twenty per bin; the last column has two classes
+    bins = np.argsort(np.argsort(X, axis=0), axis=0) // 20
+    X[:, 5] = bins[:, 5] = (X[:, 0] + 1.5 * rng.standard_normal(80)) > 0
+    how |= {"discrete_features": [5]}
+    model = MutualInformationSelector(redundancy="jmi", **how).fit(X, y)
+    both = np.empty((6, 6))
+    for i, j in np.ndindex(6, 6):
+        cells, labels = 4 * bins[:, i] + bins[:, j], [y == 0, y == 1]
+        joint = np.array([np.bincount(cells[rows], minlength=16) for rows in labels])
+        joint = joint[:, joint.any(axis=0)] / 80
+        free = joint.sum(axis=1)[:, None] * joint.sum(axis=0)
+        seen = joint > 0
+        value = (joint[seen] * np.log(joint[seen] / free[seen])).sum()
+        both[i, j] = max(value - (joint.shape[1] - 1) / 160, 0)
+    assert model.ranking_.tolist() == greedy(model.scores_, both, 5, 1)
+
+
+@pytest.mark.parametrize("target", ["number", "classes", "several"])
+def test_the_number_of_jobs_changes_nothing(target):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 4))
+    X[:, 1] = np.round(X[:, 1])
+    X[:9, 2] = np.nan
+    y = np.nan_to_num(X[:, 0]) + rng.standard_normal(60)
+    y = {"number": y, "classes": y > 0, "several": np.stack([y, y**2], axis=1)}[target]
+    X = X[:, :2] if target == "several" else X
+    for method in ("learned", "ksg"):
+        one, two = (
+            MutualInformationEstimator(
+                method, n_permutations=20, n_jobs=n_jobs, random_state=0
+            ).fit(X, y)
+            for n_jobs in (None, 2)
+        )
+        assert np.array_equal(one.quantiles_, two.quantiles_)
+        assert np.array_equal(one.mutual_information_, two.mutual_information_)
+        assert np.array_equal(one.pvalue_, two.pvalue_)
+    if target == "several":
+        return
+    for how in ({}, {"k": 2, "redundancy": "mrmr"}):
+        kept = X if not how else X[:, [0, 1, 3]]
+        one, two = (
+            MutualInformationSelector(
+                n_permutations=20, n_jobs=n_jobs, random_state=0, **how
+            ).fit(kept, y)
+            for n_jobs in (None, 2)
+        )
+        assert np.array_equal(one.scores_, two.scores_)
+        assert np.array_equal(one.pvalues_, two.pvalues_, equal_nan=True)
+        assert np.array_equal(one.ranking_, two.ranking_)
+
+
+def test_intervals_of_parts_shrink_with_their_number():
+    x, y = pair(600, noise=1.0)
+    found = mutual_information(x, y, max_samples=150, quantiles=[0.05, 0.5, 0.95])
+    part = np.random.RandomState(0).permutation(600)[:150]
+    one = mutual_information(x[part], y[part], quantiles=[0.05, 0.5, 0.95])
+    assert np.ptp(found) == pytest.approx(np.ptp(one) / 2, rel=0.2)
+
+
 def test_in_a_search_over_a_pipeline():
     X, y = load_breast_cancer(return_X_y=True, as_frame=True)
     pipeline = make_pipeline(

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import Interval, StrOptions, fit_context
 from skdiff._base.inner import whole_fit
+from skdiff._base.parameters import EVERYWHERE
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.validation import check_levels, check_X, check_X_y, require_y
 from skdiff.inspection._mutual_information._functions import SMALLEST
@@ -33,6 +34,7 @@ CONSTRAINTS: dict = {
     "discrete_target": [StrOptions({"auto"}), "boolean"],
     "max_samples": [Interval(Integral, FEWEST_ROWS, MOST_ROWS, closed="both")],
     "n_permutations": [Interval(Integral, 0, None, closed="left")],
+    "n_jobs": EVERYWHERE["n_jobs"].constraint,
     "random_state": ["random_state"],
 }
 
@@ -47,7 +49,13 @@ def measured(estimator, X, y, *, n_permutations):
         "ensure_min_samples": SMALLEST,
     }
     rng = check_random_state(estimator.random_state)
-    settings = Settings(estimator.method, estimator.max_samples, n_permutations, rng)
+    settings = Settings(
+        estimator.method,
+        estimator.max_samples,
+        n_permutations,
+        rng,
+        estimator.n_jobs,
+    )
     if _width(y) > 1:
         X = check_X(estimator, X, reset=True, **how)
         y = check_array(y, dtype=np.float64, input_name="y")
@@ -99,6 +107,8 @@ class MutualInformationEstimator(SaveMixin, BaseEstimator):
         Number of permutations of the tests; 0 computes no p-values.
     units : {"nats", "bits"}, default="nats"
         Units of information.
+    n_jobs : int, default=None
+        Number of parallel jobs; -1 uses all processors.
     random_state : int, RandomState instance or None, default=None
         Seed or generator of random numbers; an int makes results repeatable.
 
@@ -127,7 +137,8 @@ class MutualInformationEstimator(SaveMixin, BaseEstimator):
     -----
     Missing cells are left out with their rows, column by column. A y of several columns
     is taken as a whole; this is experimental. Columns without ties share one set of
-    permutations, because their null distribution is the same.
+    permutations, because their null distribution is the same. Rows have no weights:
+    ranks and neighbours know none, and repeated rows would count as ties.
 
     References
     ----------
@@ -160,6 +171,7 @@ class MutualInformationEstimator(SaveMixin, BaseEstimator):
         max_samples=2000,
         n_permutations=200,
         units="nats",
+        n_jobs=None,
         random_state=None,
     ):
         self.method = method
@@ -169,6 +181,7 @@ class MutualInformationEstimator(SaveMixin, BaseEstimator):
         self.max_samples = max_samples
         self.n_permutations = n_permutations
         self.units = units
+        self.n_jobs = n_jobs
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=True)

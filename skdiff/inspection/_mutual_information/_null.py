@@ -38,11 +38,17 @@ def pattern(column: Column) -> bytes:
 
 
 def null_values(
-    x: Column, y: Column, n: int, method: str, count: int, rng: Any
+    pair: tuple[Column, Column],
+    n: int,
+    method: str,
+    count: int,
+    rng: Any,
+    n_jobs: int | None = None,
 ) -> Array:
-    """Return estimates, not clipped, of permutations of one column."""
+    """Return estimates, not clipped, of permutations of the first column."""
+    x, y = pair
     pairs = [(x.take(rng.permutation(n)), y) for _ in range(count)]
-    return raw(pairs, n, method).mean
+    return raw(pairs, n, method, n_jobs).mean
 
 
 def tail_probability(value: float, null: Array) -> float:
@@ -67,16 +73,21 @@ def tail_probability(value: float, null: Array) -> float:
 
 
 def p_values(
-    pairs: list[tuple[Column, Column]], n: int, method: str, count: int, rng: Any
+    pairs: list[tuple[Column, Column]],
+    n: int,
+    method: str,
+    count: int,
+    rng: Any,
+    n_jobs: int | None = None,
 ) -> Array:
     """Return the p-value of every pair; 1 of constant columns."""
-    observed, nulls = raw(pairs, n, method).mean, {}
+    observed, nulls = raw(pairs, n, method, n_jobs).mean, {}
     found = np.ones(len(pairs))
     for k, (x, y) in enumerate(pairs):
         if x.is_constant or y.is_constant:
             continue
         key = (pattern(x), pattern(y))
         if key not in nulls:
-            nulls[key] = null_values(x, y, n, method, count, rng)
+            nulls[key] = null_values((x, y), n, method, count, rng, n_jobs)
         found[k] = tail_probability(float(observed[k]), nulls[key])
     return found

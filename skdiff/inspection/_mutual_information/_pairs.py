@@ -4,6 +4,7 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.utils.parallel import Parallel, delayed
 
 from skdiff._base.typing import Array, IntArray
 from skdiff._base.weights import load_weights
@@ -118,7 +119,9 @@ def apply(kind: str, statistics: Array, n: Array) -> Estimates:
     return forward(statistics, np.maximum(n, 1), arrays, REFERENCE[kind])
 
 
-def learned(pairs: list[tuple[Column, Column]], n: int) -> Estimates:
+def learned(
+    pairs: list[tuple[Column, Column]], n: int, n_jobs: int | None = None
+) -> Estimates:
     """Return estimates of pairs with n rows each, not yet clipped; 0 of constants."""
     mean, quantiles = np.zeros(len(pairs)), np.zeros((len(pairs), len(LEVELS)))
     kinds = np.array(
@@ -126,8 +129,8 @@ def learned(pairs: list[tuple[Column, Column]], n: int) -> Estimates:
     )
     for kind in set(kinds.tolist()) - {""}:
         rows = np.flatnonzero(kinds == kind)
-        read = np.stack([statistics_of(*pairs[k]) for k in rows])
-        found = apply(kind, read, np.full(len(rows), float(n)))
+        read = Parallel(n_jobs)(delayed(statistics_of)(*pairs[k]) for k in rows)
+        found = apply(kind, np.stack(read), np.full(len(rows), float(n)))
         mean[rows], quantiles[rows] = found.mean, found.quantiles
     return Estimates(mean, widened(quantiles, n) if n < FEWEST_ROWS else quantiles)
 
@@ -176,16 +179,23 @@ def simple(x: Column, y: Column, method: str) -> float:
     return gaussian_information(float(s @ t / np.sqrt((s @ s) * (t @ t))))
 
 
-def raw(pairs: list[tuple[Column, Column]], n: int, method: str) -> Estimates:
+def raw(
+    pairs: list[tuple[Column, Column]], n: int, method: str, n_jobs: int | None = None
+) -> Estimates:
     """Return estimates of pairs of n rows by any method, not yet clipped."""
     if method == "learned":
-        return learned(pairs, n)
-    values = np.array([simple(x, y, method) for x, y in pairs])
+        return learned(pairs, n, n_jobs)
+    values = np.array(Parallel(n_jobs)(delayed(simple)(x, y, method) for x, y in pairs))
     return Estimates(values, np.repeat(values[:, None], len(LEVELS), axis=1))
 
 
 def estimate_pairs(
-    pairs: list[tuple[Column, Column]], n: int, method: str, max_samples: int, rng: Any
+    pairs: list[tuple[Column, Column]],
+    n: int,
+    method: str,
+    max_samples: int,
+    rng: Any,
+    n_jobs: int | None = None,
 ) -> Estimates:
     """Return estimates of pairs of n rows; parts of many rows are averaged.
 
@@ -195,9 +205,9 @@ def estimate_pairs(
     found = []
     for rows in parts_of(n, max_samples, rng):
         if isinstance(rows, slice):
-            return clipped(raw(pairs, n, method), pairs)
+            return clipped(raw(pairs, n, method, n_jobs), pairs)
         taken = [(x.take(rows), y.take(rows)) for x, y in pairs]
-        found.append(raw(taken, len(rows), method))
+        found.append(raw(taken, len(rows), method, n_jobs))
     mean = np.mean([part.mean for part in found], axis=0)
     quantiles = np.mean([part.quantiles for part in found], axis=0)
     middle = quantiles[:, len(LEVELS) // 2][:, None]

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.parallel import Parallel, delayed
 
 from skdiff._base.typing import Array, BoolArray
 from skdiff.inspection._mutual_information._functions import SMALLEST, warn_about_size
@@ -25,6 +26,7 @@ class Settings(NamedTuple):
     max_samples: int
     n_permutations: int
     rng: Any
+    n_jobs: int | None
 
 
 def discrete_mask(given: Any, n_features: int, name: str) -> BoolArray:
@@ -106,7 +108,12 @@ def measure(
         if settings.method == "learned":
             warn_about_size(batch.n, batch.pairs[0][1])
         found = estimate_pairs(
-            batch.pairs, batch.n, settings.method, settings.max_samples, settings.rng
+            batch.pairs,
+            batch.n,
+            settings.method,
+            settings.max_samples,
+            settings.rng,
+            settings.n_jobs,
         )
         mean[batch.features], quantiles[batch.features] = found
         if settings.n_permutations:
@@ -120,7 +127,8 @@ def _tested(batch: Batch, settings: Settings) -> Array:
     if n > settings.max_samples:
         rows = rng.permutation(n)[: settings.max_samples]
         pairs, n = [(x.take(rows), y.take(rows)) for x, y in pairs], len(rows)
-    return p_values(pairs, n, settings.method, settings.n_permutations, rng)
+    method, count = settings.method, settings.n_permutations
+    return p_values(pairs, n, method, count, rng, settings.n_jobs)
 
 
 def measure_blocks(X: Any, Y: Array, settings: Settings) -> tuple[Estimates, Array]:
@@ -138,11 +146,13 @@ def measure_blocks(X: Any, Y: Array, settings: Settings) -> tuple[Estimates, Arr
         found = estimate_blocks(x, Y_rows, settings.method)
         mean.append(found.mean[0])
         quantiles.append(found.quantiles[0])
-        null = [
-            estimate_blocks(x[rng.permutation(len(x))], Y_rows, settings.method).mean[0]
+        null = Parallel(settings.n_jobs)(
+            delayed(estimate_blocks)(
+                x[rng.permutation(len(x))], Y_rows, settings.method
+            )
             for _ in range(min(settings.n_permutations, 50))
-        ]
-        p.append((1 + sum(v >= mean[-1] for v in null)) / (1 + len(null)))
+        )
+        p.append((1 + sum(v.mean[0] >= mean[-1] for v in null)) / (1 + len(null)))
     return Estimates(np.array(mean), np.array(quantiles)), np.array(p)
 
 

@@ -1,6 +1,7 @@
 """Selection of columns by mutual information with the target."""
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -16,7 +17,7 @@ from skdiff._base.persistence import SaveMixin
 from skdiff._base.validation import check_X
 from skdiff.inspection._mutual_information._estimator import CONSTRAINTS, measured
 from skdiff.inspection._mutual_information._network import at_levels
-from skdiff.inspection._mutual_information._pairs import column, estimate_pairs, rank
+from skdiff.inspection._mutual_information._pairs import column, estimate_pairs
 from skdiff.inspection._mutual_information._ranks import soft_bins
 from skdiff.inspection._mutual_information._statistics import binned_information
 from skdiff.inspection._mutual_information._table import (
@@ -107,6 +108,8 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
         Largest number of rows of one estimate.
     n_permutations : int, default=200
         Number of permutations of the tests, with ``k="auto"``.
+    n_jobs : int, default=None
+        Number of parallel jobs; -1 uses all processors.
     random_state : int, RandomState instance or None, default=None
         Seed or generator of random numbers; an int makes results repeatable.
 
@@ -132,7 +135,8 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
     -----
     Where nothing passes, the best column is kept with a warning, so that a pipeline
     goes on. ``"jmi"`` bins every column in four and takes the plug-in estimate less its
-    first-order bias.
+    first-order bias. Rows have no weights: ranks and neighbours know none, and repeated
+    rows would count as ties.
 
     References
     ----------
@@ -174,6 +178,7 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
         discrete_target="auto",
         max_samples=2000,
         n_permutations=200,
+        n_jobs=None,
         random_state=None,
     ):
         self.k = k
@@ -185,6 +190,7 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
         self.discrete_target = discrete_target
         self.max_samples = max_samples
         self.n_permutations = n_permutations
+        self.n_jobs = n_jobs
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -240,53 +246,43 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
 
     def _greedy(self, X, y, scores):
         """Add columns one by one; each needs its row of the pairwise matrix only."""
-        d = len(scores)
-        chosen = [int(np.argmax(scores))]
-        total = np.zeros(d)
-        pairwise = self._repeated if self.redundancy == "mrmr" else self._joint
-        sign = -1.0 if self.redundancy == "mrmr" else 1.0
-        base = scores if self.redundancy == "mrmr" else np.zeros(d)
-        # from csc on, columns are cheap to take
-        X = X.tocsc() if hasattr(X, "tocsc") else np.asarray(X, dtype=np.float64)
+        columns, y = self._columns(X), np.asarray(y)
+        if self.redundancy == "mrmr":
+            base, sign = scores, -1.0
+            pairwise = partial(self._repeated, columns, len(y))
+        else:
+            base, sign = np.zeros(len(scores)), 1.0
+            bins = [_binned(c) for c in columns]
+            pairwise = partial(_joint, bins, self._binned_target(y))
+        chosen, total = [int(np.argmax(scores))], np.zeros(len(scores))
         while len(chosen) < self.k:
-            total += pairwise(X, np.asarray(y), chosen[-1])
+            total += pairwise(chosen[-1])
             gain = base + sign * total / len(chosen)
             gain[chosen] = -np.inf
             chosen.append(int(np.argmax(gain)))
         return np.array(chosen)
 
     def _columns(self, X):
+        # from csc on, columns are cheap to take
+        X = X.tocsc() if hasattr(X, "tocsc") else np.asarray(X, dtype=np.float64)
         mask = discrete_mask(self.discrete_features, X.shape[1], "discrete_features")
+        found = []
         for k in range(X.shape[1]):
             values, known = feature(X, k)
             if not known.all():
                 raise ValueError("X has NaN, which redundancy excludes.")
-            yield column(values, bool(mask[k]))
+            found.append(column(values, bool(mask[k])))
+        return found
 
-    def _repeated(self, X, y, last):
-        columns = list(self._columns(X))
+    def _repeated(self, columns, n, last):
+        """Information of each column with one of them."""
         pairs = [(columns[last], c) for c in columns]
         rng = check_random_state(self.random_state)
-        size = min(self.max_samples, X.shape[0])
-        return estimate_pairs(pairs, X.shape[0], self.method, size, rng).mean
+        how = self.method, self.max_samples, rng, self.n_jobs
+        return estimate_pairs(pairs, n, *how).mean
 
-    def _joint(self, X, y, last):
-        """Information of each pair of columns with the target."""
-        bins = [_binned(c) for c in self._columns(X)]
-        codes = np.unique(y, return_inverse=True)[1]
-        target = (
-            np.eye(codes.max() + 1)[codes]
-            if target_is_discrete(y, self.discrete_target)
-            else soft_bins(rank(y), _BINS)
-        )
-        found = []
-        for other in bins:
-            cells = (bins[last][:, :, None] * other[:, None, :]).reshape(len(y), -1)
-            joint = cells.T @ target
-            seen = (joint.sum(axis=1) > 1e-9).sum()
-            bias = (seen - 1) * (target.shape[1] - 1) / (2 * len(y))
-            found.append(max(binned_information(joint) - bias, 0.0))
-        return np.array(found)
+    def _binned_target(self, y):
+        return _binned(column(y, target_is_discrete(y, self.discrete_target)))
 
     def transform(self, X):
         """Keep the chosen columns.
@@ -323,6 +319,18 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.target_tags.required = True
         return tags
+
+
+def _joint(bins, target, last):
+    """Information of each pair of columns with the target."""
+    n, found = len(target), []
+    for other in bins:
+        cells = (bins[last][:, :, None] * other[:, None, :]).reshape(n, -1)
+        joint = cells.T @ target
+        seen = (joint.sum(axis=1) > 1e-9).sum()
+        bias = (seen - 1) * (target.shape[1] - 1) / (2 * n)
+        found.append(max(binned_information(joint) - bias, 0.0))
+    return np.array(found)
 
 
 def _binned(one):
