@@ -1,5 +1,7 @@
 """Old models: no leak, the mechanisms by hand, and the promised behaviour."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -31,6 +33,7 @@ from skdiff.model_evaluation._temporal._outputs import (
     row_losses,
     stacked,
 )
+from skdiff.model_evaluation._temporal._replay import score_combination
 
 CLASSES = [name for name in MECHANISMS if name != "stationary"]
 
@@ -695,3 +698,19 @@ def test_the_display_shows_models_over_time():
     assert (frame["model_period"] < frame["period"]).all()
     assert len(display.points_.get_offsets()) == 5
     plt.close("all")
+
+
+def test_a_scorer_that_fails_is_named_and_new_labels_are_not():
+    def broken(model, X, y):
+        raise ValueError("no such score")
+
+    p, X, classes = np.full((4, 2), 0.5), np.zeros((4, 1)), np.array([0, 1])
+    with pytest.warns(UserWarning, match="no such score"):
+        found = score_combination(p, np.array([0, 1, 0, 1]), X, classes, None, broken)
+    assert np.isnan(found)
+    with pytest.warns(UserWarning, match="no such score"):
+        assert np.isnan(score_combination(p[:, 0], p[:, 0], X, None, None, broken))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = score_combination(p, np.array([0, 2, 0, 2]), X, classes, None, broken)
+    assert np.isnan(found)

@@ -1,5 +1,6 @@
 """The study as a function: every mechanism, and the oracle, on one history."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,14 @@ def score_combination(
     if scoring is not None:
         try:
             return score_of(output, X, y, classes, scoring, weight)
-        except ValueError:
-            return float("nan")
+        except ValueError as error:
+            if classes is None or np.isin(y, classes).all():
+                warnings.warn(
+                    f"A period has no score, as its scorer failed: {error}",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            return float("nan")  # scorers may refuse labels that no model knows
     target = y
     if classes is not None:
         known = np.union1d(classes, y)
