@@ -143,8 +143,64 @@ def test_a_constant_model_has_no_overfitting():
         n_bootstrap=20,
     )
     assert found.overfitting == 0 and found.weight == 0.632
+    # constant predictions carry no information: a third of the rows is right
+    assert found.no_information_score == pytest.approx(1 / 3)
+    assert found.train_score == pytest.approx(1 / 3)
     found = bootstrap_632_score(DummyRegressor(), X, y * 0, n_bootstrap=5)
     assert found.score == 0 and found.standard_error == 0
+
+
+def test_fixed_strata_leave_no_uncertainty_of_their_shares():
+    # the model errs on one class whatever it sees: its share alone decides
+    X, y = load_iris(return_X_y=True)
+    how = {"n_bootstrap": 300, "random_state": 0, "method": "oob"}
+    model = DummyClassifier(strategy="constant", constant=0)
+    drawn = bootstrap_632_score(model, X[:100], y[:100], **how)
+    fixed = bootstrap_632_score(model, X[:100], y[:100], stratify=True, **how)
+    assert drawn.standard_error == pytest.approx(0.05, rel=0.3)  # of a half in 100
+    assert fixed.standard_error < 0.5 * drawn.standard_error
+
+
+def test_the_corrected_training_score_is_the_lower():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 2)), rng.integers(2, size=60)
+    how = {"n_bootstrap": 30, "random_state": 0}
+    found = bootstrap_632_score(KNeighborsClassifier(1), X, y, method="bc", **how)
+    # a bootstrap model of noise is right on the 63 % it holds and on half of the rest
+    assert found.train_score == 1.0
+    assert found.score == pytest.approx(1 - 0.368 / 2, abs=0.06)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from(["632+", "632", "oob", "bc"]))
+def test_units_and_place_of_the_outcome(seed, method):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(25, 2))
+    y = X[:, 0] + rng.normal(size=25)
+    how = {"n_bootstrap": 10, "random_state": 0, "method": method}
+
+    def outcome(y, scoring):
+        found = bootstrap_632_score(LinearRegression(), X, y, scoring=scoring, **how)
+        low, high = found.ci
+        assert not high < found.score and not low > found.score
+        return np.array(
+            [
+                found.score,
+                found.standard_error,
+                found.oob_score,
+                found.train_score,
+                found.no_information_score,
+            ]
+        )
+
+    for scoring, power in (
+        ("neg_mean_squared_error", 2),
+        ("neg_mean_absolute_error", 1),
+    ):
+        plain = outcome(y, scoring)
+        assert plain[0] < 0 and plain[2] < plain[3]
+        np.testing.assert_allclose(outcome(4 * y + 3, scoring), 4**power * plain)
+        np.testing.assert_allclose(outcome(-y, scoring), plain)
 
 
 def test_limits_and_lines(capsys):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from skdiff.model_evaluation import TestResult, mcnemar_test
+from skdiff.model_evaluation import TestResult, mcnemar_test, score_interval
 
 METHODS = ("mid-p", "exact", "chi2", "chi2-corrected")
 
@@ -100,6 +100,33 @@ def test_newcombe_interval_of_the_published_example():
     assert (round(low, 4), round(high, 4)) == (0.0569, 0.3404)
     low, high = mcnemar_test(*rows(0, 0, 0, 30)).ci
     assert low == pytest.approx(-high)
+
+
+@settings(max_examples=60, deadline=None)
+@given(*[st.integers(0, 40)] * 4)
+def test_intervals_are_their_formulas(n11, n10, n01, n00):
+    n = n11 + n10 + n01 + n00
+    if n == 0:
+        return
+    z, data = stats.norm.ppf(0.95), rows(n11, n10, n01, n00)
+    found = mcnemar_test(*data, confidence_level=0.9)
+    p, q = (n11 + n10) / n, (n11 + n01) / n
+    p_low, p_up = score_interval(p, n, confidence_level=0.9)
+    q_low, q_up = score_interval(q, n, confidence_level=0.9)
+    # Newcombe (1998), method 10: the correlation with a continuity correction
+    top, square = n11 * n00 - n10 * n01, p * (1 - p) * q * (1 - q)
+    top = max(top - n / 2, 0) if top > 0 else top
+    phi = top / n**2 / np.sqrt(square) if square else 0.0
+    below = (p - p_low) ** 2 + (q_up - q) ** 2 - 2 * phi * (p - p_low) * (q_up - q)
+    above = (p_up - p) ** 2 + (q - q_low) ** 2 - 2 * phi * (p_up - p) * (q - q_low)
+    expected = p - q - np.sqrt(below), p - q + np.sqrt(above)
+    np.testing.assert_allclose(found.ci, expected, atol=1e-12)
+    # Agresti and Min (2005): Wald's interval of the table with half a row more
+    found = mcnemar_test(*data, interval="agresti-min", confidence_level=0.9)
+    a, b = (n10 + 0.5) / (n + 2), (n01 + 0.5) / (n + 2)
+    half = z * np.sqrt((a + b - (a - b) ** 2) / (n + 2))
+    expected = np.clip([a - b - half, a - b + half], -1, 1)
+    np.testing.assert_allclose(found.ci, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(
