@@ -56,6 +56,16 @@ def averaged_moments(X: Array, Y: Array, n_moments: int, orders: list[Any]) -> A
     )
 
 
+def jackknife_covariance(X: Array, Y: Array, n_moments: int, order: Any) -> Array:
+    """Return the covariance of the estimates, by leaving out a tenth of the rows."""
+    parts = []
+    for rows in np.array_split(np.arange(len(X)), _GROUPS):
+        kept = np.setdiff1d(np.arange(len(X)), rows)
+        parts.append(averaged_moments(X[kept], Y[kept], n_moments, [order]))
+    spread = np.cov(np.array(parts), rowvar=False, bias=True) * (_GROUPS - 1)
+    return np.atleast_2d(spread)
+
+
 def root_coefficients(covariance: Array, largest: float, weight: float) -> Array:
     """Return the polynomial that replaces the root on [0, 1] in units of ``largest``.
 
@@ -103,12 +113,8 @@ def nuclear_norm_by_moments(
     size = largest**0.25
     X, Y = X / size, Y / size
     moments = averaged_moments(X, Y, n_moments, orders)
-    parts = []
-    for rows in np.array_split(np.arange(len(X)), _GROUPS):
-        kept = np.setdiff1d(np.arange(len(X)), rows)
-        parts.append(averaged_moments(X[kept], Y[kept], n_moments, orders[:1]))
-    spread = np.cov(np.array(parts), rowvar=False, bias=True) * (_GROUPS - 1)
-    gamma = root_coefficients(np.atleast_2d(spread), 1.0, weight)
+    spread = jackknife_covariance(X, Y, n_moments, orders[0])
+    gamma = root_coefficients(spread, 1.0, weight)
     return float(gamma @ moments * np.sqrt(largest))
 
 

@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from skdiff.metrics import _discrepancy, mmd, optimally_weighted_mmd, shape_distance
-from skdiff.metrics._shapes import cross_moments
+from skdiff.metrics._shapes import cross_moments, jackknife_covariance, whitened
 from skdiff.metrics._weighted_discrepancy import (
     input_kernel,
     mean_embedding,
@@ -252,6 +252,24 @@ def test_moments_of_increasing_rows_average_to_all_cycles():
         [cross_moments(A[np.ix_(o, o)], B[np.ix_(o, o)], 2) for o in orders], axis=0
     )
     assert found == pytest.approx(brute, rel=1e-10)
+
+
+def test_the_jackknife_has_the_size_of_the_spread_over_draws():
+    rng, moments, variances = np.random.default_rng(0), [], []
+    for _ in range(150):
+        X = rng.standard_normal((40, 2))
+        Y = X + rng.standard_normal((40, 2))
+        moments.append(cross_moments(X @ X.T, Y @ Y.T, 1)[0])
+        variances.append(jackknife_covariance(X, Y, 1, np.arange(40))[0, 0])
+    assert np.mean(variances) == pytest.approx(np.var(moments), rel=0.4)
+
+
+def test_a_fraction_of_the_whitening():
+    X = np.random.default_rng(0).standard_normal((50, 3)) * [1, 2, 5] + 7
+    whole = whitened(X, 1.0)
+    np.testing.assert_allclose(whole.T @ whole / 50, np.eye(3), atol=1e-12)
+    part = whitened(X, 0.25)
+    np.testing.assert_allclose(part, 0.75 * (X - X.mean(axis=0)) + 0.25 * whole)
 
 
 def test_moments_have_less_bias_with_many_columns():
