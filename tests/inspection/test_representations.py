@@ -81,6 +81,8 @@ def test_dimensions_of_known_spectra():
     twice = effective_dimension(np.concatenate([F, F]))
     assert twice.participation == pytest.approx(effective_dimension(F).participation)
     assert effective_dimension(np.ones((9, 3))).participation == 0
+    corners = effective_dimension(np.eye(9))  # as many directions as nine rows have
+    assert corners.participation == pytest.approx(8) and corners.corrected > 1e6
 
 
 def test_leave_one_out_equals_refits():

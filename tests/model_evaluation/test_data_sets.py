@@ -121,6 +121,17 @@ def test_wilcoxon_of_swapped_models_and_of_other_orders(seed, n, decimals):
     assert shifted.estimate == pytest.approx(one.estimate, abs=1e-12)
 
 
+@pytest.mark.parametrize("n", [6, 9, 15])
+def test_the_interval_ends_where_the_test_begins_to_reject(n):
+    d = np.random.default_rng(n).normal(size=n)
+    for end, inwards in zip(wilcoxon_test(d, 0 * d).ci, (1, -1), strict=True):
+        inside, outside = (
+            wilcoxon_test(d, np.full(n, end + step)).pvalue
+            for step in (1e-6 * inwards, -1e-6 * inwards)
+        )
+        assert outside <= 0.05 < inside
+
+
 def test_estimates_are_not_rounded():
     found = wilcoxon_test([1.0, 2.0, 3.0], [2.0, 3.0, 4.0])
     assert found.estimate == -1.0 and found.details["differences"].tolist() == [-1] * 3

@@ -24,7 +24,12 @@ from skdiff.model_evaluation._temporal._label_free import (
     closest,
     energy_distance,
 )
-from skdiff.model_evaluation._temporal._mechanisms import MECHANISMS
+from skdiff.model_evaluation._temporal._mechanisms import (
+    MECHANISMS,
+    Evidence,
+    Taste,
+    choose,
+)
 from skdiff.model_evaluation._temporal._outputs import (
     accuracy_weighted,
     by_likelihood,
@@ -698,6 +703,24 @@ def test_the_display_shows_models_over_time():
     assert (frame["model_period"] < frame["period"]).all()
     assert len(display.points_.get_offsets()) == 5
     plt.close("all")
+
+
+@pytest.mark.parametrize(("spread", "first"), [(3.0, 0), (3.4, 1)])
+def test_an_older_model_needs_a_gain_of_one_standard_error(spread, first):
+    # squared errors of the newest are larger by .5 on average, with the standard error
+    # spread / sqrt(40), which is .47 or .54
+    y = np.zeros(40)
+    gain = 0.5 + spread * np.where(np.arange(40) % 2, 1.0, -1.0)
+    older, newest = np.full(40, 2.0), np.sqrt(4 + gain)
+    evidence = Evidence(
+        outputs=np.stack([older, newest]),
+        target=y,
+        weight=np.ones(40),
+        scores=np.array([-4.0, -4.5]),
+        fresh=np.array([False, True]),
+    )
+    found = choose("temporal_cv", evidence, Taste(None, "average", 10.0))
+    assert found.ranking[0] == first
 
 
 def test_a_scorer_that_fails_is_named_and_new_labels_are_not():
