@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
-from typing import Any, ClassVar, Self
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
@@ -13,9 +15,11 @@ from skdiff.synthetic._schema import TableSchema
 
 NEIGHBORS = ("replace-one", "add-remove")
 
+Part: TypeAlias = tuple["QueryFamily", Cells]
+
 
 @dataclasses.dataclass(frozen=True)
-class QueryFamily:
+class QueryFamily(ABC):
     """Queries that are measured together, split in parts that are tables of counts.
 
     A family without ``columns`` covers every choice of columns when it meets a schema;
@@ -28,13 +32,9 @@ class QueryFamily:
         super().__init_subclass__(**keywords)
         QueryFamily._kinds[cls.__name__] = cls
 
-    def _expand(self, schema: TableSchema) -> list["QueryFamily"]:
-        """Families of one part each that this one stands for."""
-        raise NotImplementedError
-
-    def _cells(self, schema: TableSchema) -> Cells:
-        """The table of counts of a family with columns."""
-        raise NotImplementedError
+    @abstractmethod
+    def _tables(self, schema: TableSchema) -> list[Part]:
+        """The parts, each with its table of counts; a single part is the family."""
 
     def fit_schema(self, schema: TableSchema) -> Self:
         """Choose columns, thresholds and directions from what is public.
@@ -49,16 +49,11 @@ class QueryFamily:
         self : object
             The family, which can now count.
         """
-        parts = self._expand(schema)
-        if len(parts) == 1 and parts[0] == self:
-            object.__setattr__(self, "_fitted", [(self, self._cells(schema))])
-            return self
-        fitted = [p for part in parts for p in part.fit_schema(schema)._parts]
-        object.__setattr__(self, "_fitted", fitted)
+        object.__setattr__(self, "_fitted", self._tables(schema))
         return self
 
     @property
-    def _parts(self) -> list[tuple["QueryFamily", Cells]]:
+    def _parts(self) -> list[Part]:
         found = self.__dict__.get("_fitted")
         if found is None:
             raise ValueError(
@@ -67,7 +62,7 @@ class QueryFamily:
         return list(found)
 
     def parts(self) -> list["QueryFamily"]:
-        """Return the tables of counts of the family, each a family of its kind.
+        """Return the tables of counts of the family, each as a family of its own.
 
         Returns
         -------
@@ -210,6 +205,11 @@ class QueryFamily:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+def tables_of(families: Iterable[QueryFamily], schema: TableSchema) -> list[Part]:
+    """The parts of several families, one after the other."""
+    return [part for family in families for part in family.fit_schema(schema)._parts]
 
 
 def _jsonable(value: Any) -> Any:

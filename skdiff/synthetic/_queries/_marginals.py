@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from skdiff.synthetic._cells import Cells, marginal
+from skdiff.synthetic._cells import marginal
 from skdiff.synthetic._queries._families import (
+    Part,
     QueryFamily,
     as_tuple,
     group_of,
     places,
     shift_of,
+    tables_of,
 )
 from skdiff.synthetic._schema import TableSchema
 
@@ -56,18 +58,16 @@ class MarginalQueries(QueryFamily):
         if self.depth is not None:
             _check_count("depth", self.depth, 1)
 
-    def _expand(self, schema: TableSchema) -> list[QueryFamily]:
-        if self.columns is not None:
-            return [self]
-        k = min(self.k, len(schema.names))
-        return [
-            MarginalQueries(k, chosen, self.depth)
-            for chosen in combinations(schema.names, k)
-        ]
-
-    def _cells(self, schema: TableSchema) -> Cells:
+    def _tables(self, schema: TableSchema) -> list[Part]:
+        if self.columns is None:
+            k = min(self.k, len(schema.names))
+            chosen = combinations(schema.names, k)
+            return tables_of(
+                (MarginalQueries(k, names, self.depth) for names in chosen), schema
+            )
         where = places(schema, self.columns)
-        return marginal([group_of(schema, j, self.depth) for j in where], where)
+        groups = [group_of(schema, j, self.depth) for j in where]
+        return [(self, marginal(groups, where))]
 
 
 @dataclass(frozen=True)
@@ -108,21 +108,22 @@ class RangeQueries(QueryFamily):
             object.__setattr__(self, "columns", as_tuple(self.columns))
             object.__setattr__(self, "k", len(self.columns))
 
-    def _expand(self, schema: TableSchema) -> list[QueryFamily]:
+    def _tables(self, schema: TableSchema) -> list[Part]:
         chosen = [self.columns]
         if self.columns is None:
             k = min(self.k, len(schema.names))
             chosen = list(combinations(schema.names, k))
-        return [
+        families = (
             MarginalQueries(len(names), names, depth)
             for names in chosen
             for depth in _distinct(schema, names, self.depths)
-        ]
+        )
+        return tables_of(families, schema)
 
 
-def _distinct(schema: TableSchema, names: Any, depths: Any) -> list[int]:
+def _distinct(schema: TableSchema, names: Any, depths: Any) -> list[int | None]:
     """Depths that give different bins, the finest first."""
-    found: dict[Any, int] = {}
+    found: dict[Any, int | None] = {}
     where = [j for j in places(schema, names) if schema._coded[j].numeric]
     for depth in sorted(depths, reverse=True):
         shifts = tuple(shift_of(schema, j, depth) for j in where)
@@ -142,13 +143,11 @@ class Ways(QueryFamily):
     k: int
     levels: int = 3
 
-    def _expand(self, schema: TableSchema) -> list[QueryFamily]:
+    def _tables(self, schema: TableSchema) -> list[Part]:
         k = min(self.k, len(schema.names))
         depths = range(schema.depth, max(schema.depth - self.levels, 0), -1)
-        parts: list[QueryFamily] = []
+        families = []
         for names in combinations(schema.names, k):
-            found = _distinct(schema, names, depths)
-            parts += [MarginalQueries(k, names, depth) for depth in found]
-            if not found:
-                parts.append(MarginalQueries(k, names))
-        return parts
+            found = _distinct(schema, names, depths) or [None]
+            families += [MarginalQueries(k, names, depth) for depth in found]
+        return tables_of(families, schema)

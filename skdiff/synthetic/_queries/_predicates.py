@@ -8,7 +8,13 @@ import numpy as np
 
 from skdiff._base.typing import BoolArray, IntArray
 from skdiff.synthetic._cells import Cells, marginal
-from skdiff.synthetic._queries._families import QueryFamily, as_tuple, places
+from skdiff.synthetic._queries._families import (
+    Part,
+    QueryFamily,
+    as_tuple,
+    places,
+    tables_of,
+)
 from skdiff.synthetic._schema import TableSchema
 
 MOST_CELLS = 2**22  # combinations on which a function is evaluated
@@ -50,16 +56,13 @@ class PredicateQueries(QueryFamily):
             raise ValueError("predicates must hold at least one predicate.")
         object.__setattr__(self, "predicates", found)
 
-    def _expand(self, schema: TableSchema) -> list[QueryFamily]:
-        if len(self.predicates) == 1:
-            return [self]
-        return [PredicateQueries([p]) for p in self.predicates]
-
-    def _cells(self, schema: TableSchema) -> Cells:
+    def _tables(self, schema: TableSchema) -> list[Part]:
+        if len(self.predicates) > 1:
+            return tables_of((PredicateQueries([p]) for p in self.predicates), schema)
         (predicate,) = self.predicates
         if isinstance(predicate, dict):
-            return _conjunction(schema, predicate)
-        return _tabulated(schema, *predicate)
+            return [(self, _conjunction(schema, predicate))]
+        return [(self, _tabulated(schema, *predicate))]
 
 
 def _normal(predicate: Any) -> Any:

@@ -8,10 +8,12 @@ import numpy as np
 from skdiff._base.typing import Array
 from skdiff.synthetic._cells import Cells, box, halfspace
 from skdiff.synthetic._queries._families import (
+    Part,
     QueryFamily,
     as_tuple,
     group_of,
     places,
+    tables_of,
 )
 from skdiff.synthetic._schema import TableSchema, middles_of
 
@@ -80,9 +82,9 @@ class PrefixQueries(QueryFamily):
             object.__setattr__(self, "columns", as_tuple(self.columns))
             object.__setattr__(self, "thresholds", as_tuple(self.thresholds))
 
-    def _expand(self, schema: TableSchema) -> list[QueryFamily]:
+    def _tables(self, schema: TableSchema) -> list[Part]:
         if self.columns is not None:
-            return [self]
+            return [(self, self._cells(schema))]
         numeric, categorical = _by_kind(schema)
         if not numeric:
             raise ValueError("PrefixQueries needs a numeric column.")
@@ -94,7 +96,7 @@ class PrefixQueries(QueryFamily):
             chosen = (*real, *_few(rng, categorical, self.k_cat))
             at = tuple(int(rng.randint(1, max(sizes[n], 2))) for n in real)
             parts[chosen, at] = PrefixQueries(columns=chosen, thresholds=at)
-        return list(parts.values())
+        return tables_of(parts.values(), schema)
 
     def _cells(self, schema: TableSchema) -> Cells:
         n_real = len(self.thresholds)
@@ -156,9 +158,9 @@ class HalfspaceQueries(QueryFamily):
             object.__setattr__(self, "columns", as_tuple(self.columns))
             object.__setattr__(self, "direction", as_tuple(self.direction))
 
-    def _expand(self, schema: TableSchema) -> list[QueryFamily]:
+    def _tables(self, schema: TableSchema) -> list[Part]:
         if self.columns is not None:
-            return [self]
+            return [(self, self._cells(schema))]
         numeric, categorical = _by_kind(schema)
         if not numeric:
             raise ValueError("HalfspaceQueries needs a numeric column.")
@@ -174,7 +176,7 @@ class HalfspaceQueries(QueryFamily):
                     columns=chosen, direction=tuple(direction), offset=offset
                 )
             )
-        return parts
+        return tables_of(parts, schema)
 
     def _cells(self, schema: TableSchema) -> Cells:
         n_real = len(self.direction)
