@@ -12,8 +12,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from skdiff._base.typing import IntArray
-
 
 class Source(Protocol):
     """Where random bits come from."""
@@ -92,9 +90,3 @@ def select(
         k = source.below(len(scores))
         if bernoulli_exp(eps * (best - scores[k]) / (2 * sensitivity), source):
             return k
-
-
-def noisy_counts(counts: IntArray, sigma_sq: Fraction, source: Source) -> IntArray:
-    """Add a discrete Gaussian to each count, by the slow exact sampler."""
-    noise = [discrete_gaussian(sigma_sq, source) for _ in range(len(counts))]
-    return counts + np.array(noise, dtype=np.int64)

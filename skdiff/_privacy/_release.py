@@ -11,8 +11,6 @@ from skdiff._privacy._budget import Ledger
 from skdiff._privacy._noise import Source, SystemSource, select
 from skdiff._privacy._table import draw
 
-NEIGHBORS = ("replace-one", "add-remove")
-
 
 class Release:
     """Noisy counts and private choices of one fit.
