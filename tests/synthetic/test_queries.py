@@ -206,6 +206,25 @@ def test_a_function_is_called_on_the_domain_only():
         (lambda: RangeQueries(1, depths=(0,)), "each depth"),
         (lambda: PrefixQueries(columns=("a",)), "come together"),
         (lambda: HalfspaceQueries(offset=1.0), "come together"),
+        (lambda: RangeQueries(1, depths=()), "at least one depth"),
+        (lambda: PrefixQueries(n_boxes=0), "n_boxes must be"),
+        (lambda: PrefixQueries(k_real=0), "k_real must be"),
+        (lambda: PrefixQueries(k_cat=-1), "k_cat must be"),
+        (lambda: PrefixQueries(columns=("a",), thresholds=(1, 2)), "from 1 to 1"),
+        (lambda: HalfspaceQueries(n_halfspaces=0), "n_halfspaces must be"),
+        (lambda: HalfspaceQueries(k_cat=-1), "k_cat must be"),
+        (
+            lambda: HalfspaceQueries(columns=("a",), direction=(), offset=0.0),
+            "direction must hold",
+        ),
+        (
+            lambda: HalfspaceQueries(columns=("a",), direction=(np.nan,), offset=0.0),
+            "direction must be finite",
+        ),
+        (
+            lambda: HalfspaceQueries(columns=("a",), direction=(1,), offset=np.inf),
+            "offset must be finite",
+        ),
         (lambda: PredicateQueries([]), "at least one"),
         (lambda: MarginalQueries(columns=("zip",)).fit_schema(SCHEMA), "no column"),
         (lambda: PredicateQueries([{"sex": ["X"]}]).fit_schema(SCHEMA), "has not"),
@@ -219,6 +238,10 @@ def test_a_function_is_called_on_the_domain_only():
         ),
         (
             lambda: HalfspaceQueries().fit_schema(TableSchema({"a": [1]})),
+            "needs a numeric column",
+        ),
+        (
+            lambda: RangeQueries().fit_schema(TableSchema({"a": [1]})),
             "needs a numeric column",
         ),
         (lambda: MarginalQueries(2).n_queries, "fit_schema first"),

@@ -222,6 +222,12 @@ def _jsonable(value: Any) -> Any:
     return value
 
 
+def check_count(name: str, value: Any, least: int) -> None:
+    """Refuse what is no int of at least some size."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be an int of at least {least}. Got {value!r}.")
+
+
 def as_tuple(value: Any) -> Any:
     """Lists as tuples, all the way down, so that equal families are equal."""
     if isinstance(value, list | tuple):

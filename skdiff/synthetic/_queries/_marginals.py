@@ -9,17 +9,13 @@ from skdiff.synthetic._queries._families import (
     Part,
     QueryFamily,
     as_tuple,
+    check_count,
     group_of,
     places,
     shift_of,
     tables_of,
 )
 from skdiff.synthetic._schema import TableSchema
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an int of at least {least}. Got {value!r}.")
 
 
 @dataclass(frozen=True)
@@ -51,12 +47,12 @@ class MarginalQueries(QueryFamily):
     depth: int | None = None
 
     def __post_init__(self) -> None:
-        _check_count("k", self.k, 1)
+        check_count("k", self.k, 1)
         if self.columns is not None:
             object.__setattr__(self, "columns", as_tuple(self.columns))
             object.__setattr__(self, "k", len(self.columns))
         if self.depth is not None:
-            _check_count("depth", self.depth, 1)
+            check_count("depth", self.depth, 1)
 
     def _tables(self, schema: TableSchema) -> list[Part]:
         if self.columns is None:
@@ -100,9 +96,11 @@ class RangeQueries(QueryFamily):
     columns: Any = None
 
     def __post_init__(self) -> None:
-        _check_count("k", self.k, 1)
+        check_count("k", self.k, 1)
+        if not len(self.depths):
+            raise ValueError("depths must hold at least one depth.")
         for depth in self.depths:
-            _check_count("each depth", depth, 1)
+            check_count("each depth", depth, 1)
         object.__setattr__(self, "depths", as_tuple(self.depths))
         if self.columns is not None:
             object.__setattr__(self, "columns", as_tuple(self.columns))
@@ -113,11 +111,13 @@ class RangeQueries(QueryFamily):
         if self.columns is None:
             k = min(self.k, len(schema.names))
             chosen = list(combinations(schema.names, k))
-        families = (
+        families = [
             MarginalQueries(len(names), names, depth)
             for names in chosen
             for depth in _distinct(schema, names, self.depths)
-        )
+        ]
+        if not families:
+            raise ValueError("RangeQueries needs a numeric column.")
         return tables_of(families, schema)
 
 

@@ -11,6 +11,7 @@ from skdiff.synthetic._queries._families import (
     Part,
     QueryFamily,
     as_tuple,
+    check_count,
     group_of,
     places,
     tables_of,
@@ -26,6 +27,17 @@ def _by_kind(schema: TableSchema) -> tuple[list[Any], list[Any]]:
 
 def _few(rng: np.random.RandomState, names: list[Any], k: int) -> list[Any]:
     return [names[i] for i in sorted(rng.permutation(len(names))[:k])]
+
+
+def _check_numbers(name: str, values: Any, columns: Any) -> None:
+    """Finite numbers, one for each of the numeric columns, which come first."""
+    if not 1 <= len(values) <= len(columns):
+        raise ValueError(
+            f"{name} must hold from 1 to {len(columns)} numbers, one per numeric "
+            f"column. Got {len(values)}."
+        )
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"{name} must be finite. Got {values}.")
 
 
 def _with_categories(schema: TableSchema, columns: Any, n_numeric: int) -> Any:
@@ -78,9 +90,13 @@ class PrefixQueries(QueryFamily):
     def __post_init__(self) -> None:
         if (self.columns is None) != (self.thresholds is None):
             raise ValueError("columns and thresholds of a box come together.")
+        check_count("k_real", self.k_real, 1)
+        check_count("k_cat", self.k_cat, 0)
+        check_count("n_boxes", self.n_boxes, 1)
         if self.columns is not None:
             object.__setattr__(self, "columns", as_tuple(self.columns))
             object.__setattr__(self, "thresholds", as_tuple(self.thresholds))
+            _check_numbers("thresholds", self.thresholds, self.columns)
 
     def _tables(self, schema: TableSchema) -> list[Part]:
         if self.columns is not None:
@@ -154,9 +170,13 @@ class HalfspaceQueries(QueryFamily):
         given = {v is None for v in (self.columns, self.direction, self.offset)}
         if len(given) > 1:
             raise ValueError("columns, direction and offset come together.")
+        check_count("k_cat", self.k_cat, 0)
+        check_count("n_halfspaces", self.n_halfspaces, 1)
         if self.columns is not None:
             object.__setattr__(self, "columns", as_tuple(self.columns))
             object.__setattr__(self, "direction", as_tuple(self.direction))
+            _check_numbers("direction", self.direction, self.columns)
+            _check_numbers("offset", (self.offset,), self.columns)
 
     def _tables(self, schema: TableSchema) -> list[Part]:
         if self.columns is not None:
