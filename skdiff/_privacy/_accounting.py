@@ -15,6 +15,7 @@ from scipy.optimize import brentq, minimize_scalar
 # log(alpha - 1) at which the search for the best order starts
 _GRID = np.linspace(-25.0, 45.0, 281)
 _BITS = 48
+LEAST_RHO = 2.0**-80  # noise for less would not fit 64-bit counts
 
 
 def _lowest(function: Callable[[float], float]) -> float:
@@ -66,7 +67,12 @@ def epsilon_of(rho: float, delta: float) -> float:
 
 
 def rho_of(epsilon: float, delta: float) -> float:
-    """Return the largest rho that satisfies (epsilon, delta)."""
+    """Return the largest rho that satisfies (epsilon, delta).
+
+    It is zero where that is smaller than ``LEAST_RHO``.
+    """
+    if epsilon_of(LEAST_RHO, delta) > epsilon:
+        return 0.0
     high = epsilon + 1.0
     while epsilon_of(high, delta) < epsilon:
         high *= 2

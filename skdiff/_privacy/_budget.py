@@ -10,6 +10,8 @@ from typing import Any, Self
 from skdiff._privacy._accounting import delta_of, epsilon_of
 
 _DIGITS = 2**30
+# counts of 64 bits hold noise of 512 standard deviations
+LARGEST_VARIANCE = 2**108
 
 
 class PrivacyBudgetError(ValueError):
@@ -184,10 +186,13 @@ class PrivacyAccountant:
         rho : float or Fraction
             What was reserved before a fit that ended without any measurement.
         """
+        unused = _fraction(rho)
+        if unused < 0:
+            raise ValueError(f"rho must be zero or positive. Got {rho!r}.")
         with self._lock:
-            if _fraction(rho) > self._spent:
+            if unused > self._spent:
                 raise ValueError("More would be released than was reserved.")
-            self._spent -= _fraction(rho)
+            self._spent -= unused
 
     def __copy__(self) -> Self:
         return self
@@ -222,7 +227,7 @@ def exact(value: Any) -> Fraction:
 
 
 def _fraction(value: Any) -> Fraction:
-    """A positive finite number as an exact fraction."""
+    """A finite number as an exact fraction."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"rho must be a number. Got {type(value).__name__}.")
     if not math.isfinite(value):
@@ -242,6 +247,11 @@ class Ledger:
         The variance is ``sensitivity_sq / (2 rho)``, rounded up.
         """
         sigma_sq = _ceiled(Fraction(sensitivity_sq) / (2 * rho))
+        if sigma_sq > LARGEST_VARIANCE:
+            raise ValueError(
+                f"The part of the budget for {name}, rho = {float(rho):.3g}, is too "
+                "small: its noise would not fit 64-bit counts."
+            )
         self.entries.append(
             LedgerEntry(name, "gaussian", Fraction(sensitivity_sq), sigma_sq, None, rho)
         )

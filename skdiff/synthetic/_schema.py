@@ -1,6 +1,7 @@
 """What is public about a table: its columns, their levels and bounds."""
 
 import dataclasses
+import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -88,8 +89,17 @@ class TableSchema:
             if bounds is None or bounds[0] <= 0:
                 raise ValueError(f"Column {name!r} needs positive bounds for log.")
         for name, edges in self.edges.items():
-            if len(edges) < 2 or np.any(np.diff(edges) <= 0):
+            if len(edges) < 2 or not np.all(np.diff(edges) > 0):
                 raise ValueError(f"The edges of column {name!r} must rise.")
+            if not np.all(np.isfinite(edges)):
+                raise ValueError(f"The edges of column {name!r} must be finite.")
+        for name in self.integer:
+            ends = self.edges.get(name) or self.columns.get(name)
+            if isinstance(ends, tuple) and math.ceil(ends[0]) > math.floor(ends[-1]):
+                raise ValueError(
+                    f"Column {name!r} holds whole numbers, and none lies between its "
+                    "bounds."
+                )
         for name, level in self.other.items():
             if level not in (self.columns.get(name) or []):
                 raise ValueError(

@@ -91,6 +91,11 @@ def test_floored_is_below_and_close(value):
     assert float(floored(value)) == pytest.approx(value, rel=1e-9)
 
 
+@pytest.mark.parametrize(("epsilon", "delta"), [(1e-22, 1e-300), (5e-324, 1e-14)])
+def test_a_budget_below_the_least_is_none(epsilon, delta):
+    assert rho_of(epsilon, delta) == floored(0.0) == 0
+
+
 # --- ledger -----------------------------------------------------------------------
 
 
@@ -106,6 +111,13 @@ def test_entries_have_enough_noise_and_add_up_exactly(parts):
             assert sigma_sq >= Fraction(2) / (2 * rho)
             assert sigma_sq <= Fraction(2) / (2 * rho) * (1 + Fraction(1, 2**28))
     assert ledger.total == sum(parts)
+
+
+def test_noise_that_no_count_holds_is_refused_and_not_charged():
+    ledger = Ledger()
+    with pytest.raises(ValueError, match=r"edges of pay.*too small"):
+        ledger.gaussian("edges of pay", 2, Fraction(1, 2**109))
+    assert ledger.total == 0
 
 
 # --- guarantees and accountants ------------------------------------------------------
@@ -134,6 +146,9 @@ def test_an_accountant_is_shared_by_its_copies():
     assert budget.remaining == 0
     with pytest.raises(ValueError, match="More would be released"):
         budget.release(3)
+    with pytest.raises(ValueError, match="zero or positive"):
+        budget.release(-0.25)  # would spend what nobody reserved
+    assert budget.remaining == 0
 
 
 def test_an_accountant_cannot_be_doubled():

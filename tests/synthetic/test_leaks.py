@@ -98,11 +98,25 @@ def test_bought_bounds_stay_within_the_dtype(dtype):
 
 
 @pytest.mark.parametrize(
+    ("bought", "low", "high"),
+    [((2.0**-61, 2.0**-60), 0, 1), ((-0.5, -0.25), -1, 0), ((0.5, 4.0), 1, 4)],
+)
+def test_bounds_bought_from_noise_alone_hold_a_whole_number(
+    bought, low, high, monkeypatch
+):
+    monkeypatch.setattr("skdiff.synthetic._gsd._base.bounds_of", lambda *a: bought)
+    X = pd.DataFrame({"a": [1, 2, 3] * 20, "b": [0, 1] * 30})
+    rows = make().fit(X).sample()
+    assert rows["a"].dtype == "int64" and rows["a"].between(low, high).all()
+
+
+@pytest.mark.parametrize(
     "parameters",
     [
         {"queries": [MarginalQueries(columns=("zip",))]},
         {"queries": ["2-way", "4-way"]},
         {"init": np.zeros((3, 7))},
+        {"init": np.zeros((0, 2))},
     ],
 )
 def test_a_mistake_costs_only_what_was_measured(parameters):
@@ -110,7 +124,7 @@ def test_a_mistake_costs_only_what_was_measured(parameters):
     for schema, spent in ((UNIT, 0), (None, Fraction(1, 20))):
         budget = PrivacyAccountant(1.0)
         model = make(schema, rho=0.5, accountant=budget, **parameters)
-        with pytest.raises(ValueError, match=r"zip|4-way|columns"):
+        with pytest.raises(ValueError, match=r"zip|4-way|columns|one row"):
             model.fit(X)
         assert budget.spent == spent
 
@@ -122,6 +136,21 @@ def test_a_refused_fit_keeps_what_an_earlier_one_has_paid_for():
     with pytest.raises(PrivacyBudgetError):
         model.fit(X)
     np.testing.assert_array_equal(model.sample(random_state=0), rows)
+
+
+def test_a_tiny_budget_works_or_is_refused_at_no_cost():
+    X = np.random.default_rng(0).uniform(size=(50, 2))
+    budget = PrivacyAccountant(1.0)
+    model = make(UNIT, accountant=budget, epsilon=1e-22, delta=1e-300)
+    with pytest.raises(ValueError, match="too small to measure anything"):
+        model.fit(X)
+    shares = {"bounds_fraction": 1e-200}
+    with pytest.raises(ValueError, match=r"bounds of x0.*too small"):
+        make(None, accountant=budget, rho=0.5, **shares).fit(X)
+    assert budget.spent == 0
+    model.set_params(epsilon=1e-9, delta=1e-9).fit(X)
+    assert len(model.sample()) == 60 and 0 < model.privacy_spent_.epsilon <= 1e-9
+    assert budget.spent == model.privacy_spent_.rho
 
 
 def test_fractions_that_leave_nothing_are_refused():

@@ -68,6 +68,22 @@ def test_given_edges():
         ({"columns": {"a": (0, 1)}, "log": ["a"]}, ValueError, "positive bounds"),
         ({"columns": {"a": [1]}, "edges": {"a": [0, 1]}}, ValueError, "for numbers"),
         ({"columns": {"a": (0, 1)}, "edges": {"a": [1, 0]}}, ValueError, "must rise"),
+        (
+            {"columns": {"a": (0, 1)}, "edges": {"a": [0, np.nan, 1]}},
+            ValueError,
+            "must rise",
+        ),
+        (
+            {"columns": {"a": (0, 1)}, "edges": {"a": [0, np.inf]}},
+            ValueError,
+            "must be finite",
+        ),
+        ({"columns": {"a": (0.2, 0.8)}, "integer": ["a"]}, ValueError, "none lies"),
+        (
+            {"columns": {}, "edges": {"a": [0.1, 0.9]}, "integer": ["a"]},
+            ValueError,
+            "none lies",
+        ),
         ({"columns": {"a": [1]}, "other": {"a": 2}}, ValueError, "one of its levels"),
         ({"columns": {}, "depth": 0}, ValueError, "depth must be"),
     ],

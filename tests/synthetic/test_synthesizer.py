@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
 import skdiff
+from skdiff._privacy import _release
 from skdiff._privacy._budget import PrivacyLeakWarning
 from skdiff.synthetic import (
     HalfspaceQueries,
@@ -239,6 +240,9 @@ def test_true_errors_are_reported_on_request_only():
         ({"epsilon": math.inf}, "epsilon must be positive"),
         ({"epsilon": math.nan}, "epsilon must be positive"),
         ({"rho": 0.0}, "rho must be positive"),
+        ({"rho": 1e-45}, "at least 8.3e-25. Got 1e-45"),
+        ({"rho": 1e-310}, "too small"),
+        ({"rho": 1e-20, "rows_per_user": 10**4}, "times the squared rows_per_user"),
         ({"epsilon": 2.0, "rho": 0.1}, "pass one"),
         ({"delta": 0.0}, "delta must be"),
         ({"delta": 1.0}, "delta must be"),
@@ -484,16 +488,22 @@ def test_an_interrupted_search_keeps_the_spend_and_the_table(monkeypatch):
     assert len(model.sample()) == 100
 
 
-def test_an_interrupt_while_measuring_keeps_the_spend(monkeypatch):
-    def interrupting(*arguments):
-        raise KeyboardInterrupt
+def test_an_interrupt_while_measuring_spends_what_was_begun(monkeypatch):
+    real, calls = _release.draw, []
 
-    monkeypatch.setattr("skdiff._privacy._release.draw", interrupting)
+    def interrupting(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(_release, "draw", interrupting)
     budget = PrivacyAccountant(1.0)
-    model = make(rho=0.25, accountant=budget)
+    queries = [MarginalQueries(columns=(c,)) for c in ("age", "sex", "works", "job")]
+    model = make(rho=0.25, accountant=budget, queries=queries)
     with pytest.raises(KeyboardInterrupt):
         model.fit(people(200))
-    assert budget.spent == Fraction(1, 4)
+    assert budget.spent == 2 * Fraction(1, 16)
     assert not hasattr(model, "synthetic_")
 
 

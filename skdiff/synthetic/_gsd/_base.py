@@ -57,9 +57,8 @@ class BaseGSD(SaveMixin, CallbackSupportMixin, BaseEstimator):
     _noise_source = None
 
     def _fit(self, X, y):
-        check_request(
-            self.epsilon, self.delta, self.rho, self.neighbors, self.accountant
-        )
+        form = (self.neighbors, self.rows_per_user)
+        check_request(self.epsilon, self.delta, self.rho, form, self.accountant)
         # a refused fit keeps the release that an earlier one has paid for
         request = self._reserve(X)
         with whole_fit(self):
@@ -77,11 +76,10 @@ class BaseGSD(SaveMixin, CallbackSupportMixin, BaseEstimator):
                 self._check_columns(rows, declared, missing)
                 codes, rest = self._prepare(release, rows, declared, missing, request)
                 self._measure(release, codes, rest)
-            except Exception:
-                # what was not charged was not measured
+            finally:
+                # what was not charged was not measured, however the fit ended
                 if self.accountant is not None:
                     self.accountant.release(request.rho - release.ledger.total)
-                raise
             total = release.ledger.total
             valid = self._noise_source is None
             self.privacy_spent_ = request.spent(total, valid)
@@ -173,6 +171,9 @@ class BaseGSD(SaveMixin, CallbackSupportMixin, BaseEstimator):
             found = self._buy_bounds(release, numbers, part)
             kinds = dict(zip(rows.form.names, rows.form.dtypes, strict=True))
             found = {n: _table.representable(b, kinds[n]) for n, b in found.items()}
+            found |= {
+                n: _table.around_whole(found[n]) for n in found if n in declared.integer
+            }
         else:
             found = {}
         schema = declared._resolved(rows.form.names, found)

@@ -5,7 +5,7 @@ import warnings
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from skdiff._privacy._accounting import epsilon_of, floored, rho_of
+from skdiff._privacy._accounting import LEAST_RHO, epsilon_of, floored, rho_of
 from skdiff._privacy._budget import PrivacySpent, exact
 
 
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
 
 
 def check_request(
-    epsilon: Any, delta: Any, rho: Any, neighbors: str, accountant: Any
+    epsilon: Any, delta: Any, rho: Any, form: tuple[str, int], accountant: Any
 ) -> None:
     """Refuse what contradicts itself, before any row is read."""
     if rho is not None and epsilon not in (None, 1.0):
@@ -49,7 +49,9 @@ def check_request(
             raise ValueError(f"{name} must be positive and finite. Got {value!r}.")
     if delta is not None and not 0 < delta < 1:
         raise ValueError(f"delta must be in the open interval (0, 1). Got {delta!r}.")
-    if delta is None and neighbors == "add-remove":
+    if rho is not None:
+        _check_size(exact(rho), form[1])
+    if delta is None and form[0] == "add-remove":
         raise ValueError(
             'delta must be given with neighbors="add-remove": its default depends on '
             "the number of rows, which is private then."
@@ -60,6 +62,16 @@ def check_request(
             "conclusion about a row may change by a factor of 22000.",
             UserWarning,
             stacklevel=4,
+        )
+
+
+def _check_size(rho: Fraction, rows_per_user: int) -> None:
+    """Refuse a budget whose noise would be larger than any count."""
+    if rho < LEAST_RHO * rows_per_user**2:
+        of_user = "" if rows_per_user == 1 else " times the squared rows_per_user"
+        raise ValueError(
+            f"The budget is too small to measure anything: in units of rho it must be "
+            f"at least {LEAST_RHO:.2g}{of_user}. Got {float(rho):.2g}."
         )
 
 
@@ -81,7 +93,9 @@ def asked(
         )
     if rho is not None:
         return Asked(exact(rho), delta, neighbors, rows_per_user)
-    return Asked(floored(rho_of(epsilon, delta)), delta, neighbors, rows_per_user)
+    found = floored(rho_of(epsilon, delta))
+    _check_size(found, rows_per_user)
+    return Asked(found, delta, neighbors, rows_per_user)
 
 
 def portion(value: float) -> Fraction:

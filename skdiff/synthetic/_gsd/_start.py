@@ -26,6 +26,8 @@ def _rounded(share: Array, n_rows: int, rng: Any) -> IntArray:
 
 def resampled(codes: IntArray, n_rows: int, rng: Any) -> IntArray:
     """Exactly ``n_rows`` of the rows, every row about equally often."""
+    if not len(codes):
+        raise ValueError("init must hold at least one row.")
     repeats = -(-n_rows // len(codes))
     order = np.concatenate([rng.permutation(len(codes)) for _ in range(repeats)])
     return codes[order[:n_rows]].copy()

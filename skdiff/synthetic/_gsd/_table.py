@@ -1,5 +1,6 @@
 """Frames and arrays in, frames and arrays out; messages name columns, never values."""
 
+import math
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -168,6 +169,14 @@ def representable(bounds: tuple[float, float], dtype: str) -> tuple[float, float
         most = float(np.nextafter(most, 0.0))
     low, high = max(bounds[0], least), min(bounds[1], most)
     return (low, high) if low < high else (max(-1.0, least), 1.0)
+
+
+def around_whole(bounds: tuple[float, float]) -> tuple[float, float]:
+    """Bounds with a whole number between them; noise may have bought others."""
+    low, high = bounds
+    if math.ceil(low) <= math.floor(high):
+        return bounds
+    return float(math.floor(low)), float(math.ceil(high))
 
 
 def _is_numeric(dtype: str) -> bool:
