@@ -170,14 +170,12 @@ def draw_pairs(rows: Tensor, gen: Any) -> Pairs:
 
 
 def inconsistency(f: Net, pairs: Pairs, log: Tensor) -> Tensor:
-    """f(before) + log p(cell | before) - f(after), with f of nothing at zero.
+    """f(before) + log p(cell | before) - f(after), both through the network together.
 
-    Rows before, rows after and the empty row go through the network together.
+    A constant of f cancels.
     """
-    n = len(pairs.before)
-    nothing = torch.zeros_like(pairs.before[:1])
-    out = f.output(torch.cat([pairs.before, pairs.after, nothing]))[:, 0]
-    return torch.as_tensor(out[:n] + log - out[n : 2 * n])
+    before, after = f.output(torch.cat([pairs.before, pairs.after]))[:, 0].chunk(2)
+    return torch.as_tensor(before + log - after)
 
 
 def corrupt(rows: Tensor, sizes: Tensor, fraction: float, gen: Any) -> Tensor:
