@@ -26,10 +26,13 @@ from skdiff.density import (
     MarginalizationModel,
     NeuralInteractionScreening,
 )
+from skdiff.density._joint._chain import chain_log_prob, conditional_chain
 from skdiff.density._joint._holdout import hold_out
 from skdiff.density._joint._spans import draw_in_bin, log_density_in_bin, make_spans
 from skdiff.density._latent_class._em import Mixture, count_rows, step
 from skdiff.density._marginalization._energy import EnergyTarget
+from skdiff.density._marginalization._inference import ChainOnly, MarginalNetworks
+from skdiff.density._marginalization._module import initial
 from tests.density._models import all_states, ising, probabilities
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -145,6 +148,12 @@ def test_fitted_classes_have_the_invariants_of_a_distribution(table, k):
     # chains of a distribution are the same in every order, and so is their mean
     chains = model.score_samples(states, method="chain", n_orders=3)
     np.testing.assert_allclose(chains, log, atol=1e-9)
+    # all columns together are the whole row
+    np.testing.assert_allclose(model.log_marginal(states, list(range(p))), log)
+    # rows that are drawn keep what is given
+    fixed = {j: states[-1, j] for j in kept}
+    drawn = model.sample(20, given=fixed, random_state=0)
+    assert (drawn[:, kept] == states[-1, kept]).all() and np.isin(drawn, range(4)).all()
     # the order of columns only moves them
     order = rng.permutation(p)
     np.testing.assert_allclose(model.query({}, order), joint.transpose(order))
@@ -153,6 +162,67 @@ def test_fitted_classes_have_the_invariants_of_a_distribution(table, k):
     again = LatentClassModel(k, random_state=0, max_iter=30)
     again.fit(X[some], sample_weight=weight[some])
     np.testing.assert_array_equal(again.score_samples(states), log)
+
+
+def any_networks(sizes, hidden, smoothing, rng):
+    """Networks whose weights nobody has trained, far from constant."""
+    weights = [initial(sizes, hidden, n, rng) for n in (1, sum(sizes))]
+    for w in weights:
+        w["head"] *= 30
+    weights[1]["head_bias"] = rng.normal(size=sum(sizes))
+    shares = [rng.dirichlet(np.ones(k)) for k in sizes]
+    return MarginalNetworks(*weights, list(sizes), shares, smoothing)
+
+
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    st.sampled_from([(5,), (6, 6, 3)]),
+    st.sampled_from([0.0, 0.3]),
+    st.integers(0, 2**16),
+)
+@settings(max_examples=30, deadline=None)
+def test_networks_of_any_weights_have_the_invariants_of_chains(
+    sizes, hidden, smoothing, seed
+):
+    rng = np.random.RandomState(seed)
+    networks = any_networks(sizes, hidden, smoothing, rng)
+    p, states = len(sizes), all_states(sizes)
+    # chains are distributions, whatever the order and whatever is given
+    order = rng.permutation(p)
+    orders = np.tile(order, (len(states), 1))
+    log = chain_log_prob(networks, states, orders)
+    assert (log <= 0).all() and np.exp(log).sum() == pytest.approx(1)
+    first, last = order[: p // 2], order[p // 2 :]
+    known = states.copy()
+    known[:, last] = -1
+    given_known = conditional_chain(networks, states, last)
+    ahead = chain_log_prob(networks, known, orders)
+    np.testing.assert_allclose(ahead + given_known, log, atol=1e-9)
+    same = (states[:, first] == states[0, first]).all(axis=1)
+    assert np.exp(given_known[same]).sum() == pytest.approx(1)
+    # one column given the others: a distribution that does not see its own cell
+    u = int(order[0])
+    table = networks.log_conditional(states, u)
+    assert np.exp(table).sum(axis=1) == pytest.approx(np.ones(len(states)))
+    hidden_cell = states.copy()
+    hidden_cell[:, u] = -1
+    np.testing.assert_array_equal(networks.log_conditional(hidden_cell, u), table)
+    # marginals: nothing is certain, and a row does not depend on its neighbours
+    assert networks.log_marginal(np.full((2, p), -1)).tolist() == [0, 0]
+    alone = [networks.log_marginal(row[None])[0] for row in known]
+    np.testing.assert_allclose(networks.log_marginal(known), alone, atol=1e-12)
+    # without f a marginal of leading columns is the sum over the others
+    total = np.exp(ChainOnly(networks).log_marginal(states)).reshape(sizes)
+    led = states.copy()
+    led[:, 1:] = -1
+    wide = np.broadcast_to(
+        total.sum(axis=tuple(range(1, p)), keepdims=True), sizes
+    ).ravel()
+    np.testing.assert_allclose(np.exp(ChainOnly(networks).log_marginal(led)), wide)
+    # draws keep what is given
+    drawn = networks.complete(known, rng)
+    assert (drawn >= 0).all() and (drawn < sizes).all()
+    np.testing.assert_array_equal(drawn[:, first], known[:, first])
 
 
 @given(weighted_tables())
@@ -259,6 +329,8 @@ def test_conditionals_are_ratios_of_marginals(fitted):
     _, X, models = fitted
     for model in models:
         T = X[:50]
+        everything = model.log_marginal(T, [3, 0, 2, 1])
+        np.testing.assert_array_equal(everything, model.score_samples(T))
         log = model.conditional_log_prob(T, [0, 2])
         rest = model.log_marginal(T, [1, 3])
         np.testing.assert_allclose(log, model.score_samples(T) - rest, atol=1e-9)
