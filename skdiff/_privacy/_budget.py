@@ -204,8 +204,9 @@ class PrivacyAccountant:
     def __getstate__(self) -> dict[str, Any]:
         if not self.frozen:
             raise TypeError(
-                "A PrivacyAccountant cannot be pickled, since a copy would double the "
-                "budget. Use frozen=True for a record that cannot be spent."
+                "A PrivacyAccountant cannot be written, since a copy would double the "
+                "budget. Set accountant=None in the estimator, or use frozen=True for "
+                "a record that can be pickled and not spent."
             )
         return {"rho_total": self.rho_total, "_spent": self._spent}
 

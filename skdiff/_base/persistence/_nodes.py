@@ -76,6 +76,10 @@ def encode(value: Any, arrays: Arrays, where: str) -> Node:
 def _encode_object(value: Any, arrays: Arrays, where: str) -> Node:
     found = recognise(value)
     if found is None:
+        try:
+            type(value).__getstate__(value)
+        except TypeError as error:  # what pickle refuses says why
+            raise TypeError(f"{where}: {error}") from None
         raise TypeError(
             f"{where} is a {type(value).__name__}, which a file without pickle cannot "
             "hold. Use pickle or joblib for this estimator."
