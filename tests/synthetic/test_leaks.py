@@ -184,7 +184,7 @@ def test_budgets_are_numbers_of_numpy_as_well():
 
 
 def test_the_true_number_of_rows_is_in_no_part_of_a_release():
-    """Under add-remove; noise of 5000 rows hits it by chance once in ten thousand."""
+    """Under add-remove; its noise has a deviation of 5000 rows, and here a seed."""
     X = people(4321)[["age", "pay"]]
     model = make(rho=1e-6, delta=1e-6, neighbors="add-remove", n_synthetic=30).fit(X)
     del model.noisy_answers_  # thousands of noisy numbers, any of which may be 4321
