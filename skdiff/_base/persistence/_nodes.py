@@ -77,7 +77,7 @@ def _encode_object(value: Any, arrays: Arrays, where: str) -> Node:
     found = recognise(value)
     if found is None:
         try:
-            type(value).__getstate__(value)
+            type(value).__getstate__(value)  # type: ignore[call-arg]
         except TypeError as error:  # what pickle refuses says why
             raise TypeError(f"{where}: {error}") from None
         raise TypeError(
