@@ -115,7 +115,7 @@ def draw(sigma_sq: Fraction, count: int, source: Source) -> IntArray:
     sure = np.searchsorted(high, words, side="left")
     maybe = np.searchsorted(low, words, side="right")
     found = (sure - reach).astype(np.int64)
-    edge = (words == 0) | (words == np.uint64(2**_WORD - 1))
-    for k in np.flatnonzero((sure != maybe) | edge):
+    # also the words of all zeros and all ones: the outer steps, cut, are these words
+    for k in np.flatnonzero(sure != maybe):
         found[k] = _decide(sigma_sq, int(words[k]), source)
     return found

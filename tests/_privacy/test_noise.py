@@ -90,6 +90,9 @@ def test_the_table_is_within_its_certified_bounds(sigma_sq):
     mpmath.mp.prec = 400
     rate = mpmath.mpf(sigma_sq.denominator) / (2 * sigma_sq.numerator)
     weights = [mpmath.exp(-rate * k * k) for k in range(table.reach + 1)]
+    # all weights beyond the reach R are less than one unit together, since
+    # exp(-rate (R + x)^2) is at most exp(-rate R^2) exp(-rate x^2)
+    assert weights[-1] * (1 + mpmath.sqrt(mpmath.pi / rate) / 2) < mpmath.mpf(2) ** -256
     total = 2 * mpmath.fsum(weights) - 1
     running = mpmath.mpf(0)
     for k in range(table.reach):
@@ -104,12 +107,13 @@ class Scripted:
     """Words in a given order, then those of the system."""
 
     def __init__(self, words):
-        self.queue = list(words)
+        self.queue, self.asked = list(words), 0
 
     def below(self, bound):
         return SYSTEM.below(bound)
 
     def words(self, count):
+        self.asked += count
         taken = self.queue[:count]
         self.queue = self.queue[count:]
         rest = SYSTEM.words(count - len(taken))
@@ -125,9 +129,13 @@ def test_undecided_words_read_more_bits():
     ones = [2**64 - 1] * 3
     assert _table.draw(sigma_sq, 1, Scripted([word, *ones]))[0] == 4
     assert _table.draw(sigma_sq, 1, Scripted([word, 0, 0, 1]))[0] == 3
-    # exactly on the step more precision is needed, and found
-    exact = [(table.values[k] >> shift) % 2**64 for shift in (192, 128, 64, 0)]
-    assert _table.draw(sigma_sq, 1, Scripted(exact))[0] in (3, 4)
+    # within the error of the step more precision is needed, and found; not so beyond
+    for offset, z in ((-1000, 3), (-table.error, None), (0, None), (1000, 4),
+                      (table.error, None), (-table.error - 1, None)):  # fmt: skip
+        value = table.values[k] + offset
+        near = Scripted([(value >> shift) % 2**64 for shift in (192, 128, 64, 0)])
+        found = _table.draw(sigma_sq, 1, near)[0]
+        assert (found == z and near.asked == 4) if z else near.asked > 4
     # the ends are read further, too
     assert abs(_table.draw(sigma_sq, 1, Scripted([0]))[0]) < 40
     assert abs(_table.draw(sigma_sq, 1, Scripted([2**64 - 1]))[0]) < 40

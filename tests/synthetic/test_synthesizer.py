@@ -179,6 +179,8 @@ def test_bounds_that_are_not_declared_are_bought_or_refused():
     model = make(None).fit(X)
     bought = [e for e in model.ledger_ if "bound" in e.name]
     assert [e.name for e in bought] == ["bounds of age", "bounds of pay"]
+    # a row that is replaced leaves one cell and enters another
+    assert {e.sensitivity_sq for e in model.ledger_} == {2}
     assert sum(e.rho for e in bought) <= model.privacy_spent_.rho / 10
     assert model.schema_.columns["age"] == (16.0, 128.0)
     low, high = model.schema_.columns["pay"]
@@ -557,6 +559,7 @@ def test_quantile_edges_follow_the_mass():
     plain = make(schema, 4.0).fit(X)
     bought = make(schema, 4.0, edges="quantile").fit(X)
     assert sum("edges" in e.name for e in bought.ledger_) == 2
+    assert {e.sensitivity_sq for e in bought.ledger_} == {2}
 
     def wrong(model):
         rows = model.sample(4000, random_state=0)
