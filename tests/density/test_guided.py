@@ -189,6 +189,11 @@ def test_a_regressor_learns_what_is_forbidden(model):
     assert (sampler.fit().sample(200)[:, 0] != 2).all()
     with pytest.raises(ValueError, match="No row"):
         sampler.set_params(reward=lambda rows: np.full(len(rows), -np.inf)).fit()
+    # neither the regressor of the fit before is left, nor rows of it
+    with pytest.raises(NotFittedError, match="needs fit"):
+        sampler.sample(5)
+    with pytest.raises(NotFittedError, match="call sample"):
+        sampler.report_
 
 
 def test_a_constant_reward_leaves_the_model(model):
@@ -316,6 +321,21 @@ def test_a_classifier_is_a_reward_for_frames():
         assert (rows["size"] == wanted).mean() > 0.9
     with pytest.raises(ValueError, match="response must be one of"):
         GuidedSampler(model, judge, response="fair").sample(3)
+
+
+def test_parameters_set_after_a_sample_count_in_the_next(model):
+    rows = [[0, 0, 1, 1, 0], [1, 1, 0, 0, 1]] * 20
+    other = LatentClassModel(1, random_state=0).fit(rows)
+    sampler = GuidedSampler(model, total, random_state=0)
+    assert sampler.sample(200).max() == 2
+    assert sampler.set_params(model=other).sample(200).max() == 1
+    with pytest.raises(ValueError, match="temperature"):
+        sampler.set_params(temperature=-1.0).sample(5)
+    with pytest.raises(NotFittedError, match="needs fit"):
+        sampler.set_params(temperature=1.0, value="regressor").sample(5)
+    # after a fit its model stays until the next one
+    sampler.set_params(value="rollout", model=model).fit().set_params(model=other)
+    assert sampler.sample(200).max() == 2 and sampler.fit().sample(200).max() == 1
 
 
 def test_fit_takes_rows_for_a_model_that_is_not_fitted():

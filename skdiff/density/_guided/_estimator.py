@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skdiff._base.compat import HasMethods, Interval, StrOptions, fit_context
+from skdiff._base.inner import whole_fit
 from skdiff._base.persistence import SaveMixin
 from skdiff._base.plotting import require_pandas
 from skdiff.density._coding import MISSING
@@ -223,10 +224,11 @@ class GuidedSampler(SaveMixin, BaseEstimator):
             The fitted estimator.
         """
         rng = check_random_state(self.random_state)
-        self._last = None
-        self._take_model(X, rng)
-        if self.value == "regressor":
-            self.value_estimator_ = self._learn_values(rng)
+        with whole_fit(self):
+            self._last, self._model_of_fit = None, True
+            self._take_model(X, rng)
+            if self.value == "regressor":
+                self.value_estimator_ = self._learn_values(rng)
         return self
 
     def _learn_values(self, rng):
@@ -297,13 +299,13 @@ class GuidedSampler(SaveMixin, BaseEstimator):
             Rows in the form of the table of the model, with the medians of bins, for
             which the reward was computed, in binned columns that are not given.
         """
-        if not hasattr(self, "model_"):
-            self._validate_params()
-            if self.value == "regressor":
-                raise NotFittedError(
-                    "value='regressor' needs fit() before sample, which trains the "
-                    "regressor."
-                )
+        self._validate_params()
+        if self.value == "regressor" and not hasattr(self, "value_estimator_"):
+            raise NotFittedError(
+                "value='regressor' needs fit() before sample, which trains the "
+                "regressor."
+            )
+        if not hasattr(self, "_model_of_fit"):
             self._take_model(None, None)
         check_count(n_samples, "n_samples")
         seed = self.random_state if random_state is None else random_state
