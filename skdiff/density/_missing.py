@@ -32,9 +32,8 @@ Watch = Callable[[int, Array], None]  # a column, and the probabilities of its d
 class States(NamedTuple):
     """Rows with their missing cells in every state.
 
-    ``row`` is the row of each state, ``starts`` the first state of each row, ``digit``
-    the place of a state along each column (0 where the cell is known), ``stride`` the
-    number of states between two neighbours along it.
+    ``row`` is the row of each state, ``starts`` the first state of each row, ``stride``
+    the number of states between two neighbours along each column.
     """
 
     codes: IntArray
