@@ -158,6 +158,25 @@ def test_the_choice_of_a_table_keeps_its_law():
         assert all(isinstance(score, int) for score in scores)
 
 
+def test_a_score_is_the_distance_beyond_the_noise_to_expect():
+    budget = Fraction(1, 2)
+    counts = [family.counts(ROWS) for family in TASK.families]
+    sigma = (1 / (0.9 * 0.5)) ** 0.5  # nine tenths of a pick measure it
+    noise = round((2 / np.pi) ** 0.5 * sigma * 3)
+    assert noise > 0
+    assert _measure._score(TASK, 0, counts[0], ROWS, budget) == -noise
+    other = np.array([[0, 0]] * 4 + [[2, 2]] * 4)
+    assert _measure._score(TASK, 0, counts[0], other, budget) == 8 - noise
+
+
+def test_two_measurements_are_weighted_by_their_precision():
+    first = _measure.Measured(None, None, np.array([0.1, 0.5]), 1.0)
+    second = _measure.Measured(None, None, np.array([0.5, 0.1]), 3.0)
+    found = _measure._combined(first, second)
+    np.testing.assert_allclose(found.shares, [0.14, 0.46])
+    assert found.sigma == pytest.approx(0.9**0.5)
+
+
 # --- the choice of a table ------------------------------------------------------------
 
 WIDE = TableSchema({name: [0, 1] for name in "abcd"})

@@ -16,6 +16,7 @@ from skdiff.synthetic import (
     TableSchema,
     membership_report,
 )
+from skdiff.synthetic._membership import _advantage_low
 
 
 def generated(n, seed):
@@ -85,6 +86,18 @@ def test_the_bound_of_few_attacks_would_find_a_leak():
 
 def test_members_are_hidden_at_epsilon_one():
     assert not far_from_half([r.auc for r in reports(1.0, 20)])
+
+
+def test_the_lower_bound_is_exact_and_hardly_ever_above_no_advantage():
+    apart = _advantage_low(np.ones(200), np.zeros(200))
+    # every second row: 100 of 100 found, none of 100 in error
+    assert apart == pytest.approx(2 * 0.025**0.01 - 1)
+    assert _advantage_low(np.zeros(200), np.zeros(200)) == pytest.approx(
+        0.025**0.01 - 1
+    )
+    rng = np.random.default_rng(0)
+    above = [_advantage_low(*rng.normal(size=(2, 60))) > 0 for _ in range(400)]
+    assert np.mean(above) <= 0.05
 
 
 def test_without_a_reference():

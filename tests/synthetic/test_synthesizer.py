@@ -390,6 +390,21 @@ def test_several_rows_per_person_need_more_noise():
     np.testing.assert_allclose(three.noise_scale_, 3 * one.noise_scale_, rtol=1e-8)
 
 
+def test_choices_protect_all_rows_of_a_person(monkeypatch):
+    real, seen = _release.select, []
+
+    def select(scores, eps, sensitivity, source):
+        seen.append(sensitivity)
+        return real(scores, eps, sensitivity, source)
+
+    monkeypatch.setattr(_release, "select", select)
+    parameters = {"selection": "adaptive", "n_rounds": 2, "max_evals": 0}
+    model = make(rho=0.05, rows_per_user=3, **parameters).fit(people(2000))
+    chosen = [e for e in model.ledger_ if e.kind == "exponential"]
+    assert len(chosen) == len(seen) > 0
+    assert set(seen) == {6} and {e.sensitivity_sq for e in chosen} == {36}
+
+
 # --- what the model holds ------------------------------------------------------------
 
 SENTINELS = (0.1234567890123, 7777.123456789, "SENTINEL-7f3a")
