@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from skdiff._base.progress import Progress
 from skdiff._nn._data import TensorData
 from skdiff.architecture_search import Architecture, rarts_step
-from skdiff.architecture_search._cells import _operations, _space, _supernet
+from skdiff.architecture_search._cells import _networks, _operations, _space, _supernet
 from skdiff.architecture_search._cells._cell import CellSpace
 from skdiff.architecture_search._cells._hypercuboid import HypercuboidSpace
 from skdiff.architecture_search._cells._inputs import Sizes
@@ -123,22 +123,22 @@ def copied(space, parameters, architecture):
                 edges = [source for source, chosen in node if chosen == name]
                 for piece in range(OPERATIONS[name].pieces):
                     for source in edges:
+                        nth = starts[space.names.index(name)] + piece
                         if cell:
                             maps, t = sources[source], n - 1 - source
-                            place = t * space.pieces * space.width
                             width = space.width
+                            place = (t * space.pieces + nth) * width
                         else:
                             i = space.widths.index(architecture.widths[n - 1])
                             o = space.widths.index(architecture.widths[n])
-                            maps, t = sources[(n - 1) * n_sources + i], 0
-                            place = space.pieces * sum(space.widths[:o])
+                            maps = sources[(n - 1) * n_sources + i]
                             width = space.widths[o]
-                        place += (starts[space.names.index(name)] + piece) * width
+                            place = nth * sum(space.widths) + sum(space.widths[:o])
                         W[at].copy_(maps[0][0, :, place : place + width])
                         b.view(len(W), -1)[at].copy_(maps[1][place : place + width])
                         if OPERATIONS[name].second:
-                            W2[second].copy_(maps[2][0, t])
-                            bias = maps[3].view(len(maps[2][0]), -1)[t]
+                            W2[second].copy_(maps[2][0, t] if cell else maps[2][0])
+                            bias = maps[3].view(-1, width)[t if cell else 0]
                             b2.view(len(W2), -1)[second].copy_(bias)
                             second += 1
                         at += 1
@@ -165,6 +165,64 @@ def test_a_one_hot_supernet_is_the_network(space, seed):
         network = copied(space, parameters, architecture)(X)
     # equal to the last bit but for the order in which a product adds up
     torch.testing.assert_close(mixture, network, rtol=1e-13, atol=1e-14)
+
+
+def by_loops(space, parameters, X, weights):
+    """The hypercuboid of one network, entry by entry from its definition."""
+
+    def norm(x):
+        x = x - x.mean(-1, keepdim=True)
+        return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+
+    k, size, total = space.n_stem, len(space.widths), sum(space.widths)
+    states = [
+        norm(space.stem(X, parameters[i * k : (i + 1) * k])[0]) for i in range(size)
+    ]
+    left = iter(parameters[size * k :])
+    for layer in range(space.n_layers):
+        sums = [0.0] * size
+        for i, h in enumerate(states):
+            W, b = next(left)[0], next(left)
+            second = (next(left)[0], next(left)) if space.seconds else None
+            for o, width in enumerate(space.widths):
+                columns = sum(space.widths[:o]) + np.arange(width)
+                for name, weight in zip(
+                    space.names, weights[space._edge(layer, i, o)], strict=True
+                ):
+                    operation, z = OPERATIONS[name], []
+                    for _ in range(operation.pieces):
+                        z.append(h @ W[:, columns] + b[columns])
+                        columns = columns + total
+                    if name == "zero" or (operation.square and i != o):
+                        continue
+                    out = operation.function(h, z)
+                    if operation.second:
+                        out = h + out @ second[0] + second[1]
+                    sums[o] = sums[o] + weight * norm(out)
+        states = [norm(s) for s in sums]
+    return torch.cat(states, dim=1) @ next(left)[0] + next(left)
+
+
+@pytest.mark.parametrize("names", [ALL, SMOOTH, ("skip", "residual_relu")])
+def test_a_hypercuboid_is_the_sum_over_all_its_entries(names):
+    space = HypercuboidSpace(MIXED, names, 16, 2)
+    parameters = space.parameters(1, seeded())
+    for p in parameters:  # biases too
+        p.data.add_(0.1 * torch.randn(p.shape, generator=seeded(1)))
+    alpha = torch.nn.Parameter(space.start(1, seeded(2)).detach() / _space.START)
+    X = rows_for(MIXED)
+    found = space.forward(parameters, X, space.mix(alpha))[0]
+    expected = by_loops(space, parameters, X, space.weights(alpha)[0])
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12)
+    everything = [*parameters, alpha]
+    mine, loops = (
+        torch.autograd.grad(
+            y.tanh().sum(), everything, allow_unused=True, materialize_grads=True
+        )
+        for y in (found, expected)
+    )
+    for one, other in zip(mine, loops, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
 
 
 @EVERY_SPACE
@@ -236,6 +294,68 @@ def test_networks_side_by_side_train_as_if_alone(n_cells):
     kept = together.keep([1, 3])
     X = data.X
     torch.testing.assert_close(kept(X), together(X)[[1, 3]], rtol=1e-12, atol=1e-13)
+
+
+def chains(n, sizes=MIXED):
+    space = HypercuboidSpace(sizes, ALL, 16, 3)
+    return [space.discretise(random_scores(space, k)) for k in range(n)]
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_chains_of_different_widths_train_as_if_alone(solver):
+    data = table(MIXED, weighted=True)
+    how = Training(row_loss, 0.01, 2.0, 16, solver, alpha=0.01)
+    some = chains(6)
+    assert all(len({a.widths[k] for a in some}) > 1 for k in range(4))
+    together = CellNetworks.alike(some, MIXED, 3).double()
+    alone = [build(one, MIXED, seeded(3)).double() for one in some]
+    curve = train(together, data, 3, how, seeded(1), Progress(), data)
+    for k, network in enumerate(alone):
+        one = train(network, data, 3, how, seeded(1), Progress(), data)
+        np.testing.assert_allclose(curve[:, k], one[:, 0], rtol=1e-10)
+        torch.testing.assert_close(together(data.X)[k], network(data.X))
+    for members in ([1, 3], [4], [0, 2, 5]):
+        kept = together.keep(members)
+        found = kept(data.X)
+        torch.testing.assert_close(found, together(data.X)[members])
+        fewest = sum(p.numel() for p in together.parameters()) * len(members) / 6
+        assert sum(p.numel() for p in kept.parameters()) <= fewest
+    # and they go on alike
+    more = train(kept, data, 2, how, seeded(2), Progress(), data)
+    for column, k in zip(more.T, members, strict=True):
+        one = train(alone[k], data, 2, how, seeded(2), Progress(), data)
+        np.testing.assert_allclose(column, one[:, 0], rtol=1e-9)
+
+
+def test_padding_stays_zero():
+    data = table(NUMBERS)
+    how = Training(row_loss, 0.05, None, 16, alpha=0.01)
+    some = chains(5, NUMBERS)
+    networks = CellNetworks.alike(some, NUMBERS, 0).double()
+    before = [p == 0 for p in networks.weights]
+    train(networks, data, 2, how, seeded(), Progress())
+    alive = sum(int((p != 0).sum()) for p in networks.weights)
+    alone = [build(one, NUMBERS, seeded()) for one in some]
+    assert alive <= sum(p.numel() for one in alone for p in one.parameters())
+    # matrices of real units start and end without zeros
+    for p, zero in zip(networks.weights, before, strict=True):
+        if p.ndim == 3:
+            assert ((p == 0) == zero).all()
+
+
+def test_normalisation_passes_padding_over():
+    mask = _networks._mask([2, 5, 3])
+    x = torch.randn(3, 4, 5, generator=seeded(), dtype=torch.float64)
+    found = _networks._normalised(x * mask, mask)
+    for own, row, width in zip(found, x, (2, 5, 3), strict=True):
+        torch.testing.assert_close(
+            own[:, :width], _operations.normalised(row[:, :width])
+        )
+        assert (own[:, width:] == 0).all()
+    assert _networks._mask([5, 5]) is None
+    assert torch.autograd.gradcheck(
+        lambda x: _networks._normalised(x * mask, mask), x.requires_grad_()
+    )
 
 
 def test_the_loss_of_a_batch_is_a_weighted_mean_per_network():

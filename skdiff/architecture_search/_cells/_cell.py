@@ -98,7 +98,7 @@ class CellSpace(Space):
                 W, b = next(left), next(left)  # type: ignore[call-overload]
                 second = (W, b)
             given = states[j][:, :, None].expand(*shape[:3], self.width)
-            outputs = self.outputs(given, Z.view(shape), True, second)
+            outputs = self.outputs(given, Z.view(shape), second)
             for t in range(targets):
                 n = j + 1 + t
                 part = mixed(outputs[:, :, t], mix[self.place[j, n]])

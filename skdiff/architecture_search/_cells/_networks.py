@@ -1,8 +1,10 @@
 """Networks with a fixed architecture, many of them in one set of tensors.
 
 Cells that are compared are small, and a step of one costs as much in calls as in
-arithmetic. Networks of equal widths therefore share their tensors: a linear map of each
-edge is one matrix of a batched product, grouped by operation.
+arithmetic. Networks therefore share their tensors: a linear map of each edge is one
+matrix of a batched product, grouped by operation. Where widths differ all are padded to
+the largest: units beyond the width of a network, and their weights, are zero and stay
+so, since normalisation passes them over and nothing sends them a gradient.
 """
 
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from skdiff._nn._modules import MLP
 from skdiff.architecture_search._cells._architecture import Architecture
 from skdiff.architecture_search._cells._inputs import Sizes, Stem, matrices, zeros
 from skdiff.architecture_search._cells._operations import (
+    EPSILON,
     OPERATIONS,
     linear,
     normalised,
@@ -78,16 +81,16 @@ class NodePlan:
 
 
 class CellNetworks(nn.Module):
-    """Networks of equal widths, trained side by side.
+    """Networks that are trained side by side.
 
     Parameters
     ----------
     architectures : sequence of Architecture
-        Cells of one form, or chains of equal widths.
+        Cells of one form, or chains of one length, whose widths may differ.
     sizes : Sizes
         Columns that come in and outputs.
     generator : torch.Generator
-        Source of the first weights.
+        Source of the first weights. Where widths differ, :meth:`alike` draws them.
     """
 
     def __init__(
@@ -107,7 +110,9 @@ class CellNetworks(nn.Module):
         self._list: list[Tensor] = []
         #: network of each matrix of a parameter, to drop networks
         self._owners: list[list[int]] = []
-        widths = first.widths
+        each = list(zip(*(a.widths for a in self.architectures), strict=True))
+        self._masks = [_mask(own) for own in each]
+        widths = [max(own) for own in each]
         self._own(self.stem.parameters(n, widths[0], generator), list(range(n)))
         self.n_stem = len(self.weights)
         features = sum(widths[k] for k in self.read)
@@ -134,6 +139,7 @@ class CellNetworks(nn.Module):
 
     def _apply(self, function, recurse=True):  # type: ignore[no-untyped-def]
         self._list = []
+        self._masks = [m if m is None else function(m) for m in self._masks]
         return super()._apply(function, recurse)
 
     def _listed(self) -> list[Tensor]:
@@ -145,14 +151,15 @@ class CellNetworks(nn.Module):
     def forward(self, X: Tensor) -> Tensor:
         """Return outputs of shape (networks, rows, outputs)."""
         left = iter(self._listed())
-        h = normalised(self.stem(X, [next(left) for _ in range(self.n_stem)]))
+        h = self.stem(X, [next(left) for _ in range(self.n_stem)])
+        h = _normalised(h, self._masks[0])
         for cell in range(self.n_cells):
             if cell:
                 h = normalised(linear(h, next(left), next(left)))
             states = [h]
-            for plan in self.plans:
+            for plan, mask in zip(self.plans, self._masks[1:], strict=True):
                 maps = [next(left) for _ in range(4)]
-                states.append(_node(plan, states, maps))
+                states.append(_node(plan, states, maps, mask))
             read = [states[k] for k in self.read]
             h = read[0] if len(read) == 1 else torch.cat(read, dim=2)
         return linear(h, next(left), next(left))
@@ -163,16 +170,18 @@ class CellNetworks(nn.Module):
     ) -> "CellNetworks":
         """Draw each network as it would be drawn alone."""
         new = cls(architectures, sizes, torch.Generator())
-        for g, one in enumerate(architectures):
-            alone = cls([one], sizes, torch.Generator().manual_seed(seed))
-            with torch.no_grad():
+        with torch.no_grad():
+            for weight in new.weights:
+                weight.zero_()
+            for g, one in enumerate(architectures):
+                alone = cls([one], sizes, torch.Generator().manual_seed(seed))
                 for source, own, into in zip(
                     alone.weights, new._owners, new.weights, strict=True
                 ):
                     rows = [k for k, owner in enumerate(own) if owner == g]
                     if rows:
-                        by_map = into.view(len(own), -1)
-                        by_map[rows] = source.view(len(rows), -1)
+                        maps = _by_map(source, len(rows))
+                        _by_map(into, len(own))[rows, *_block(maps)] = maps
         return new
 
     def keep(self, networks: Sequence[int]) -> "CellNetworks":
@@ -187,14 +196,74 @@ class CellNetworks(nn.Module):
             ):
                 rows = [k for k, g in enumerate(own) if g in kept]
                 if rows:
-                    parts = mine.view(
-                        len(own), *([-1] if mine.ndim == 1 else mine.shape[1:])
-                    )
-                    into.copy_(parts[rows].reshape(into.shape))
+                    maps = _by_map(into, len(rows))
+                    maps.copy_(_by_map(mine, len(own))[rows][:, *_block(maps)])
         return new
 
 
-def _node(plan: NodePlan, states: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
+def _by_map(parameter: Tensor, n: int) -> Tensor:
+    """A parameter of ``n`` linear maps with an axis for the maps; biases are flat."""
+    return parameter.view(n, -1) if parameter.ndim == 1 else parameter
+
+
+def _block(maps: Tensor) -> list[slice]:
+    """Where a linear map lies within a larger, padded one."""
+    return [slice(size) for size in maps.shape[1:]]
+
+
+# --- padding ----------------------------------------------------------------------
+
+
+def _mask(widths: Sequence[int]) -> Tensor | None:
+    """Ones up to the width of each network; None where all are equal."""
+    if len(set(widths)) == 1:
+        return None
+    units, ends = torch.arange(max(widths)), torch.tensor(widths)
+    return (units < ends[:, None]).double()[:, None]
+
+
+def _normalised(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Centre and scale the units of each network that are not padding."""
+    if mask is None:
+        return normalised(x)
+    found: Tensor = MaskedNormalisation.apply(x, mask)
+    return found
+
+
+class MaskedNormalisation(torch.autograd.Function):
+    """``normalised`` of the units in a mask; the others are zero before and after.
+
+    Written by hand, since a dozen small operations, each with its own derivative, took
+    longer than the linear maps.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:
+        """Return centred and scaled units."""
+        count = mask.sum(-1, keepdim=True)
+        centred = torch.addcmul(x, x.sum(-1, keepdim=True) / count, mask, value=-1)
+        square = centred.square().sum(-1, keepdim=True)
+        scale = (square / count).add_(EPSILON).rsqrt_()
+        out = centred.mul_(scale)
+        ctx.save_for_backward(out, scale, mask, count)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient in ``x``."""
+        out, scale, mask, count = ctx.saved_tensors
+        g = grads[0] * mask
+        along = (g * out).sum(-1, keepdim=True) / count
+        g = torch.addcmul(g, g.sum(-1, keepdim=True) / count, mask, value=-1)
+        return g.addcmul_(along, out, value=-1).mul_(scale), None
+
+
+def _node(
+    plan: NodePlan,
+    states: Sequence[Tensor],
+    maps: Sequence[Tensor],
+    mask: Tensor | None,
+) -> Tensor:
     """Return the state of one node of all networks."""
     W, b, W2, b2 = maps
     sources = [states[k] for k in plan.sources]
@@ -206,6 +275,8 @@ def _node(plan: NodePlan, states: Sequence[Tensor], maps: Sequence[Tensor]) -> T
     for name, count in plan.groups:
         operation = OPERATIONS[name]
         h = given[edge : edge + count]
+        if operation.square and (more := W.shape[2] - h.shape[2]):
+            h = F.pad(h, (0, more))  # less padding where it is negative
         z = [
             Z[piece + i * count : piece + (i + 1) * count]
             for i in range(operation.pieces)
@@ -219,9 +290,11 @@ def _node(plan: NodePlan, states: Sequence[Tensor], maps: Sequence[Tensor]) -> T
         found.append(out)
         edge += count
         piece += count * operation.pieces
-    outputs = normalised(found[0] if len(found) == 1 else torch.cat(found))
+    outputs = found[0] if len(found) == 1 else torch.cat(found)
+    of_edges = mask if mask is None else mask.index_select(0, owners)
+    outputs = _normalised(outputs, of_edges)
     sums = outputs.new_zeros(len(sources[0]), *outputs.shape[1:])
-    return normalised(sums.index_add(0, owners, outputs))
+    return _normalised(sums.index_add(0, owners, outputs), mask)
 
 
 class CellNetwork(nn.Module):

@@ -39,9 +39,12 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
+EPSILON = 1e-5  # of the variance, in a normalisation
+
+
 def normalised(x: Tensor) -> Tensor:
     """Centre and scale the last axis, without parameters; zeros stay zeros."""
-    return F.layer_norm(x, x.shape[-1:])
+    return F.layer_norm(x, x.shape[-1:], eps=EPSILON)
 
 
 def linear(h: Tensor, W: Tensor, b: Tensor) -> Tensor:

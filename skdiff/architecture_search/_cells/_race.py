@@ -68,9 +68,6 @@ class Bench:
         )
 
 
-Group = tuple[list[int], CellNetworks]
-
-
 def rungs(n_candidates: int, epochs: int) -> list[int]:
     """Epochs of each rung before the final, which end at a quarter of ``epochs``."""
     n = max(0, int(np.ceil(np.log2(n_candidates / FINALISTS))))
@@ -83,59 +80,38 @@ def race(
 ) -> Race:
     """Train all, keep the better half, train on; the last four are trained in full.
 
-    Within a rung the learning rate falls to its end, so that losses are comparable.
-    Candidates of equal widths are trained as one batch. The final starts from new
-    weights and is what ``trial`` does with each finalist alone.
+    Within a rung the learning rate falls to its end, so that losses are comparable. All
+    candidates are one batch. The final starts from new weights and is what ``trial``
+    does with each finalist alone.
     """
     plan = rungs(len(candidates), epochs)
     found = np.full((len(candidates), len(plan) + 1), np.nan)
     n_iter = np.zeros(len(candidates), dtype=np.int64)
     alive = list(range(len(candidates)))
-    groups = _groups(candidates, alive, bench, seed)
+
+    def start() -> CellNetworks:
+        chosen = [candidates[k] for k in alive]
+        return CellNetworks.alike(chosen, bench.sizes, seed).to(bench.train.X)
+
+    networks = start()
     for rung, more in enumerate(plan):
-        for members, networks in groups:
-            curve = bench.train_on(networks, more, seed + rung)
-            n_iter[members] += len(curve)
-            if len(curve):
-                found[members, rung] = curve[-1]
+        curve = bench.train_on(networks, more, seed + rung)
+        n_iter[alive] += len(curve)
+        if len(curve):
+            found[alive, rung] = curve[-1]
         if bench.progress.is_over():
             return Race(found, n_iter, _leader(found[:, rung]), Trial(np.empty(0)))
         order = np.argsort(found[alive, rung], kind="stable")
-        alive = sorted(alive[k] for k in order[: (len(alive) + 1) // 2])
-        groups = [_left(group, alive) for group in groups if set(group[0]) & set(alive)]
-    trials = {}
-    for members, networks in _groups(candidates, alive, bench, seed):
-        curve = bench.train_on(networks, epochs, seed)
-        n_iter[members] += len(curve)
-        for k, column in zip(members, curve.T, strict=False):
-            trials[k] = Trial(column)
-            found[k, -1] = trials[k].loss
+        places = sorted(order[: (len(alive) + 1) // 2].tolist())
+        alive = [alive[i] for i in places]
+        networks = networks.keep(places)
+    curve = bench.train_on(start(), epochs, seed)
+    n_iter[alive] += len(curve)
+    trials = {k: Trial(column) for k, column in zip(alive, curve.T, strict=False)}
+    for k, one in trials.items():
+        found[k, -1] = one.loss
     winner = _leader(found[:, -1])
     return Race(found, n_iter, winner, trials.get(winner, Trial(np.empty(0))))
-
-
-def _groups(
-    candidates: Sequence[Architecture], chosen: Sequence[int], bench: Bench, seed: int
-) -> list[Group]:
-    """Candidates by their widths, each group as one batch with new weights."""
-    by_widths: dict[tuple[int, ...], list[int]] = {}
-    for k in chosen:
-        by_widths.setdefault(candidates[k].widths, []).append(k)
-    groups = []
-    for members in by_widths.values():
-        cells = [candidates[k] for k in members]
-        networks = CellNetworks.alike(cells, bench.sizes, seed).to(bench.train.X)
-        groups.append((members, networks))
-    return groups
-
-
-def _left(group: Group, alive: Sequence[int]) -> Group:
-    """Those of a group that are still in the race."""
-    members, networks = group
-    places = [i for i, k in enumerate(members) if k in alive]
-    if len(places) == len(members):
-        return group
-    return [members[i] for i in places], networks.keep(places)
 
 
 def _leader(losses: FloatArray) -> int:

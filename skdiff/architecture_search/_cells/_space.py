@@ -112,22 +112,19 @@ class Space(ABC):
     # --- operations -------------------------------------------------------------------
 
     def outputs(
-        self, h: Tensor, Z: Tensor, square: bool, second: tuple[Tensor, Tensor] | None
+        self, h: Tensor, Z: Tensor, second: tuple[Tensor, Tensor] | None
     ) -> Tensor:
         """Return normalised outputs of the live operations.
 
         ``h`` has the shape (networks, rows, targets, n_in) and ``Z``, the linear maps,
         (networks, rows, targets, pieces, n_out); the result is (networks, rows,
-        targets, operations, n_out), zero where an operation is not possible.
+        targets, operations, n_out).
         """
         found, start = [], 0
         for k in self.live:
             operation = self.operations[k]
             z = [Z[..., start + i, :] for i in range(operation.pieces)]
             start += operation.pieces
-            if operation.square and not square:
-                found.append(Z.new_zeros(()).expand(Z.shape[:3] + Z.shape[4:]))
-                continue
             out = operation.function(h, z)
             if operation.second:
                 assert second is not None
