@@ -6,7 +6,7 @@ tables), ``every_cell`` (rank correlation of scores with errors where all cells 
 space are trained), ``models`` (AUC or root mean squared error and parameters beside
 ``MLPClassifier``, boosted trees and random cells at equal cost), ``replay`` (race and
 random search on finished trainings of NAS-Bench-201). All but ``cost`` read tables from
-the folder ``SKDIFF_DATA``.
+the folder ``SKDIFF_DATA``. ``rules --seeds=100:105`` takes other seeds than 0 to 4.
 """
 
 import sys
@@ -35,11 +35,11 @@ from skdiff.architecture_search import (
 from skdiff.architecture_search._cells._cell import CellSpace
 from skdiff.architecture_search._cells._find import Choice, find
 from skdiff.architecture_search._cells._networks import CellNetworks
+from skdiff.architecture_search._cells._race import race
 from skdiff.architecture_search._cells._selection import draws
 from skdiff.architecture_search._cells._supernet import Search
 
 NAMES = ("zero", "skip", "relu", "tanh", "silu", "glu")
-SEEDS = 5
 RANDOM = 32  # candidates that take as long as a search and its race of 8
 
 
@@ -104,23 +104,34 @@ TABLES = (
 )
 
 
+def seeds():
+    """The seeds named on the command line, or 0 to 4."""
+    named = [a.split("=")[1] for a in sys.argv if a.startswith("--seeds=")]
+    first, end = map(int, (named or ["0:5"])[0].split(":"))
+    return range(first, end)[: pick(None, 1)]
+
+
 def rules():
-    """Test losses of the cells that each rule selects, and of random ones."""
+    """Test losses of the cells that each rule selects, and of random ones.
+
+    The last column is a race of as many random cells as take as long as the search.
+    """
     if not folder():
         return
     names = ["race", "magnitude", "perturbation", "best of 5 random", "mean of 5"]
-    ranks = []
+    names += [f"race of {RANDOM} random"]
+    everything, spent = [], []
     print(f"\n{'table, seed':22}" + "".join(f"{n:>18}" for n in names))
-    for (table, classifier), seed in itertools.product(
-        TABLES[: pick(4, 1)], range(pick(SEEDS, 1))
-    ):
+    for seed, (table, classifier) in itertools.product(seeds(), TABLES[: pick(4, 1)]):
         sizes = pick((1000, 1500), (200, 200))
         task = Task(table, *sizes, seed, classifier, pick(30, 3))
         space = CellSpace(task.sizes, NAMES, 16, 3, 2)
         batch = task.how.batch_size
         search = Search(task.row_loss, batch_size=batch, max_iter=pick(20, 2))
         choice = Choice(max_iter=task.epochs)
+        start = time.process_time()
         found = find(space, search, choice, task.bench, task.train, seed)
+        middle = time.process_time()
         by_rule = {
             rule: next(a for o, a in found.candidates if rule in o)
             for rule in ("magnitude", "perturbation")
@@ -128,16 +139,46 @@ def rules():
         rng = np.random.RandomState(1000 + seed)
         blank = np.zeros((len(space.edges), len(NAMES)))
         random = draws(space, [blank], 1.0, 5, [], rng)
-        cells = [found.architecture, *by_rule.values(), *random]
+        many = draws(space, [blank], 1.0, pick(RANDOM, 5), [], rng)
+        between = time.process_time()
+        first = many[race(many, task.bench, task.epochs, seed).winner]
+        spent.append((middle - start, time.process_time() - between))
+        cells = [found.architecture, *by_rule.values(), *random, first]
         held, test = task.scores(cells, seed)
-        losses = [*test[:3], test[3 + held[3:].argmin()], test[3:].mean()]
-        ranks.append(rankdata(losses))
+        losses = [
+            *test[:3],
+            test[3 + held[3:8].argmin()],
+            test[3:8].mean(),
+            test[8],
+        ]
+        everything.append(losses)
         line = "".join(f"{x:18.4f}" for x in losses)
         print(f"{table + ', ' + str(seed):22}{line}", flush=True)
-    ranks = np.array(ranks)
-    print(f"{'mean rank':22}" + "".join(f"{x:18.2f}" for x in ranks.mean(axis=0)))
-    error = ranks.std(axis=0, ddof=1) / np.sqrt(len(ranks)) if len(ranks) > 1 else []
-    print(f"{'standard error':22}" + "".join(f"{x:18.2f}" for x in error))
+    summarise(np.array(everything), names)
+    print(
+        "CPU seconds of the search and of the last race: {:.1f}, {:.1f}".format(
+            *np.mean(spent, axis=0)
+        )
+    )
+
+
+def summarise(losses, names):
+    """Mean losses by table, mean ranks of the rules, and ratios of losses in pairs."""
+    for k, (table, _) in enumerate(TABLES[: pick(4, 1)]):
+        mean = losses[k :: pick(4, 1)].mean(axis=0)
+        print(f"{table:22}" + "".join(f"{x:18.4f}" for x in mean))
+    ranks = np.array([rankdata(row[:5]) for row in losses])
+    pairs = np.log(losses[:, :1] / losses)
+    wins = (losses[:, :1] < losses).sum(axis=0)
+    for label, values, form in (
+        ("mean rank of 5", ranks, ".2f"),
+        ("log(race / other)", pairs, ".4f"),
+    ):
+        n = len(values)
+        error = values.std(axis=0, ddof=min(1, n - 1)) / np.sqrt(n)
+        print(f"{label:22}" + "".join(f"{x:18{form}}" for x in values.mean(axis=0)))
+        print(f"{'standard error':22}" + "".join(f"{x:18{form}}" for x in error))
+    print(f"{f'race lower, of {len(losses)}':22}" + "".join(f"{x:18d}" for x in wins))
 
 
 def every_cell():
