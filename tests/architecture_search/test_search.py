@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes, load_iris, load_wine
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -20,6 +21,8 @@ from skdiff.architecture_search import (
 )
 from skdiff.architecture_search._cells._networks import CellNetworks
 from skdiff.architecture_search._cells._race import Bench
+from skdiff.architecture_search._cells._selection import Projection
+from skdiff.architecture_search._cells._supernet import Supernet
 from skdiff.architecture_search._parts import halves
 
 FAST = {"width": 8, "search_max_iter": 3, "max_iter": 10, "random_state": 0}
@@ -252,6 +255,42 @@ def test_a_time_limit_leaves_time_to_train(numbers):
         model = regressor(time_limit=4.0, search_max_iter=100_000).fit(*numbers)
     assert len(model.search_history_["entropy"]) < 100_000
     assert model.n_iter_ >= 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [(Supernet, "step"), (Projection, "removal"), (Bench, "train_on")],
+)
+def test_an_interrupted_search_raises_and_keeps_the_last_fit(
+    iris, monkeypatch, stage, name
+):
+    whole, calls = getattr(stage, name), []
+
+    def impatient(self, *rest):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return whole(self, *rest)
+
+    X, y = iris
+    model = classifier()
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, name, impatient)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, y)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    assert not {"architecture_", "alphas_", "_fitting"} & set(vars(model))
+    model.fit(X, y)
+    expected, kept = model.predict_proba(X), dict(vars(model))
+    calls.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, name, impatient)
+        with pytest.raises(KeyboardInterrupt):
+            model.set_params(random_state=1).fit(X, y)
+    changed = {k for k, v in vars(model).items() if v is not kept[k]}
+    assert changed <= {"random_state", "n_features_in_"}
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
 
 
 def test_lines_are_printed_for_the_search_and_the_training(iris, capsys):
