@@ -368,14 +368,12 @@ def test_the_loss_of_a_batch_is_a_weighted_mean_per_network():
     assert losses(row_loss, output[0], (y, None)).shape == (1,)
 
 
-def test_the_loss_of_a_table_does_not_depend_on_its_chunks(monkeypatch):
+def test_the_loss_of_a_table_does_not_depend_on_its_chunks():
     data = table(NUMBERS, 50, weighted=True)
     module = build(random_networks(1, NUMBERS)[0], NUMBERS, seeded())
     whole = evaluate(module, data, row_loss)
-    monkeypatch.setattr(
-        "skdiff.architecture_search._cells._training.EVALUATION_ROWS", 7
-    )
-    np.testing.assert_allclose(evaluate(module, data, row_loss), whole, rtol=1e-12)
+    found = evaluate(module, data, row_loss, at_once=7)
+    np.testing.assert_allclose(found, whole, rtol=1e-12)
 
 
 def test_unknown_categories_add_nothing():
@@ -626,6 +624,26 @@ def test_scores_are_what_a_removal_costs():
                 row_loss,
             )[0]
             assert scores[e, o] == pytest.approx(loss - base, abs=1e-12)
+
+
+def test_scores_of_a_grid_are_what_each_removal_costs():
+    space = HypercuboidSpace(NUMBERS, SMOOTH, 8, 2)
+    nets = Supernet(space, Search(row_loss), 1)
+    nets.start(seeded(), torch.empty(0, dtype=torch.float64))
+    weights, held = space.weights(1e3 * nets.alpha.detach()), table(NUMBERS)
+    found = Projection(space, nets.alone(0), weights, held, nets.how)
+    scores = found.scores()
+
+    def loss(weights):
+        mix = space.split(weights)
+        return evaluate(lambda X: space.forward(found.w, X, mix), held, row_loss)[0]
+
+    for e, o in [(0, 1), (3, 2), (9, 4), (17, 3), (26, 1), (31, 4)]:
+        changed = weights.clone()
+        changed[0, e, o] = 0.0
+        expected = loss(changed) - loss(weights)
+        assert scores[e, o] == pytest.approx(expected, abs=1e-12)
+    assert np.abs(scores[~space.allowed()]).max() < 1e-12
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -14,9 +14,14 @@ from skdiff.architecture_search._cells._architecture import Architecture
 from skdiff.architecture_search._cells._cell import CellSpace
 from skdiff.architecture_search._cells._space import Space
 from skdiff.architecture_search._cells._supernet import DECAY, MOMENTUM, Search
-from skdiff.architecture_search._cells._training import evaluate, losses
+from skdiff.architecture_search._cells._training import (
+    EVALUATION_ROWS,
+    evaluate,
+    losses,
+)
 
 SLOWER = 0.1  # learning rate of the fine-tuning, by that of the search
+FEWEST_ROWS = 32  # of a chunk in which many mixtures are compared
 MOST_DRAWS = 50  # for each distinct architecture
 
 
@@ -96,31 +101,42 @@ class Projection:
         mix = self.space.split(self.weights)
         for e, variants in changed.items():
             mix[e] = variants
+        n = max(map(len, changed.values()))
         found: FloatArray = evaluate(
-            lambda X: self.space.forward(self.w, X, mix), self.held, self.how.row_loss
+            lambda X: self.space.forward(self.w, X, mix),
+            self.held,
+            self.how.row_loss,
+            at_once=max(EVALUATION_ROWS // n, FEWEST_ROWS),
         )
         return found
 
-    def removal(self, e: int) -> FloatArray:
+    def removal(self, *edges: int) -> FloatArray:
         """How much the loss grows when each live operation of an edge is removed.
 
-        The weights of the other operations stay as they are.
+        The weights of the other operations stay as they are. One row per edge; what
+        comes before all of them is computed once.
         """
-        row = self.weights[0, e, self.space.live]
-        n = len(row)
-        variants = row.repeat(n + 1, 1)
-        variants[range(n), range(n)] = 0.0
-        found = self._losses({e: variants})
-        if len(found) == 1:  # nothing reads this edge
-            return np.zeros(n)
-        growth: FloatArray = found[:n] - found[n]
+        live = self.space.live
+        each, n = len(live), len(edges) * len(live)
+        changed = {}
+        for k, e in enumerate(edges):
+            variants = self.weights[0, e, live].repeat(n + 1, 1)
+            variants[range(k * each, (k + 1) * each), range(each)] = 0.0
+            changed[e] = variants
+        found = self._losses(changed)
+        if len(found) == 1:  # nothing reads these edges
+            return np.zeros((len(edges), each))
+        growth: FloatArray = (found[:n] - found[n]).reshape(len(edges), each)
         return np.where(np.isfinite(growth), growth, math.inf)
 
     def scores(self) -> FloatArray:
         """Growth of the loss by removal for all edges, none of them fixed."""
         found = np.zeros(self.weights.shape[1:])
-        for e in range(len(found)):
-            found[e, self.space.live] = self.removal(e)
+        into: dict[int, list[int]] = {}
+        for e, (_, target) in enumerate(self.space.edges):
+            into.setdefault(target, []).append(e)
+        for edges in into.values():
+            found[np.ix_(edges, self.space.live)] = self.removal(*edges)
         return found
 
     def fine_tune(self, train: TensorData, generator: torch.Generator) -> None:
@@ -154,7 +170,7 @@ def project(
     chosen = np.zeros(len(space.edges), dtype=np.int64)
     for e in rng.permutation(len(space.edges)):
         before = projection.weights[0, e, space.live].cpu().numpy()
-        growth = projection.removal(e)
+        (growth,) = projection.removal(e)
         scores[e, space.live] = growth
         chosen[e] = _strongest(growth, before)
         projection.weights[0, e] = 0.0

@@ -71,13 +71,16 @@ def losses(row_loss: RowLoss, output: Tensor, target: Any) -> Tensor:
 
 
 def evaluate(
-    forward: Callable[[Tensor], Tensor], data: TensorData, row_loss: RowLoss
+    forward: Callable[[Tensor], Tensor],
+    data: TensorData,
+    row_loss: RowLoss,
+    at_once: int = EVALUATION_ROWS,
 ) -> FloatArray:
-    """Weighted mean loss of each network on all rows."""
+    """Weighted mean loss of each network on all rows, ``at_once`` of them at a time."""
     total: Any = 0.0
     mass = 0.0
     with torch.no_grad():
-        for X, (y, weight) in TensorIterator(data, EVALUATION_ROWS):
+        for X, (y, weight) in TensorIterator(data, at_once):
             part = losses(row_loss, forward(X), (y, weight))
             total = total + part * len(X)
             mass += float(len(X) if weight is None else weight.sum())
