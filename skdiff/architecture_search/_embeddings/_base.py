@@ -280,40 +280,67 @@ class BaseMixedEmbedding(CodedRows):
     def _choose(self, table, encoding, seed, progress, started):
         """Run the stages before the final training, on two parts of the rows."""
         from skdiff._nn import _fit
-        from skdiff._nn._data import TensorData, as_tensor, as_tensors
         from skdiff._nn._threads import threads_for
         from skdiff.architecture_search._embeddings import _search
 
-        X, target, weight, _ = table
+        blocks = self._blocks(table)
+        encoding |= {"block_": blocks.block, "mask_": blocks.allowed}
+        generator = _fit.seeded(seed)
+        module = self._untrained(table, encoding, generator)
+        train, held = self._parts(table, seed)
+        how = self._how(train, progress, generator)
+        history = _search.History()
+        deep = hasattr(module, "deep")
+        work = _fit.work_per_batch(module.deep, how.batch_size) if deep else 0.0
+        with earlier(progress, started), threads_for(work):
+            found = _search.find(
+                module, train, held, how, self._selection(), blocks, history
+            )
+        self._fitting.start, self._fitting.rates = found.state, found.rates
+        encoding |= self._evidence(found, blocks, history)
+
+    def _blocks(self, table):
+        """Blocks of the categories by their frequency in the rows of a fit."""
+        X, _, weight, _ = table
         columns = self._columns()
         codes = X[:, columns["categorical"]].astype(np.int64)
         sizes = [len(c) + FIRST for c in columns["categories_"]]
         shares = shares_of(self.n_frequency_blocks, self.block_shares)
-        blocks = frequency_blocks(codes, weight, sizes, shares, self.max_embedding_dim)
-        encoding |= {"block_": blocks.block, "mask_": blocks.allowed}
-        generator = _fit.seeded(seed)
+        return frequency_blocks(codes, weight, sizes, shares, self.max_embedding_dim)
+
+    def _untrained(self, table, encoding, generator):
+        """The network of all stages, in the precision of the rows."""
+        from skdiff._nn import _fit
+        from skdiff._nn._data import as_tensor
+
+        X, target, weight, _ = table
         module = self._module(X.shape[1], self._n_outputs(encoding), generator)
         module = module.to(device=self.device, dtype=as_tensor(X).dtype)
         if not self._is_regressor():
-            _fit.start_at_log_odds(
-                module.bias,
-                as_tensor(target, self.device),
-                _tensor(weight, self.device),
-            )
-        everything = as_tensors(X, target, weight, self.device)
-        codes_of_split = None if self._is_regressor() else target
-        parts = halves(
-            len(X),
-            1 - self.validation_fraction,
-            codes_of_split,
-            np.random.RandomState(seed),
-        )
-        train, held = (
-            TensorData(*everything[as_tensor(rows, self.device)]) for rows in parts
-        )
-        how = _search.Training(
+            if weight is not None:
+                weight = as_tensor(weight, self.device)
+            classes = as_tensor(target, self.device)
+            _fit.start_at_log_odds(module.bias, classes, weight)
+        return module
+
+    def _parts(self, table, seed):
+        """Rows to train on and validation rows of the stages."""
+        from skdiff._nn._data import TensorData, as_tensor, as_tensors
+
+        X, target, weight, _ = table
+        rows = as_tensors(X, target, weight, self.device)
+        strata = None if self._is_regressor() else target
+        rng = np.random.RandomState(seed)
+        parts = halves(len(X), 1 - self.validation_fraction, strata, rng)
+        return [TensorData(*rows[as_tensor(part, self.device)]) for part in parts]
+
+    def _how(self, train, progress, generator):
+        """How the networks of the stages are trained."""
+        from skdiff.architecture_search._embeddings import _search
+
+        return _search.Training(
             row_loss=self._row_loss,
-            batch_size=self._batch_rows(X[parts[0]]),
+            batch_size=self._batch_rows(train.X),
             learning_rate=self.learning_rate_init,
             max_iter=self.max_iter,
             tol=self.tol,
@@ -324,7 +351,12 @@ class BaseMixedEmbedding(CodedRows):
             momentum=self.momentum,
             alpha=float(self.alpha),
         )
-        choice = _search.Selection(
+
+    def _selection(self):
+        """How the selection is searched and what is kept."""
+        from skdiff.architecture_search._embeddings import _search
+
+        return _search.Selection(
             keep_fraction=self.keep_fraction,
             structured=self.structured,
             order=self.order,
@@ -332,27 +364,14 @@ class BaseMixedEmbedding(CodedRows):
             l1=float(self.selection_l1),
             max_iter=self.search_max_iter,
         )
-        history = _search.History()
-        with (
-            earlier(progress, started),
-            threads_for(
-                _fit.work_per_batch(module.deep, how.batch_size)
-                if hasattr(module, "deep")
-                else 0.0
-            ),
-        ):
-            found = _search.find(module, train, held, how, choice, blocks, history)
-        self._fitting.start = found.state
-        self._fitting.rates = found.rates
-        named = zip(
-            self._keys(),
-            sizes_of(found.mask, blocks, self.structured),
-            strict=True,
-        )
-        encoding |= {
+
+    def _evidence(self, found, blocks, history):
+        """What the stages have found, as fitted attributes."""
+        sizes = sizes_of(found.mask, blocks, self.structured)
+        return {
             "mask_": found.mask,
             "selection_": found.selection,
-            "embedding_sizes_": dict(named),
+            "embedding_sizes_": dict(zip(self._keys(), sizes, strict=True)),
             "n_embedding_params_": int(found.mask.sum()),
             "n_embedding_params_full_": int(blocks.allowed.sum()),
             "keep_fraction_": found.keep_fraction,
@@ -413,9 +432,3 @@ class BaseMixedEmbedding(CodedRows):
         rows = slice(start, start + counts[k])
         table = self._unpacked(self._state["arrays"], None)["table"][rows]
         return table[:, self.mask_[rows].any(axis=0)]
-
-
-def _tensor(weight, device):
-    from skdiff._nn._data import as_tensor
-
-    return None if weight is None else as_tensor(weight, device)
