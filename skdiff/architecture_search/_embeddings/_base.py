@@ -34,6 +34,8 @@ NOTHING = {
     "keep_losses_": None,
     "search_history_": None,
 }
+# what scikit-learn notes of the rows before any work
+OF_THE_ROWS = ("n_features_in_", "feature_names_in_")
 INTERACTIONS = {"mlp", "fm", "deepfm", "wide_deep", "mf", "neumf"}
 SHARED: dict[str, list[Any]] = {
     "interaction": [StrOptions(INTERACTIONS)],
@@ -125,9 +127,16 @@ class BaseMixedEmbedding(CodedRows):
     def _fit(self, X, y, sample_weight, **how):
         self._hidden_sizes()
         shares_of(self.n_frequency_blocks, self.block_shares)
+        before = {name: vars(self)[name] for name in OF_THE_ROWS if name in vars(self)}
         self._fitting = Fitting()
         try:
             return super()._fit(X, y, sample_weight, **how)
+        except BaseException:
+            # all else is set at the end: an earlier fit is as it was
+            for name in OF_THE_ROWS:
+                vars(self).pop(name, None)
+            vars(self).update(before)
+            raise
         finally:
             del self._fitting
 
