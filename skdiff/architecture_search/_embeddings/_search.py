@@ -1,6 +1,7 @@
 """Warm start, search of the selection, pruning and a short training of what is left."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,9 @@ RowLoss = Callable[[Tensor, Tensor], Tensor]
 EVALUATION_ROWS = 4096
 # fractions that keep_fraction="auto" tries, until one loses too much
 FRACTIONS = (0.5, 0.25, 0.125)
+# standard errors above the lowest validation loss: a whole one is wide where validation
+# rows are few, and lost accuracy on every small table tried
+MOST_LOST = 0.25
 TINY = 1e-8
 # of the step size, after an epoch without progress
 SHRINKAGE = 0.5
@@ -243,35 +247,55 @@ def search(
     best, patience = Best(module), Patience(how.n_iter_no_change, how.tol)
     optimizer = how.optimizer(module.searched())
     validation = _endless(held, how)
-    for epoch in how.progress.iterations(choice.max_iter):
-        module.train()
-        for batch in TensorIterator(train, how.batch_size, how.generator):
-            optimizer.zero_grad()
-            how.loss(module, batch).backward()
-            optimizer.step()
-            pair = batch, next(validation)
-            gradient = selection_gradient(module, pair, how, choice.order)
-            gradient = normalised_rows(gradient) + choice.l1
-            with torch.no_grad():
-                alpha.sub_(gradient, alpha=choice.learning_rate).clamp_(0, 1)
-        loss = mean_loss(module, held, how.row_loss)
-        note(loss, module)
-        best.offer(loss, epoch + 1)
-        over = how.progress.step(score=-loss)
-        if patience.is_over(loss) or over:
-            break
+    with still(module):
+        for epoch in how.progress.iterations(choice.max_iter):
+            module.train()
+            for batch in TensorIterator(train, how.batch_size, how.generator):
+                optimizer.zero_grad()
+                how.loss(module, batch).backward()
+                optimizer.step()
+                pair = batch, next(validation)
+                gradient = selection_gradient(module, pair, how, choice.order)
+                gradient = normalised_rows(gradient) + choice.l1
+                with torch.no_grad():
+                    alpha.sub_(gradient, alpha=choice.learning_rate).clamp_(0, 1)
+            loss = mean_loss(module, held, how.row_loss)
+            note(loss, module)
+            best.offer(loss, epoch + 1)
+            over = how.progress.step(score=-loss)
+            if patience.is_over(loss) or over:
+                break
     optimizer.release()
     if best.state:
         best.restore()
     return best
 
 
-def prune(module: MixedNet, folded: Tensor, blocks: Blocks, mask: BoolArray) -> None:
-    """Put the folded vectors into the table, and nothing where the mask is zero."""
-    kept = torch.as_tensor(mask).to(folded)
+@contextmanager
+def still(module: MixedNet) -> Iterator[None]:
+    """Compute no gradients of the weights that the search leaves alone."""
+    moved = {id(p) for p in module.searched()}
+    others = [p for p in module.parameters() if id(p) not in moved]
+    for p in others:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in others:
+            p.requires_grad_(True)
+
+
+def restart(module: MixedNet, first: dict[str, Tensor], mask: BoolArray) -> None:
+    """Put the first weights back, and nothing where the mask is zero.
+
+    What the search has trained is not kept: its vectors have seen the training rows too
+    often, and its selection the validation rows.
+    """
+    module.load_state_dict(first)
+    kept = torch.as_tensor(mask).to(module.table)
     with torch.no_grad():
         module.mask.copy_(kept)
-        module.table.copy_(folded * kept)
+        module.table.mul_(kept)
     module.selection = None
 
 
@@ -289,44 +313,42 @@ def find(
     def note(stage: str) -> Callable[[float, MixedNet], None]:
         return lambda loss, module: history.note(stage, loss, module)
 
-    first = _state(module)
+    first = {name: t.detach().clone() for name, t in module.state_dict().items()}
     warm = descend(module, train, held, how, note("warm start"))
     ones = np.ones((blocks.n_blocks, module.table.shape[1]))
     fraction = choice.keep_fraction
     if fraction == 1:
-        return Found(blocks.allowed, ones, first, warm.rates, 1.0, {})
-    whole = row_losses(module, held, how.row_loss)
+        return Found(blocks.allowed, ones, _arrays(first), warm.rates, 1.0, {})
+    lowest = row_losses(module, held, how.row_loss)
     search(module, train, held, how, choice, note("search"))
     alpha = module.selection
     chosen = ones if alpha is None else alpha.detach().double().cpu().numpy()
-    folded, after = module.fold().clone(), _state(module)
+    folded = module.fold().double().cpu().numpy()
     keep = keep_dimensions if choice.structured else keep_entries
     trials: dict[float, float] = {}
-    found = None
+    found = Found(blocks.allowed, chosen, _arrays(first), warm.rates, 1.0, trials)
     for one in FRACTIONS if fraction == "auto" else (float(fraction),):
-        module.load_state_dict({n: torch.as_tensor(a) for n, a in after.items()})
-        mask = keep(folded.double().cpu().numpy(), blocks, one)
-        prune(module, folded, blocks, mask)
-        start = _state(module)
+        mask = keep(folded, blocks, one)
+        restart(module, first, mask)
+        start = _arrays(module.state_dict())
         best = descend(module, train, held, how, note(f"keep {one:g}"))
         trials[one] = best.loss
-        if fraction == "auto" and _loses(row_losses(module, held, how.row_loss), whole):
+        rows = row_losses(module, held, how.row_loss)
+        if fraction == "auto" and _loses(rows, lowest):
             break
+        lowest = min(rows, lowest, key=lambda losses: float(losses.mean()))
         found = Found(mask, chosen, start, best.rates, one, trials)
         if how.progress.is_over():
             break
-    if found is None:
-        found = Found(blocks.allowed, chosen, first, warm.rates, 1.0, trials)
     return found
 
 
-def _state(module: MixedNet) -> dict[str, FloatArray]:
-    state = module.state_dict()
+def _arrays(state: dict[str, Tensor]) -> dict[str, FloatArray]:
     return {name: t.detach().cpu().numpy().copy() for name, t in state.items()}
 
 
-def _loses(rows: Tensor, whole: Tensor) -> bool:
-    """Whether the mean loss is above the other by more than its standard error."""
-    difference = rows - whole
+def _loses(rows: Tensor, lowest: Tensor) -> bool:
+    """Whether the mean loss is above the lowest by more than noise would be."""
+    difference = rows - lowest
     error = float(difference.std(correction=0)) / np.sqrt(max(len(rows), 1))
-    return not float(difference.mean()) <= error
+    return not float(difference.mean()) <= MOST_LOST * error

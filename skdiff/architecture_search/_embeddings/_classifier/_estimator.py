@@ -47,9 +47,10 @@ class MixedEmbeddingClassifier(OneFit, NeuralClassifierMixin, BaseMixedEmbedding
         Fraction of a column's categories in each block, the most frequent first. By
         default (.1, .2, .2, .2, .3), or rising evenly where there are not five.
     keep_fraction : float or "auto", default="auto"
-        Fraction of the table's numbers that may stay. ``"auto"`` takes the least of
-        1/2, 1/4 and 1/8 up to which the validation loss stays within a standard error
-        of that of the whole table, otherwise all. With 1.0 nothing is searched.
+        Fraction of the table's numbers that may stay. ``"auto"`` tries 1/2, 1/4 and
+        1/8 until the validation loss rises by more than a quarter of a standard error
+        above the lowest so far, and takes the last before. With 1.0 nothing is
+        searched.
     structured : bool, default=True
         Whether whole dimensions of a block are removed, so that sizes are whole
         numbers, or single entries.
