@@ -9,12 +9,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import check_is_fitted
 
 import skdiff
 from skdiff._base.progress import Progress
@@ -23,7 +26,7 @@ from skdiff.architecture_search import (
     MixedEmbeddingEncoder,
     MixedEmbeddingRegressor,
 )
-from skdiff.architecture_search._embeddings import _blocks, _search
+from skdiff.architecture_search._embeddings import _blocks, _net, _search
 from skdiff.architecture_search._embeddings._module import (
     Design,
     Layout,
@@ -281,6 +284,35 @@ def test_the_search_moves_vectors_and_selection_only():
     assert (net.selection < 1).any()
 
 
+def test_what_is_kept_is_trained_from_where_training_began():
+    net = network("deepfm")
+    first = {name: t.detach().clone() for name, t in net.state_dict().items()}
+    X, y = batch(64)
+    rows = _search.TensorData(X, y)
+    blocks = _blocks.Blocks(
+        np.array([0, 6, 11]), net.block.numpy(), np.array([2, 1]), np.array([3, 3])
+    )
+    choice = _search.Selection(keep_fraction=0.4, max_iter=2)
+    found = _search.find(
+        net, rows, rows, settings_of(), choice, blocks, _search.History()
+    )
+    assert 0 < found.mask.sum() <= 0.4 * 33 and list(found.state) == list(first)
+    for name, array in found.state.items():
+        expected = first[name].numpy()
+        if name == "table":
+            expected = expected * found.mask
+        np.testing.assert_array_equal(array, expected)
+
+
+def test_a_loss_is_a_quarter_of_a_standard_error_above_the_lowest():
+    lowest = torch.zeros(100, dtype=torch.float64)
+    spread = torch.tensor([1.0, -1.0] * 50, dtype=torch.float64)  # error of .1
+    assert not _search._loses(lowest - 1, lowest)
+    assert not _search._loses(lowest + spread + 0.0249, lowest)
+    assert _search._loses(lowest + spread + 0.0251, lowest)
+    assert _search._loses(lowest + np.nan, lowest)
+
+
 # --- estimators -----------------------------------------------------------------------
 
 
@@ -341,6 +373,28 @@ def test_auto_takes_the_smallest_table_that_is_as_good(rows):
         noise.n_embedding_params_
         <= noise.keep_fraction_ * noise.n_embedding_params_full_
     )
+
+
+@pytest.mark.parametrize(
+    ("losses", "kept"),
+    [
+        ((1.0, 0.8, 0.7, 0.6), 0.125),
+        ((1.0, 0.8, 0.9, 0.6), 0.5),  # better than the whole table, but not the best
+        ((1.0, 1.1, 0.7, 0.6), 1.0),
+        ((1.0, 1.0, 1.0, 1.0), 0.125),
+    ],
+)
+def test_auto_compares_with_the_lowest_loss_so_far(rows, losses, kept, monkeypatch):
+    left = list(losses)
+    monkeypatch.setattr(
+        _search,
+        "row_losses",
+        lambda module, data, row_loss: torch.full((50,), left.pop(0)),
+    )
+    monkeypatch.setattr(_search, "mean_loss", lambda *_: 1.0)
+    model = regressor(keep_fraction="auto").fit(*rows)
+    assert model.keep_fraction_ == kept
+    assert model.n_embedding_params_ <= kept * model.n_embedding_params_full_
 
 
 @pytest.mark.parametrize("interaction", INTERACTIONS)
@@ -454,6 +508,84 @@ def test_a_time_limit_leaves_time_to_train(rows):
         model = regressor(time_limit=2.0, search_max_iter=10**5, tol=0.0).fit(*rows)
     assert np.isfinite(model.predict(rows[0])).all()
     assert model.n_embedding_params_ <= 0.3 * model.n_embedding_params_full_
+
+
+@pytest.mark.parametrize("stage", ["warm start", "search", "keep 0.3"])
+def test_an_interrupt_before_the_final_training_leaves_all_as_it_was(
+    rows, stage, monkeypatch
+):
+    X, y = rows
+    model = regressor()
+    encoder = MixedEmbeddingEncoder(**FAST)
+    expected = clone(model).fit(X, y).predict(X)
+    used = clone(model).fit(X, y), clone(encoder).fit(X, y)
+    vectors = used[1].transform(X)
+
+    def impatient(history, at, loss, module):
+        if at == stage:
+            raise KeyboardInterrupt
+
+    wider = X.assign(more=pd.Categorical(np.arange(len(X)) % 3))
+    with monkeypatch.context() as patch:
+        patch.setattr(_search.History, "note", impatient)
+        for one in (model, encoder, *used):
+            with pytest.raises(KeyboardInterrupt):
+                one.fit(wider, y)
+    for fresh in (model, encoder):
+        assert not [name for name in vars(fresh) if name.endswith("_")]
+        with pytest.raises(NotFittedError):
+            check_is_fitted(fresh)
+    assert used[0].n_features_in_ == 3
+    np.testing.assert_array_equal(used[0].predict(X), expected)
+    np.testing.assert_array_equal(used[1].transform(X), vectors)
+    np.testing.assert_array_equal(model.fit(X, y).predict(X), expected)
+
+
+def test_an_interrupt_of_the_final_training_keeps_what_was_learnt(rows, monkeypatch):
+    done = []
+
+    def impatient(net, data):
+        done.append(run_epoch(net, data))
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        return done[-1]
+
+    run_epoch = _net.Rated.run_epoch
+    monkeypatch.setattr(_net.Rated, "run_epoch", impatient)
+    model = regressor(max_iter=8)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(*rows)
+    assert model.stopped_ == "interrupted" and model.n_iter_ == 2
+    assert np.isfinite(model.predict(rows[0])).all()
+
+
+def test_columns_of_one_category_and_of_a_category_a_row(rows):
+    X, y = rows
+    odd = X.assign(one="a", id=[f"row {k}" for k in range(len(X))])
+    odd = odd.astype({"one": "category", "id": "category"})
+    how = {"keep_fraction": 0.5, "max_iter": 15, "learning_rate_init": 0.02}
+    model = regressor(**how).fit(odd[:400], y[:400])
+    assert model.embedding("one").shape[0] == 1
+    new = odd[400:].assign(one="b").astype({"one": "category"})
+    assert model.score(new, y[400:]) > 0.5
+    alone = regressor().fit(odd[["one"]], y)
+    assert np.ptp(alone.predict(odd[["one"]])) == 0
+
+
+def test_tables_of_pandas_dtypes_say_the_same(rows):
+    X, y = rows
+    expected = regressor().fit(X, y).predict(X)
+    shop = pd.Categorical(X["shop"].astype(str), categories=list("zfedcbaq"))
+    texts = X["user"].astype("string")
+    other = X.assign(
+        x=X["x"].astype("Float64"), shop=shop, user=texts.astype("category")
+    )
+    model = regressor().fit(other, y)
+    assert list(model.categories_["shop"]) == list("abcdef")
+    np.testing.assert_array_equal(model.predict(other), expected)
+    named = regressor(categorical_features=["user", "shop"])
+    named.fit(other.assign(user=texts), y)
+    np.testing.assert_array_equal(named.predict(other.assign(user=texts)), expected)
 
 
 # --- encoder --------------------------------------------------------------------------
