@@ -2,10 +2,11 @@
 
 Parts: ``cost`` (a whole fit by one uniform training, in seconds), ``ratings`` (made
 ratings whose popular users and items have more dimensions), ``tables`` (AUC and numbers
-in the table of vectors beside a uniform size, the largest size of the rule of thumb
-min(50, (c + 1) / 2), ``MLPClassifier`` on one-hot columns and boosted trees),
-``encoder`` (:class:`MixedEmbeddingEncoder` before boosted trees, against target and
-one-hot columns). The last two read tables from the folder ``SKDIFF_DATA``.
+in the table of vectors beside uniform sizes, sizes by the rule of thumb
+min(50, (c + 1) // 2) of each column, ``MLPClassifier`` and logistic regression on
+one-hot columns, and boosted trees), ``encoder`` (:class:`MixedEmbeddingEncoder` before
+boosted trees, against target and one-hot columns). The last two read tables from the
+folder ``SKDIFF_DATA``.
 """
 
 import sys
@@ -15,18 +16,27 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks._harness import Row, best_of, pick, print_table, run  # isort: skip
 
+import json
 import warnings
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
+from sklearn.preprocessing import (
+    OneHotEncoder,
+    OrdinalEncoder,
+    StandardScaler,
+    TargetEncoder,
+)
 
-from benchmarks._cell_tables import folder, frame
+from benchmarks._cell_tables import LEFT_OUT, folder
 from skdiff.architecture_search import (
     MixedEmbeddingClassifier,
     MixedEmbeddingEncoder,
@@ -70,130 +80,192 @@ def cost():
             whole = best_of(lambda m=model: m.fit(X, y), repeats=1, warmup=0)
             note = f"{whole / alone:.1f} times one uniform training"
             label = f"{interaction}, {label}"
-            rows.append(Row(label, whole, limit=alone, target="4", note=note))
-    print_table(f"fit, {len(X)} ratings; limit: uniform training", rows, "torch")
+            peer = {"peer": alone, "peer_name": "one uniform training"}
+            rows.append(Row(label, whole, **peer, target=".25x", note=note))
+    print_table(f"fit, {len(X)} ratings", rows, "torch")
 
 
 def ratings():
-    """Errors and numbers on ratings whose true ranks fall with popularity."""
+    """Errors and numbers on ratings whose true ranks fall with popularity.
+
+    The learned model has its defaults. The uniform ones have the decay and the step
+    size that turn out best on the test rows: a generous rival.
+    """
     n = pick(40_000, 2000)
     quick = pick({}, {"max_iter": 3, "search_max_iter": 2})
-    for seed in range(pick(2, 1)):
+    decays, rates = pick(((1e-4, 3e-4), (0.005, 0.01)), ((1e-4,), (0.01,)))
+    ratios = {}
+    print("\nmade ratings: test RMSE, and numbers")
+    for seed in range(10, pick(20, 12)):
         X, y = made_ratings(seed, n)
         cut = n * 4 // 5
-        print(f"\nmade ratings, seed {seed}: test RMSE, numbers, sizes")
-        for label, more in (
-            *((f"keep {k}", {"keep_fraction": k}) for k in (0.25,)),
-            *(
-                (
-                    f"uniform {d}, decay {a}",
-                    {**UNIFORM, "max_embedding_dim": d, "alpha": a},
-                )
-                for d in (4, 16)
-                for a in (1e-4, 3e-4)
-            ),
-        ):
-            how = {"interaction": "mf", "random_state": 0, **quick, **more}
+
+        def error(X=X, y=y, cut=cut, seed=seed, **more):
+            how = {"interaction": "mf", "random_state": seed, **quick, **more}
             model = MixedEmbeddingRegressor(**how).fit(X[:cut], y[:cut])
-            error = np.sqrt(np.mean((model.predict(X[cut:]) - y[cut:]) ** 2))
-            sizes = {k: v.tolist() for k, v in model.embedding_sizes_.items()}
-            print(f"  {label:24}{error:.4f}{model.n_embedding_params_:8}  {sizes}")
+            errors = model.predict(X[cut:]) - y[cut:]
+            return np.sqrt(np.mean(errors**2)), model.n_embedding_params_
+
+        learned = {k: error(keep_fraction=k) for k in (0.25, "auto")}
+        uniform = {
+            size: min(
+                error(max_embedding_dim=size, alpha=a, learning_rate_init=r, **UNIFORM)
+                for a, r in product(decays, rates)
+            )
+            for size in pick((4, 8, 12, 16), (4, 16))
+        }
+        shown = [f"keep {k} {e:.4f} {m}" for k, (e, m) in learned.items()]
+        shown += [f"uniform {k} {e:.4f} {m}" for k, (e, m) in uniform.items()]
+        print(f"  seed {seed}: " + ", ".join(shown), flush=True)
+        for (k, (e, _)), rival in product(learned.items(), ("size 4", "best")):
+            least = uniform[4] if rival == "size 4" else min(uniform.values())
+            ratios.setdefault((k, rival), []).append(e / least[0])
+    for (k, rival), found in ratios.items():
+        print(f"  keep {k} by uniform, {rival}: {mean_and_error(found)}")
+
+
+def mean_and_error(values):
+    """Mean and standard error in words."""
+    error = np.std(values, ddof=1) / np.sqrt(len(values))
+    return f"{np.mean(values):.4f} +- {error:.4f}"
+
+
+TABLES = ("adult", "bank_marketing", "hflights_2011", "credit_default", "criteo_tiny")
+# codes of months of delay, which the manifest takes for numbers
+CODES = {"credit_default": [f"pay_{k}" for k in (0, 2, 3, 4, 5, 6)]}
 
 
 def binary(name, n, seed):
-    """A table with a binary target, and where the test rows begin."""
-    X, y = frame(name, n, seed)
-    return X, (y == np.unique(y)[-1]).astype(int)
+    """Random rows of a table with a binary target; numbers that are missing are filled.
+
+    The columns that the manifest calls categorical are, and those of codes.
+    """
+    entries = json.loads((folder() / "MANIFEST.json").read_text())["datasets"]
+    entry = next(e for e in entries if e["name"] == name)
+    path = folder() / f"{name}.csv.gz"
+    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    table = table.sample(min(n, len(table)), random_state=seed).reset_index(drop=True)
+    X = table.drop(columns=[entry["target"], *LEFT_OUT.get(name, [])])
+    for column in X.columns:
+        if column in [*entry["categorical"], *CODES.get(name, [])]:
+            X[column] = pd.Categorical(X[column].map(str, na_action="ignore"))
+        else:
+            X[column] = X[column].fillna(X[column].median())
+    return X, (table[entry["target"]] == 1).astype(int).to_numpy()
 
 
-TABLES = ("adult", "bank_marketing", "hflights_2011")
+def training_rows(X):
+    """How many of the rows are trained on; the others are for the test."""
+    return min(pick(2000, 400), len(X) * 3 // 5)
 
 
-def largest_by_rule(X):
-    """Largest size by the rule of thumb min(50, (c + 1) / 2)."""
-    counts = [X[c].nunique() for c in X.columns if X[c].dtype == "category"]
-    return max(min(50, (c + 1) // 2) for c in counts)
+def auc(model, X, y, cut):
+    """Test AUC of a model trained on the first rows."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X[:cut], y[:cut])
+    return roc_auc_score(y[cut:], model.predict_proba(X[cut:])[:, 1])
+
+
+class RuleOfThumb(MixedEmbeddingClassifier):
+    """Each column has min(50, (c + 1) // 2) dimensions for its c categories."""
+
+    def _dims(self):
+        sizes = [len(c) for c in self._columns()["categories_"]]
+        return np.minimum(50, (np.array(sizes) + 1) // 2)
+
+    def _blocks(self, table):
+        return replace(super()._blocks(table), dims=self._dims())
+
+
+def trees(n_categorical):
+    """Boosted trees, which take 255 categories a column at most."""
+    codes = OrdinalEncoder(
+        handle_unknown="use_encoded_value",
+        unknown_value=np.nan,
+        encoded_missing_value=np.nan,
+        max_categories=250,
+    )
+    columns = make_column_transformer((codes, CATEGORIES), remainder="passthrough")
+    return make_pipeline(
+        columns,
+        HistGradientBoostingClassifier(
+            categorical_features=np.arange(n_categorical), random_state=0
+        ),
+    )
+
+
+def rivals(n_categorical, seed):
+    """All models of one row of the table, by name."""
+    quick = pick({}, {"max_iter": 3, "search_max_iter": 2})
+    how = {"random_state": seed, **quick}
+    one_hot = OneHotEncoder(handle_unknown="ignore")
+    dense = make_column_transformer((one_hot, CATEGORIES), remainder=StandardScaler())
+    network = MLPClassifier((64, 32), early_stopping=True, random_state=seed)
+    return {
+        "learned, auto": MixedEmbeddingClassifier(**how),
+        "learned, a quarter": MixedEmbeddingClassifier(keep_fraction=0.25, **how),
+        "uniform 16": MixedEmbeddingClassifier(**how, **UNIFORM),
+        "uniform 4": MixedEmbeddingClassifier(max_embedding_dim=4, **how, **UNIFORM),
+        "rule of thumb": RuleOfThumb(**how, **UNIFORM),
+        "MLPClassifier, one-hot": make_pipeline(dense, network),
+        "boosted trees": trees(n_categorical),
+        "logistic, one-hot": make_pipeline(dense, LogisticRegression(max_iter=1000)),
+    }
 
 
 def tables():
     """Learned sizes against uniform ones, the rule of thumb and other models."""
     if not folder():
         return
-    n = pick(4000, 400)
-    quick = pick({}, {"max_iter": 3, "search_max_iter": 2})
-    dense = make_column_transformer(
-        (OneHotEncoder(handle_unknown="ignore"), CATEGORIES),
-        remainder=StandardScaler(),
-    )
     for name in TABLES:
-        print(f"\n{name}, {n // 2} training rows: test AUC of each seed, numbers")
-        models = {
-            "learned, auto": MixedEmbeddingClassifier(random_state=0, **quick),
-            "learned, a quarter": MixedEmbeddingClassifier(
-                keep_fraction=0.25, random_state=0, **quick
-            ),
-            "uniform 16": MixedEmbeddingClassifier(random_state=0, **UNIFORM, **quick),
-            "uniform 4": MixedEmbeddingClassifier(
-                max_embedding_dim=4, random_state=0, **UNIFORM, **quick
-            ),
-            "rule of thumb": None,
-            "MLPClassifier": make_pipeline(
-                dense, MLPClassifier((64, 32), early_stopping=True, random_state=0)
-            ),
-            "boosted trees": HistGradientBoostingClassifier(
-                categorical_features="from_dtype", random_state=0
-            ),
-        }
-        for label, model in models.items():
-            scores, numbers = [], 0
-            for seed in range(1):
-                X, y = binary(name, n, seed)
-                if label == "rule of thumb":
-                    size = largest_by_rule(X)
-                    model = MixedEmbeddingClassifier(
-                        max_embedding_dim=size, random_state=0, **UNIFORM, **quick
-                    )
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    model.fit(X[: n // 2], y[: n // 2])
-                p = model.predict_proba(X[n // 2 :])[:, 1]
-                scores.append(roc_auc_score(y[n // 2 :], p))
-                numbers = getattr(model, "n_embedding_params_", 0)
-            shown = " ".join(f"{s:.4f}" for s in scores)
-            print(f"  {label:22}{shown}{numbers:8}")
+        scores, numbers = {}, {}
+        for seed in range(20, pick(25, 22)):
+            X, y = binary(name, pick(6000, 600), seed)
+            cut = training_rows(X)
+            n_categorical = int((X.dtypes == "category").sum())
+            for label, model in rivals(n_categorical, seed).items():
+                scores.setdefault(label, []).append(auc(model, X, y, cut))
+                size = getattr(model, "n_embedding_params_", 0)
+                numbers.setdefault(label, []).append(size)
+        n_seeds = len(scores["uniform 16"])
+        print(
+            f"\n{name}, {cut} training and {len(X) - cut} test rows, {n_seeds} seeds:"
+        )
+        print("test AUC, its difference to uniform 16, mean of the numbers")
+        for label, found in scores.items():
+            lead = np.subtract(found, scores["uniform 16"])
+            shown = f"{mean_and_error(found)}   {mean_and_error(lead)}"
+            print(f"  {label:24}{shown}{np.mean(numbers[label]):8.0f}", flush=True)
 
 
 def encoder():
     """Boosted trees after three encodings of the categorical columns."""
     if not folder():
         return
-    n = pick(4000, 400)
     quick = pick({}, {"max_iter": 3, "search_max_iter": 2})
     for name in TABLES:
-        print(f"\n{name}, {n // 2} training rows: test AUC of boosted trees after")
-        for label, step in (
-            ("MixedEmbeddingEncoder", MixedEmbeddingEncoder(random_state=0, **quick)),
-            ("TargetEncoder", TargetEncoder()),
-            (
-                "OneHotEncoder",
-                OneHotEncoder(
-                    handle_unknown="ignore", sparse_output=False, max_categories=100
-                ),
-            ),
-        ):
-            scores = []
-            for seed in range(1):
-                X, y = binary(name, n, seed)
+        scores = {}
+        for seed in range(20, pick(25, 22)):
+            X, y = binary(name, pick(6000, 600), seed)
+            cut = training_rows(X)
+            one_hot = OneHotEncoder(
+                handle_unknown="ignore", sparse_output=False, max_categories=100
+            )
+            for step in (
+                MixedEmbeddingEncoder(random_state=seed, **quick),
+                TargetEncoder(random_state=seed),
+                one_hot,
+            ):
                 columns = make_column_transformer(
                     (step, CATEGORIES), remainder="passthrough"
                 )
-                model = make_pipeline(
-                    columns, HistGradientBoostingClassifier(random_state=0)
-                )
-                model.fit(X[: n // 2], y[: n // 2])
-                p = model.predict_proba(X[n // 2 :])[:, 1]
-                scores.append(roc_auc_score(y[n // 2 :], p))
-            print(f"  {label:22}" + " ".join(f"{s:.4f}" for s in scores))
+                last = HistGradientBoostingClassifier(random_state=0)
+                found = auc(make_pipeline(columns, last), X, y, cut)
+                scores.setdefault(type(step).__name__, []).append(found)
+        print(f"\n{name}, {cut} training rows: test AUC of boosted trees after")
+        for label, found in scores.items():
+            print(f"  {label:24}{mean_and_error(found)}", flush=True)
 
 
 if __name__ == "__main__":
