@@ -5,8 +5,9 @@ ratings whose popular users and items have more dimensions), ``tables`` (AUC and
 in the table of vectors beside uniform sizes, sizes by the rule of thumb
 min(50, (c + 1) // 2) of each column, ``MLPClassifier`` and logistic regression on
 one-hot columns, and boosted trees), ``encoder`` (:class:`MixedEmbeddingEncoder` before
-boosted trees, against target and one-hot columns). The last two read tables from the
-folder ``SKDIFF_DATA``.
+boosted trees, against target and one-hot columns), ``choice`` (what is lost by training
+on from the search, and by rules of ``keep_fraction="auto"``). The last three read
+tables from the folder ``SKDIFF_DATA``.
 """
 
 import sys
@@ -20,6 +21,7 @@ import json
 import warnings
 from dataclasses import replace
 from itertools import product
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -42,6 +44,8 @@ from skdiff.architecture_search import (
     MixedEmbeddingEncoder,
     MixedEmbeddingRegressor,
 )
+from skdiff.architecture_search._embeddings import _search
+from skdiff.architecture_search._embeddings._blocks import keep_dimensions
 
 UNIFORM = {"n_frequency_blocks": 1, "keep_fraction": 1.0}
 CATEGORIES = make_column_selector(dtype_include="category")
@@ -268,5 +272,100 @@ def encoder():
             print(f"  {label:24}{mean_and_error(found)}", flush=True)
 
 
+class EveryFraction:
+    """Stands in for the stages: keeps what each fraction and each start would give."""
+
+    def __init__(self):
+        self.found, self.rows, self.next = {}, {}, None
+
+    def __call__(self, module, train, held, how, choice, blocks, history):
+        """Return the start asked for; the first call computes all."""
+        if self.next is None:
+            self._compute(module, train, held, how, choice, blocks)
+            self.next = UNIFORM_16
+        return self.found[self.next]
+
+    def _compute(self, module, train, held, how, choice, blocks):
+        """Train from the first weights and from those of the search."""
+        starts = {"first": weights(module)}
+
+        def trained(origin, fraction, mask):
+            _search.restart(module, starts[origin], mask)
+            start = {name: t.numpy() for name, t in weights(module).items()}
+            best = _search.descend(module, train, held, how, lambda *_: None)
+            rows = _search.row_losses(module, held, how.row_loss)
+            ones = np.ones((blocks.n_blocks, mask.shape[1]))
+            found = _search.Found(mask, ones, start, best.rates, fraction, {})
+            self.rows[origin, fraction], self.found[origin, fraction] = rows, found
+
+        trained(*UNIFORM_16, blocks.allowed)
+        _search.search(module, train, held, how, choice, lambda *_: None)
+        folded = module.fold().clone()
+        starts["search"] = {**weights(module), "table": folded}
+        trained("search", 1.0, blocks.allowed)
+        for fraction, origin in product(_search.FRACTIONS, ("search", "first")):
+            mask = keep_dimensions(folded.double().numpy(), blocks, fraction)
+            trained(origin, fraction, mask)
+
+    def halved(self, origin, errors, lowest):
+        """Where a rule stops that allows some standard errors above a loss."""
+        kept, least = UNIFORM_16, self.rows[UNIFORM_16]
+        for fraction in _search.FRACTIONS:
+            rows = self.rows[origin, fraction]
+            lost = rows - least
+            if lost.mean() > errors * lost.std(correction=0) / np.sqrt(len(lost)):
+                break
+            kept = origin, fraction
+            if lowest and rows.mean() < least.mean():
+                least = rows
+        return kept
+
+
+def weights(module):
+    """A copy of the weights."""
+    return {name: t.detach().clone() for name, t in module.state_dict().items()}
+
+
+UNIFORM_16 = "first", 1.0
+RULES = {
+    f"{errors:g} errors above the {name}, from {origin}": (origin, errors, lowest)
+    for origin in ("search", "first")
+    for name, lowest in (("whole", False), ("lowest", True))
+    for errors in (1.0, 0.5, 0.25, 0.0)
+}
+
+
+def choice():
+    """What starts and rules lose against the uniform size of 16."""
+    if not folder():
+        return
+    quick = pick({}, {"max_iter": 3, "search_max_iter": 2})
+    for seeds in (range(5), range(10, 15)):
+        leads, kept = {}, {}
+        for name, seed in product(TABLES, seeds[: pick(5, 1)]):
+            X, y = binary(name, pick(6000, 600), seed)
+            cut, every = training_rows(X), EveryFraction()
+            model = MixedEmbeddingClassifier(random_state=seed, **quick)
+            with mock.patch.object(_search, "find", every):
+                scores = {UNIFORM_16: auc(model, X, y, cut)}
+                for key in list(every.found)[1:]:
+                    every.next = key
+                    scores[key] = auc(model, X, y, cut)
+            chosen = {f"{k:g} of all, from {o}": (o, k) for o, k in scores}
+            chosen |= {label: every.halved(*rule) for label, rule in RULES.items()}
+            for label, key in chosen.items():
+                lead = scores[key] - scores[UNIFORM_16]
+                leads.setdefault(label, {}).setdefault(name, []).append(lead)
+                kept.setdefault(label, []).append(key[1])
+        print(
+            f"\n{seeds}: test AUC less that of uniform 16; kept; by table", flush=True
+        )
+        for label, by_table in leads.items():
+            means = [np.mean(found) for found in by_table.values()]
+            shown = " ".join(f"{m:+.4f}" for m in means)
+            first = f"{np.mean(means):+.4f} {np.mean(kept[label]):.2f}"
+            print(f"  {label:40}{first}  {shown}", flush=True)
+
+
 if __name__ == "__main__":
-    run(cost, ratings, tables, encoder)
+    run(cost, ratings, tables, encoder, choice)
