@@ -588,6 +588,29 @@ def test_tables_of_pandas_dtypes_say_the_same(rows):
     np.testing.assert_array_equal(named.predict(other.assign(user=texts)), expected)
 
 
+@pytest.mark.parametrize("last", [4, 12, 17, 20])
+def test_a_fit_that_is_ended_early_has_learned_something(rows, last, monkeypatch):
+    step = Progress.step
+
+    def counted(progress, **how):
+        over = step(progress, **how)
+        if progress.n_iter == last:
+            progress.end("callback")
+        return over or progress.ended is not None
+
+    monkeypatch.setattr(Progress, "step", counted)
+    how = {"max_iter": 10, "tol": 0.0, "n_iter_no_change": 10}
+    how |= {"learning_rate_init": 0.02, "keep_fraction": 0.5}
+    model = regressor(**how, search_max_iter=6).fit(*rows)
+    stages = model.search_history_["stage"]
+    assert len(stages) == last and model.stopped_ == "callback"
+    assert model.n_embedding_params_ <= 0.5 * model.n_embedding_params_full_
+    assert model.score(*rows) > 0.5
+    auto = regressor(**how | {"keep_fraction": "auto"}, search_max_iter=6).fit(*rows)
+    assert auto.stopped_ == "callback" and auto.score(*rows) > 0.5
+    assert len(auto.search_history_["stage"]) == last
+
+
 # --- encoder --------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -313,34 +313,54 @@ def find(
     def note(stage: str) -> Callable[[float, MixedNet], None]:
         return lambda loss, module: history.note(stage, loss, module)
 
-    first = {name: t.detach().clone() for name, t in module.state_dict().items()}
+    first = _copy(module)
     warm = descend(module, train, held, how, note("warm start"))
+    lowest, learned = row_losses(module, held, how.row_loss), warm.state
     ones = np.ones((blocks.n_blocks, module.table.shape[1]))
+    trials: dict[float, float] = {}
+    found = Found(blocks.allowed, ones, _arrays(first), warm.rates, 1.0, trials)
     fraction = choice.keep_fraction
     if fraction == 1:
-        return Found(blocks.allowed, ones, _arrays(first), warm.rates, 1.0, {})
-    lowest = row_losses(module, held, how.row_loss)
+        return found if not how.progress.is_over() else going_on(found, learned)
     search(module, train, held, how, choice, note("search"))
-    alpha = module.selection
-    chosen = ones if alpha is None else alpha.detach().double().cpu().numpy()
-    folded = module.fold().double().cpu().numpy()
+    if module.selection is not None:
+        ones = module.selection.detach().double().cpu().numpy()
+    found = replace(found, selection=ones)
+    searched = {**_copy(module), "table": module.fold().clone()}
+    folded = searched["table"].double().cpu().numpy()
     keep = keep_dimensions if choice.structured else keep_entries
-    trials: dict[float, float] = {}
-    found = Found(blocks.allowed, chosen, _arrays(first), warm.rates, 1.0, trials)
     for one in FRACTIONS if fraction == "auto" else (float(fraction),):
+        if fraction == "auto" and how.progress.is_over():
+            break
         mask = keep(folded, blocks, one)
         restart(module, first, mask)
-        start = _arrays(module.state_dict())
+        start = _arrays(_copy(module))
         best = descend(module, train, held, how, note(f"keep {one:g}"))
         trials[one] = best.loss
         rows = row_losses(module, held, how.row_loss)
         if fraction == "auto" and _loses(rows, lowest):
             break
         lowest = min(rows, lowest, key=lambda losses: float(losses.mean()))
-        found = Found(mask, chosen, start, best.rates, one, trials)
-        if how.progress.is_over():
-            break
-    return found
+        found, learned = Found(mask, ones, start, best.rates, one, trials), best.state
+    if not how.progress.is_over():
+        return found
+    if fraction != "auto":
+        restart(module, searched, found.mask)
+        if mean_loss(module, held, how.row_loss) < trials[found.keep_fraction]:
+            learned = _copy(module)
+    return going_on(found, learned)
+
+
+def going_on(found: Found, learned: dict[str, Tensor]) -> Found:
+    """Let the final training start from what is learned.
+
+    So it is where a time limit or a callback leaves no room to train the same again.
+    """
+    return replace(found, state=_arrays(learned))
+
+
+def _copy(module: MixedNet) -> dict[str, Tensor]:
+    return {name: t.detach().clone() for name, t in module.state_dict().items()}
 
 
 def _arrays(state: dict[str, Tensor]) -> dict[str, FloatArray]:
