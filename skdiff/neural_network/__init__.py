@@ -10,6 +10,7 @@ from skdiff.neural_network._lipschitz._estimator import (
     LipschitzMLPClassifier,
     LipschitzMLPRegressor,
 )
+from skdiff.neural_network._self_tuning._display import SelfTuningDisplay
 from skdiff.neural_network._self_tuning._estimator import (
     SelfTuningMLPClassifier,
     SelfTuningMLPRegressor,
@@ -30,6 +31,7 @@ __all__ = [
     "HolisticRobustLoss",
     "LipschitzMLPClassifier",
     "LipschitzMLPRegressor",
+    "SelfTuningDisplay",
     "SelfTuningMLPClassifier",
     "SelfTuningMLPRegressor",
     "SparseBayesianMLPClassifier",

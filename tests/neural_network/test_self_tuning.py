@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine, make_moons
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_wine,
+    make_moons,
+)
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -27,9 +34,7 @@ from skdiff.neural_network._self_tuning._plan import (  # noqa: E402
 )
 from skdiff.neural_network._self_tuning._response import (  # noqa: E402
     RESPONSES,
-    Hypernetwork,
     Plain,
-    Structured,
 )
 from skdiff.neural_network._self_tuning._tuner import (  # noqa: E402
     Network,
@@ -38,6 +43,9 @@ from skdiff.neural_network._self_tuning._tuner import (  # noqa: E402
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+SPAN = torch.tensor([[-2.0], [3.0]], dtype=torch.float64)
 
 
 def quiet(model, *data):
@@ -82,15 +90,18 @@ def projection(X, y, center, scale):
     return solution[:d], solution[d:]
 
 
-def linear_tuner(X, y, response, center, scale, steps=6000):
-    """Train a response with ``h`` at rest; average the last half of the steps."""
+def linear_tuner(X, y, response, center, scale, steps, *, n_columns=0):
+    """Train a response with ``h`` at rest; average the last half of the steps.
+
+    Returned are the tuner, the weights, and their move with each ``h``.
+    """
     d = X.shape[1]
     draw = torch.Generator().manual_seed(0)
     module = MLP([d, 1], "identity", draw)
     with torch.no_grad():
         module.biases[0].zero_()
     starts = {"dropout": (), "input_noise": (0.0,), "weight_decay": (np.exp(center),)}
-    plan = make_plan(["weight_decay"], starts, False)
+    plan = make_plan(["weight_decay"], starts, False, n_columns=n_columns)
 
     def row_loss(output, target):
         return ((output - target) ** 2).mean(dim=1) / 2
@@ -101,17 +112,16 @@ def linear_tuner(X, y, response, center, scale, steps=6000):
     rows = torch.tensor(np.tile(X, (20, 1)))
     target = torch.tensor(np.tile(y, 20))[:, None]
     batch = (rows, (target, None))
+    places = [tuner.start, *(tuner.start + torch.eye(len(plan.start)).double())]
     kept = []
     for step in range(steps):
         tuner.optimizer.param_groups[0]["lr"] = 0.02 / (1 + step / 200)
         tuner.train_step(batch)
-        if step >= steps // 2:
+        if step >= steps // 2 and step % 4 == 0:
             with torch.no_grad():
-                h = tuner.start
-                parts = [tuner.layers(h)[0][0], tuner.layers(h + 1)[0][0]]
-                kept.append([p.numpy()[0].copy() for p in parts])
-    at, after = np.mean(kept, axis=0)
-    return tuner, at, after - at
+                kept.append([tuner.layers(h)[0][0].numpy()[0].copy() for h in places])
+    at, *after = np.mean(kept, axis=0)
+    return tuner, at, np.array(after) - at
 
 
 def relative(found, exact):
@@ -128,8 +138,7 @@ def test_a_linear_response_converges_to_the_known_projection(response):
     X, y = X - X.mean(0), y - y.mean()
     center, scale = np.log(0.3), 0.5
     a, b = projection(X, y, center, scale)
-    steps = 1500 if response == "structured" else 6000
-    _, at, slope = linear_tuner(X, y, response, center, scale, steps)
+    _, at, (slope,) = linear_tuner(X, y, response, center, scale, 1500)
     assert relative(at, a) < 0.02
     assert relative(slope, b) < 0.02
     # the exact ridge solution and its derivative
@@ -142,6 +151,19 @@ def test_a_linear_response_converges_to_the_known_projection(response):
     through = (V @ at - v) @ (V @ slope)
     through_projection = (V @ a - v) @ (V @ b)
     assert through == pytest.approx(through_projection, rel=0.1)
+
+
+def test_each_column_moves_the_weights_as_its_decay_would():
+    """Four decays: the derivatives of the ridge solution, to 30 %."""
+    X, y = ridge_problem()
+    X, y = X - X.mean(0), y - y.mean()
+    decay, d = 0.3, X.shape[1]
+    found = linear_tuner(X, y, "hypernetwork", np.log(decay), 0.3, 800, n_columns=d)
+    _, at, slopes = found
+    assert relative(at, ridge(X, y, np.log(decay))) < 0.05
+    H = X.T @ X / len(y) + decay * np.eye(d)
+    exact = -decay * np.linalg.inv(H) * ridge(X, y, np.log(decay))
+    assert relative(slopes, exact.T) < 0.3
 
 
 def test_the_penalty_found_is_that_of_gradient_search():
@@ -166,6 +188,46 @@ def test_the_penalty_found_is_that_of_gradient_search():
     assert abs(found - np.log(alpha)) < 0.5
 
 
+def standardised_parts(model, X, y):
+    """Rows of the training part and of the validation set, as the network saw them."""
+    Z, u = (X - model.mean_) / model.scale_, (y - model._y_mean) / model._y_scale
+    held, target, _ = model._curve["held"]
+    is_held = (np.abs(Z[:, None] - held).sum(2) < 1e-9).any(1)
+    return Z[~is_held], u[~is_held], held, target[:, 0]
+
+
+def test_a_global_hypernetwork_tells_the_whole_curve():
+    """second_wave 6: a penalty on [1e-6, 1e3], within 2 % at 20 points."""
+    X, y = ridge_problem(800)
+    model = SelfTuningMLPRegressor(
+        (),
+        tune=["weight_decay"],
+        response="global_hypernetwork",
+        bounds={"weight_decay": (1e-6, 1e3)},
+        input_noise=0.0,
+        batch_size=640,
+        learning_rate_init=0.1,
+        max_iter=1500,
+        warmup_epochs=1490,
+        refit=False,
+        random_state=0,
+    ).fit(X, y)
+    assert model.stopped_ == "completed" and model.perturb_scales_ is None
+    A, b, V, v = standardised_parts(model, X, y)
+    values = np.geomspace(1e-6, 1e3, 20)
+    A, V, center = A - A.mean(0), V - A.mean(0), b.mean()
+    exact = [
+        np.mean((V @ ridge(A, b - center, h) + center - v) ** 2) for h in np.log(values)
+    ]
+    told = model.validation_curve("weight_decay_0", values) / model._y_scale[0] ** 2
+    np.testing.assert_allclose(told, exact, rtol=0.02)
+    # h is where that curve is lowest
+    here = model.validation_curve(
+        "weight_decay_0", list(model.hyperparameters_.values())
+    )
+    assert here[0] <= told.min() * model._y_scale[0] ** 2 * (1 + 1e-6)
+
+
 def tune_ridge(X, y, train, held):
     tuner, *_ = linear_tuner(X[train], y[train], "structured", np.log(0.05), 0.5, 300)
     rows = torch.tensor(X[train]), (torch.tensor(y[train])[:, None], None)
@@ -184,15 +246,14 @@ def tune_ridge(X, y, train, held):
 # --- equalities ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("response", ["structured", "hypernetwork"])
+@pytest.mark.parametrize("response", sorted(RESPONSES))
 def test_without_a_move_the_response_is_the_network(response):
     """search 6: at sigma -> 0 it is a standard network, exactly."""
     draw = torch.Generator().manual_seed(0)
     module = MLP([5, 7, 3], "relu", draw)
-    made = RESPONSES[response](module.layers(), 4, draw)
+    made = RESPONSES[response](module.layers(), SPAN.expand(2, 4), draw)
     X = torch.randn(11, 5, generator=draw, dtype=torch.float64)
-    n = 1 if response == "hypernetwork" else 11
-    still = torch.zeros(n, 4, dtype=torch.float64)
+    still = torch.zeros(11, 4, dtype=torch.float64)
     output = made(X, still, lambda k, Z: torch.relu(Z))
     assert torch.allclose(output, module(X), atol=1e-14)
     for (W, b), (V, c) in zip(module.layers(), made.layers(still[0]), strict=True):
@@ -208,12 +269,12 @@ def test_rows_under_one_h_are_the_folded_network(seed, q, hidden):
     module = MLP(sizes, "tanh", draw)
     X = torch.randn(6, 4, generator=draw, dtype=torch.float64)
     move = torch.randn(q, generator=draw, dtype=torch.float64)
-    for kind in (Structured, Hypernetwork):
-        made = kind(module.layers(), q, draw)
+    for kind in RESPONSES.values():
+        made = kind(module.layers(), SPAN.expand(2, q), draw).double()
         with torch.no_grad():
             for p in made.parameters():
                 p.add_(0.3 * torch.randn(p.shape, generator=draw, dtype=p.dtype))
-        each = move.expand(6 if kind is Structured else 1, q)
+        each = move.expand(6, q)
         folded = made.layers(move)
 
         def between(k, Z):
@@ -224,6 +285,8 @@ def test_rows_under_one_h_are_the_folded_network(seed, q, hidden):
         norms = made.squared_norms(each)
         for norm, (W, _) in zip(norms, folded, strict=True):
             assert torch.allclose(norm, W.square().sum(), atol=1e-10)
+        columns = folded[0][0].square().sum(0)
+        assert torch.allclose(made.column_norms(each), columns, atol=1e-10)
 
 
 @given(st.floats(0.01, 0.99))
@@ -253,31 +316,38 @@ def test_the_tuned_network_is_the_one_that_predicts():
 # --- what is tuned ------------------------------------------------------------------
 
 
-def test_noise_calls_for_more_regularisation_than_clean_labels():
-    """search 6: two moons; the noise of labels raises dropout, clean ones lower it."""
-    found = {}
-    for flipped in (0.0, 0.3):
-        X, y = make_moons(200, noise=0.15, random_state=0)
-        rng = np.random.default_rng(0)
-        y = np.where(rng.random(200) < flipped, 1 - y, y)
-        model = SelfTuningMLPClassifier(
-            (200,),
-            tune=["dropout"],
-            dropout=0.1,
-            alpha=0.0,
-            input_noise=0.0,
-            learning_rate_init=0.01,
-            hyper_learning_rate=0.1,
-            max_iter=80,
-            n_iter_no_change=80,
-            validation_fraction=0.4,
-            refit=False,
-            random_state=0,
-        )
-        quiet(model, X, y)
-        # single values swing with the batches
-        found[flipped] = model.hyperparameter_history_["dropout_0"][20:].mean()
-    assert found[0.0] < 0.1 < found[0.3]
+def tuned_dropout(flipped, seed):
+    """Mean of the tuned dropout over the second half of a long training."""
+    X, y = make_moons(150, noise=0.1, random_state=seed)
+    rng = np.random.default_rng(seed)
+    y = np.where(rng.random(len(y)) < flipped, 1 - y, y)
+    model = SelfTuningMLPClassifier(
+        (30,),
+        tune=["dropout"],
+        dropout=0.2,
+        alpha=0.0,
+        input_noise=0.0,
+        entropy_weight=1e-2,
+        batch_size=150,
+        learning_rate_init=0.03,
+        max_iter=400,
+        n_iter_no_change=400,
+        validation_fraction=0.5,
+        refit=False,
+        random_state=seed,
+    )
+    quiet(model, X, y)
+    return np.median(model.hyperparameter_history_["dropout_0"][200:])
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_noise_calls_for_more_regularisation_than_clean_labels(seed):
+    """search 6: two moons; noisy labels raise dropout above its start, clean lower it.
+
+    With the sign of the derivative in h turned, clean labels end at .9 and noisy ones
+    near .01.
+    """
+    assert tuned_dropout(0.0, seed) < 0.2 < tuned_dropout(0.3, seed)
 
 
 def test_names_say_what_is_tuned():
@@ -341,6 +411,32 @@ def test_warm_starts_and_partial_fits_go_on():
     assert model.hyperparameters_ == pytest.approx(values)
     fresh = SelfTuningMLPClassifier((8,), random_state=0).partial_fit(X, y)
     assert fresh.hyperparameters_["input_noise"] == pytest.approx(0.1)
+
+
+def test_a_logistic_regression_finds_the_penalty_of_gradient_search():
+    """second_wave 6: digits, one penalty, within half a unit of the logarithm."""
+    X, y = load_digits(return_X_y=True)
+    X, _, y, _ = train_test_split(X, y, stratify=y, random_state=0)
+    model = SelfTuningMLPClassifier(
+        (),
+        tune=["weight_decay"],
+        input_noise=0.0,
+        learning_rate_init=0.01,
+        hyper_learning_rate=0.1,
+        max_iter=100,
+        n_iter_no_change=100,
+        refit=False,
+        random_state=0,
+    )
+    quiet(model, X, y)
+    Z = (X - model.mean_) / model.scale_
+    is_held = (np.abs(Z[:, None] - model._curve["held"][0]).sum(2) < 1e-9).any(1)
+    parts = np.flatnonzero(~is_held), np.flatnonzero(is_held)
+    search = GradientSearchCV(
+        LogisticRegression(max_iter=2000), {"C": Continuous(1e-2, 1e2)}, cv=[parts]
+    ).fit(Z, y)
+    exact = 1 / (len(parts[0]) * search.best_params_["C"])
+    assert abs(np.log(model.hyperparameters_["weight_decay_0"] / exact)) < 0.5
 
 
 def test_time_ends_a_fit_with_the_tuned_network():

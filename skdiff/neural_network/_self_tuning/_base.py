@@ -13,7 +13,13 @@ from skdiff._base.compat import Interval, StrOptions
 from skdiff._base.parameters import COUNT, NON_NEGATIVE, POSITIVE
 from skdiff._nn._base import SMALLEST_VALIDATION, BaseNeural
 from skdiff._nn._tables import cast_alike, normalised, standardised
-from skdiff.neural_network._self_tuning._plan import KINDS, make_plan, unbounded
+from skdiff.neural_network._self_tuning._plan import (
+    KINDS,
+    WIDTH,
+    make_plan,
+    read_bounds,
+    unbounded,
+)
 
 SMALLEST_BATCH, LARGEST_BATCH, STEPS = 16, 256, 16  # steps of an epoch
 MOST_NUMBERS = 1_000_000  # of a hypernetwork
@@ -30,7 +36,9 @@ class BaseSelfTuning(BaseNeural):
         },
         "tune": ["array-like"],
         "per_layer": ["boolean"],
-        "response": [StrOptions({"structured", "hypernetwork"})],
+        "per_column": ["boolean"],
+        "response": [StrOptions({"structured", "hypernetwork", "global_hypernetwork"})],
+        "bounds": [dict, None],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "input_noise": NON_NEGATIVE,
         "perturb_scale": POSITIVE,
@@ -62,8 +70,8 @@ class BaseSelfTuning(BaseNeural):
             return min(n, int(np.clip(n // STEPS, SMALLEST_BATCH, LARGEST_BATCH)))
         return int(min(self.batch_size, len(X)))
 
-    def _plan(self):
-        """Names, starts and limits of what is tuned."""
+    def _plan(self, n_in=1):
+        """Names, starts and limits of what is tuned for a table of ``n_in`` columns."""
         tune = list(self.tune)
         if unknown := [name for name in tune if name not in KINDS]:
             raise ValueError(f"tune holds {unknown}; known names are {list(KINDS)}.")
@@ -75,16 +83,23 @@ class BaseSelfTuning(BaseNeural):
             "input_noise": (float(self.input_noise),),
             "weight_decay": tuple(map(float, decays)),
         }
-        return make_plan(tune, starts, self.per_layer)
+        return make_plan(
+            tune,
+            starts,
+            self.per_layer,
+            n_columns=n_in if self.per_column else 0,
+            bounds=read_bounds(self.bounds),
+        )
 
     def _check_size(self, n_in, n_out, plan):
         """Refuse a hypernetwork that is far larger than its network."""
         sizes = [n_in, *self._hidden_sizes(), n_out]
         weights = sum((a + 1) * b for a, b in pairwise(sizes))
-        numbers = weights * (1 + len(plan.names))
-        if self.response == "hypernetwork" and numbers > MOST_NUMBERS:
+        own = {"hypernetwork": len(plan.names), "global_hypernetwork": WIDTH}
+        numbers = weights * (1 + own.get(self.response, 0))
+        if self.response in own and numbers > MOST_NUMBERS:
             raise ValueError(
-                f"response='hypernetwork' would have {numbers} numbers, more than "
+                f"response={self.response!r} would have {numbers} numbers, more than "
                 f"{MOST_NUMBERS}. Use response='structured', which takes twice the "
                 "weights of the network."
             )
@@ -104,8 +119,9 @@ class BaseSelfTuning(BaseNeural):
 
     def _run(self, table, held, given, encoding, seed, continued, one_epoch):
         """Keep all rows and the validation set at hand for the stages of the fit."""
-        plan = self._plan()
-        self._check_size(table[0].shape[1], self._n_outputs(encoding), plan)
+        n_in = table[0].shape[1]
+        plan = self._plan(n_in)
+        self._check_size(n_in, self._n_outputs(encoding), plan)
         X, y, weight = given
         whole = cast_alike(
             standardised(X, encoding),
@@ -154,10 +170,13 @@ class BaseSelfTuning(BaseNeural):
             return _fit.run_epochs(net, data, limits, progress)
         net.fixed = torch.tensor(start).to(like)
         first = self._saved(net)
-        run, best = self._tune(net, data, limits, progress, start)
-        if self.refit and progress.ended is None:
-            self._retrain(net, data, best, progress, first)
-        net.tuner = None
+        try:
+            run, best = self._tune(net, data, limits, progress, start)
+            if self.refit and progress.ended is None:
+                self._retrain(net, data, best, progress, first)
+        finally:
+            net.tuner = None
+        run.stopped = progress.reason(run.stopped)
         return run
 
     def _warn_of_few_rows(self, n):
@@ -211,36 +230,25 @@ class BaseSelfTuning(BaseNeural):
         tuner = Tuner(net.network, net.module_.layers(), start, self._rules())
         net.tuner = tuner
         tuner.moving = self.warmup_epochs == 0
-        history, best = [start], {"score": -np.inf, "epoch": 0}
+        history, best = [start], {"free": False}
+        self._note(net, best, 0)  # what an interrupt of the first epoch would leave
 
         def validate():
+            if tuner.moving and tuner.is_global:
+                tuner.minimise((net.valid.X, net.valid.y))
             net.fold()
             history.append(tuner.h.detach().cpu().numpy().astype(np.float64))
-            losses = self._held_losses(net)
-            score = -float(losses.mean())
             epoch = len(history) - 1
             tuner.moving = epoch >= self.warmup_epochs
-            # while h stands still it has no say in which epoch is the best
-            if score > best["score"] and epoch > self.warmup_epochs:
-                kept = _fit.state_arrays(tuner.response)
-                best.update(score=score, epoch=epoch, losses=losses, response=kept)
-                best["scale"] = tuner.scale().detach().cpu().numpy()
-                best["module"] = self._saved(net)[0]
-            return score
+            if tuner.is_global:
+                tuner.anneal(epoch / limits.max_iter)
+            return self._note(net, best, epoch)
 
         plain = replace(limits, keep_best=False, offer_start=False)
+        if tuner.is_global:
+            # the joint loss is learned to the end: what h is best is known only then
+            plain = replace(plain, n_iter_no_change=limits.max_iter + 1)
         run = _fit.run_epochs(net, data, plain, progress, validate)
-        if "losses" not in best:  # ended within the warm-up
-            net.fold()
-            losses = self._held_losses(net)
-            best.update(
-                score=-float(losses.mean()),
-                epoch=max(len(history) - 1, 0),
-                losses=losses,
-                response=_fit.state_arrays(tuner.response),
-                scale=tuner.scale().detach().cpu().numpy(),
-                module=self._saved(net)[0],
-            )
         if run.stopped == "max_iter":
             run.stopped = "completed"
         self._brought_back(net, (best["module"], None))
@@ -253,6 +261,31 @@ class BaseSelfTuning(BaseNeural):
             "refit_score": None,
         }
         return run, best
+
+    def _note(self, net, best, epoch):
+        """Score an epoch, and keep it where it is the best so far.
+
+        While ``h`` stands still it has no say in that: the last such epoch stands in.
+        A global response gets better to the end, whatever its validation loss says.
+        """
+        from skdiff._nn import _fit
+
+        tuner = net.tuner
+        losses = self._held_losses(net)
+        score = -float(losses.mean())
+        free = epoch > self.warmup_epochs
+        waits = free and best["free"] and not tuner.is_global
+        if np.isfinite(score) and not (waits and score <= best["score"]):
+            best.update(
+                score=score,
+                epoch=epoch,
+                free=free,
+                losses=losses,
+                response=_fit.state_arrays(tuner.response),
+                scale=tuner.scale().detach().cpu().numpy(),
+                module=self._saved(net)[0],
+            )
+        return score
 
     def _held_losses(self, net):
         """Weighted loss of each row of the validation set under the module."""
@@ -327,19 +360,22 @@ class BaseSelfTuning(BaseNeural):
         self.n_tuned_iter_ = 0 if best is None else best["epoch"]
         self.perturb_scales_ = self._curve = None
         if best is not None:
-            scales = best["scale"].astype(float).tolist()
-            self.perturb_scales_ = dict(zip(plan.names, scales, strict=True))
+            if self.response != "global_hypernetwork":
+                scales = best["scale"].astype(float).tolist()
+                self.perturb_scales_ = dict(zip(plan.names, scales, strict=True))
             # the validation set and the response: all that a curve needs
             self._curve = {
                 "held": fitting["held"],
-                "response": best["response"],
+                "response": self.response,
+                "arrays": best["response"],
                 "start": fitting["start"],
+                "span": np.array([plan.low, plan.high]) - fitting["start"],
                 "h": fitting["h"],
             }
 
     def _fit_constant(self, encoding, continued):
         super()._fit_constant(encoding, continued)
-        plan = self._plan()
+        plan = self._plan(self.n_features_in_)
         self.hyperparameters_ = plan.as_dict(plan.start)
         self.hyperparameter_history_ = plan.as_dict(plan.start[None])
         self.search_score_ = self.refit_score_ = self.perturb_scales_ = None
@@ -351,7 +387,8 @@ class BaseSelfTuning(BaseNeural):
 
         The response that was trained beside the network gives it at once: nothing is
         fitted. It holds near the final value, within a few ``perturb_scales_`` of its
-        logit or logarithm; the other hyperparameters keep their final values.
+        logit or logarithm, and within ``bounds`` for a global response; the other
+        hyperparameters keep their final values.
 
         Parameters
         ----------
@@ -379,36 +416,23 @@ class BaseSelfTuning(BaseNeural):
             )
         return self._curve_losses(names.index(name), unbounded(name, values))
 
+    def _bounds_of(self, name):
+        """Lowest and highest logit or logarithm of a tuned value."""
+        column = list(self.hyperparameters_).index(name)
+        return self._curve["span"][:, column] + self._curve["start"][column]
+
     def _curve_losses(self, column, values):
         """Loss of the validation set at each value of one ``h``."""
-        import torch
-
         from skdiff._nn import _fit
-        from skdiff._nn._data import as_tensor
         from skdiff._nn._modes import gradients
-        from skdiff.neural_network._self_tuning._response import RESPONSES, Plain
+        from skdiff.neural_network._self_tuning._curve import outputs_along
 
         X, target, weight = self._curve["held"]
-        with gradients(), torch.no_grad():
-            n_out = self._n_outputs(vars(self))
-            module = self._module(X.shape[1], n_out, _fit.seeded(0))
-            dtype = getattr(torch, self._state["dtype"])
-            module = module.to(dtype)
-            q = len(self._curve["h"])
-            make = RESPONSES[self.response]
-            response = make(module.layers(), q, _fit.seeded(0)).to(dtype)
-            _fit.load_arrays(response, self._curve["response"])
-            rows = as_tensor(X).to(dtype)
-            losses = []
-            for value in values:
-                h = self._curve["h"].copy()
-                h[column] = value
-                move = torch.tensor(h - self._curve["start"]).to(dtype)
-                layers = response.layers(move)
-                net = Plain(layers)
-                output = net(rows, move[None], lambda k, Z: module.activation(Z))
-                losses.append(self._curve_loss(output.numpy(), target, weight))
-        return np.array(losses)
+        n_in, n_out = X.shape[1], self._n_outputs(vars(self))
+        with gradients():
+            module = self._module(n_in, n_out, _fit.seeded(0))
+            outputs = outputs_along(module, self._curve, column, values)
+        return np.array([self._curve_loss(out, target, weight) for out in outputs])
 
     def _curve_loss(self, output, target, weight):
         """HOOK: return the loss of the validation set in the units of the user."""

@@ -26,10 +26,21 @@ class SelfTuningMLPClassifier(NeuralClassifierMixin, BaseSelfTuning):
         standardised columns, ``"weight_decay"`` on the weight matrices.
     per_layer : bool, default=True
         Whether each layer has a dropout and a decay of its own.
-    response : {"structured", "hypernetwork"}, default="structured"
+    per_column : bool, default=False
+        Whether each column of X has a decay in the first weight matrix, where ``tune``
+        holds ``"weight_decay"``.
+    response : {"structured", "hypernetwork", "global_hypernetwork"}, \
+default="structured"
         How the weights follow the hyperparameters. ``"structured"`` shifts and scales
         the units and doubles the weights; ``"hypernetwork"`` makes every weight linear
-        in them, for linear models and very small networks.
+        in them, for linear models and very small networks. Both are trained around the
+        current values. ``"global_hypernetwork"`` makes the weights a network of 20
+        hidden units in them, trained over the whole of ``bounds``; the hyperparameters
+        are then where the validation loss of that response is lowest.
+    bounds : dict of pairs of float, default=None
+        Lowest and highest value of ``"dropout"``, ``"input_noise"`` and
+        ``"weight_decay"``. None, or a name left out, is .005 to .9, .001 to 3 and 1e-7
+        to 100, widened to the start.
     dropout : float, default=0.1
         Probability where tuning starts, or that stays where it is not tuned.
     input_noise : float, default=0.1
@@ -110,12 +121,13 @@ default="relu"
     hyperparameters_ : dict of float
         Tuned values: ``dropout_0`` behind the first hidden layer, ``input_noise``,
         ``weight_decay_0`` of the first weight matrix and so on; ``dropout`` and
-        ``weight_decay`` with ``per_layer=False``.
+        ``weight_decay`` with ``per_layer=False``; ``weight_decay_0_3`` of the fourth
+        column with ``per_column``.
     hyperparameter_history_ : dict of ndarray
         Value of each at the start and after every epoch.
     perturb_scales_ : dict of float or None
         Learned standard deviation of the perturbation of each logit or logarithm; None
-        where nothing was tuned.
+        where nothing was tuned, or the response is global.
     n_tuned_iter_ : int
         Epoch of the lowest validation loss, whose values are ``hyperparameters_``.
     search_score_ : float or None
@@ -150,6 +162,7 @@ default="relu"
     See Also
     --------
     SelfTuningMLPRegressor : The same for numbers.
+    SelfTuningDisplay : Draws the tuned values and the validation curves.
     skdiff.model_selection.GradientSearchCV : Exact gradients for convex models.
 
     Notes
@@ -188,7 +201,9 @@ default="relu"
         *,
         tune=("dropout", "input_noise", "weight_decay"),
         per_layer=True,
+        per_column=False,
         response="structured",
+        bounds=None,
         dropout=0.1,
         input_noise=0.1,
         alpha=1e-3,
@@ -221,7 +236,9 @@ default="relu"
         self.hidden_layer_sizes = hidden_layer_sizes
         self.tune = tune
         self.per_layer = per_layer
+        self.per_column = per_column
         self.response = response
+        self.bounds = bounds
         self.dropout = dropout
         self.input_noise = input_noise
         self.alpha = alpha
@@ -274,10 +291,21 @@ class SelfTuningMLPRegressor(NeuralRegressorMixin, BaseSelfTuning):
         standardised columns, ``"weight_decay"`` on the weight matrices.
     per_layer : bool, default=True
         Whether each layer has a dropout and a decay of its own.
-    response : {"structured", "hypernetwork"}, default="structured"
+    per_column : bool, default=False
+        Whether each column of X has a decay in the first weight matrix, where ``tune``
+        holds ``"weight_decay"``.
+    response : {"structured", "hypernetwork", "global_hypernetwork"}, \
+default="structured"
         How the weights follow the hyperparameters. ``"structured"`` shifts and scales
         the units and doubles the weights; ``"hypernetwork"`` makes every weight linear
-        in them, for linear models and very small networks.
+        in them, for linear models and very small networks. Both are trained around the
+        current values. ``"global_hypernetwork"`` makes the weights a network of 20
+        hidden units in them, trained over the whole of ``bounds``; the hyperparameters
+        are then where the validation loss of that response is lowest.
+    bounds : dict of pairs of float, default=None
+        Lowest and highest value of ``"dropout"``, ``"input_noise"`` and
+        ``"weight_decay"``. None, or a name left out, is .005 to .9, .001 to 3 and 1e-7
+        to 100, widened to the start.
     dropout : float, default=0.1
         Probability where tuning starts, or that stays where it is not tuned.
     input_noise : float, default=0.1
@@ -356,12 +384,13 @@ default="relu"
     hyperparameters_ : dict of float
         Tuned values: ``dropout_0`` behind the first hidden layer, ``input_noise``,
         ``weight_decay_0`` of the first weight matrix and so on; ``dropout`` and
-        ``weight_decay`` with ``per_layer=False``.
+        ``weight_decay`` with ``per_layer=False``; ``weight_decay_0_3`` of the fourth
+        column with ``per_column``.
     hyperparameter_history_ : dict of ndarray
         Value of each at the start and after every epoch.
     perturb_scales_ : dict of float or None
         Learned standard deviation of the perturbation of each logit or logarithm; None
-        where nothing was tuned.
+        where nothing was tuned, or the response is global.
     n_tuned_iter_ : int
         Epoch of the lowest validation loss, whose values are ``hyperparameters_``.
     search_score_ : float or None
@@ -396,6 +425,7 @@ default="relu"
     See Also
     --------
     SelfTuningMLPClassifier : The same for classes.
+    SelfTuningDisplay : Draws the tuned values and the validation curves.
     skdiff.model_selection.GradientSearchCV : Exact gradients for convex models.
 
     Notes
@@ -429,7 +459,9 @@ default="relu"
         *,
         tune=("dropout", "input_noise", "weight_decay"),
         per_layer=True,
+        per_column=False,
         response="structured",
+        bounds=None,
         dropout=0.1,
         input_noise=0.1,
         alpha=1e-3,
@@ -461,7 +493,9 @@ default="relu"
         self.hidden_layer_sizes = hidden_layer_sizes
         self.tune = tune
         self.per_layer = per_layer
+        self.per_column = per_column
         self.response = response
+        self.bounds = bounds
         self.dropout = dropout
         self.input_noise = input_noise
         self.alpha = alpha

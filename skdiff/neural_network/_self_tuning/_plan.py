@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 KINDS = ("dropout", "input_noise", "weight_decay")
+WIDTH = 20  # hidden units of a global hypernetwork
 #: between these a value is tuned: beyond them nothing changes any more
 LIMITS = {
     "dropout": (0.005, 0.9),
@@ -21,8 +22,8 @@ LIMITS = {
 
 
 def kind_of(name: str) -> str:
-    """What a tuned value is: its name without the layer."""
-    return name if name in KINDS else name.rpartition("_")[0]
+    """What a tuned value is: its name without layer and column."""
+    return name.rstrip("_0123456789")
 
 
 def unbounded(name: str, value: Any) -> Any:
@@ -41,10 +42,11 @@ def natural(name: str, h: Any) -> Any:
 
 @dataclass(frozen=True)
 class Source:
-    """A strength: column ``column`` of ``h``, or the fixed ``value`` where None."""
+    """A strength: ``width`` columns of ``h`` from ``column`` on, or a fixed value."""
 
     column: int | None
     value: float
+    width: int = 1
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Plan:
     dropout: tuple[Source, ...]
     input_noise: Source
     weight_decay: tuple[Source, ...]
+    by_column: bool  # whether the first decay is one for each column
     start: np.ndarray
     low: np.ndarray
     high: np.ndarray
@@ -73,53 +76,115 @@ class Plan:
         }
 
 
+@dataclass(frozen=True)
+class _Block:
+    """Values that share a place in the network: a start, and which layers it is for."""
+
+    names: tuple[str, ...]
+    value: float
+    layers: Sequence[int]
+
+
+def _shared(kind: str, values: Sequence[float], layers: Sequence[int]) -> _Block:
+    """One common value, which starts at the geometric mean of the layers'."""
+    mean = math.exp(sum(math.log(values[k]) for k in layers) / len(layers))
+    return _Block((kind,), mean, layers)
+
+
+def _blocks(
+    kind: str, values: Sequence[float], per_layer: bool, n_columns: int
+) -> list[_Block]:
+    """Which layers share a tuned value; the columns of the first matrix may not."""
+    layers, blocks = list(range(len(values))), []
+    if kind == "weight_decay" and n_columns:
+        names = tuple(f"{kind}_0_{j}" for j in range(n_columns))
+        blocks.append(_Block(names, values[0], [0]))
+        layers = layers[1:]
+    if not layers:
+        return blocks
+    if kind == "input_noise" or not per_layer:
+        return [*blocks, _shared(kind, values, layers)]
+    return [*blocks, *(_Block((f"{kind}_{k}",), values[k], [k]) for k in layers)]
+
+
 def make_plan(
-    tune: Sequence[str], starts: dict[str, Sequence[float]], per_layer: bool
+    tune: Sequence[str],
+    starts: dict[str, Sequence[float]],
+    per_layer: bool,
+    *,
+    n_columns: int = 0,
+    bounds: dict[str, tuple[float, float]] | None = None,
 ) -> Plan:
     """Number the strengths that are tuned.
 
     ``starts`` holds the values of every kind where tuning begins: one per hidden layer
-    for dropout, one for the noise of the inputs, one per weight matrix for decay.
+    for dropout, one for the noise of the inputs, one per weight matrix for decay. With
+    ``n_columns`` each column of the first matrix has a decay.
     """
     names: list[str] = []
     h: list[float] = []
-    bounds: list[tuple[float, float]] = []
+    ends: list[tuple[float, float]] = []
     sources: dict[str, tuple[Source, ...]] = {}
     for kind in KINDS:
         values = starts[kind]
-        if kind not in tune or not values:
-            sources[kind] = tuple(Source(None, v) for v in values)
-            continue
-        if min(values) <= 0:
-            raise ValueError(
-                f"{'alpha' if kind == 'weight_decay' else kind} must be > 0 where "
-                f"tune holds {kind!r}: its tuning starts there."
-            )
-        alone = kind == "input_noise" or not per_layer
-        first = len(names)
-        # one common value starts at the geometric mean of the layers'
-        common = [math.exp(sum(map(math.log, values)) / len(values))]
-        for k, value in enumerate(common if alone else values):
-            low, high = LIMITS[kind]
-            names.append(kind if alone else f"{kind}_{k}")
-            h.append(float(unbounded(kind, value)))
-            limits = unbounded(kind, [min(low, value), max(high, value)])
-            bounds.append((float(limits[0]), float(limits[1])))
-        columns = [first + (0 if alone else k) for k in range(len(values))]
-        sources[kind] = tuple(
-            Source(c, v) for c, v in zip(columns, values, strict=True)
-        )
+        fixed = [Source(None, v) for v in values]
+        if kind in tune:
+            _check_starts(kind, values, (bounds or {}).get(kind))
+            for block in _blocks(kind, values, per_layer, n_columns):
+                low, high = (bounds or LIMITS).get(kind, LIMITS[kind])
+                low, high = min(low, block.value), max(high, block.value)
+                width = len(block.names)
+                for k in block.layers:
+                    fixed[k] = Source(len(names), block.value, width)
+                names += block.names
+                h += [float(unbounded(kind, block.value))] * width
+                ends += [tuple(map(float, unbounded(kind, [low, high])))] * width
+        sources[kind] = tuple(fixed)
     if not names:
         raise ValueError(
             f"tune={list(tune)!r} leaves nothing to tune: dropout needs hidden layers."
         )
-    low, high = np.array(bounds).T
+    low_h, high_h = np.array(ends).T
     return Plan(
         tuple(names),
         sources["dropout"],
         sources["input_noise"][0],
         sources["weight_decay"],
+        n_columns > 0,
         np.array(h),
-        low,
-        high,
+        low_h,
+        high_h,
     )
+
+
+def _check_starts(
+    kind: str, values: Sequence[float], bounds: tuple[float, float] | None
+) -> None:
+    """Refuse a start that has no logarithm, or lies outside the bounds given."""
+    name = "alpha" if kind == "weight_decay" else kind
+    if values and min(values) <= 0:
+        raise ValueError(
+            f"{name} must be > 0 where tune holds {kind!r}: its tuning starts there."
+        )
+    if values and bounds and not all(bounds[0] <= v <= bounds[1] for v in values):
+        raise ValueError(
+            f"{name}={values} must lie within the bounds {tuple(bounds)} of {kind!r}: "
+            "its tuning starts there."
+        )
+
+
+def read_bounds(bounds: Any) -> dict[str, tuple[float, float]] | None:
+    """Check the bounds of each kind."""
+    if bounds is None:
+        return None
+    for kind, pair in bounds.items():
+        if kind not in KINDS:
+            raise ValueError(f"bounds names {kind!r}; known names are {list(KINDS)}.")
+        top = 1 if kind == "dropout" else math.inf
+        pair = np.asarray(pair, dtype=np.float64)
+        if pair.shape != (2,) or not 0 < pair[0] < pair[1] < top:
+            raise ValueError(
+                f"bounds of {kind!r} must be two rising numbers above 0 and below "
+                f"{top}, got {bounds[kind]!r}."
+            )
+    return {kind: (float(a), float(b)) for kind, (a, b) in bounds.items()}
