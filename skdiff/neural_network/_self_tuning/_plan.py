@@ -138,7 +138,8 @@ def make_plan(
                     fixed[k] = Source(len(names), block.value, width)
                 names += block.names
                 h += [float(unbounded(kind, block.value))] * width
-                ends += [tuple(map(float, unbounded(kind, [low, high])))] * width
+                low, high = unbounded(kind, [low, high])
+                ends += [(float(low), float(high))] * width
         sources[kind] = tuple(fixed)
     if not names:
         raise ValueError(
