@@ -34,9 +34,9 @@ default="structured"
         How the weights follow the hyperparameters. ``"structured"`` shifts and scales
         the units and doubles the weights; ``"hypernetwork"`` makes every weight linear
         in them, for linear models and very small networks. Both are trained around the
-        current values. ``"global_hypernetwork"`` makes the weights a network of 20
-        hidden units in them, trained over the whole of ``bounds``; the hyperparameters
-        are then where the validation loss of that response is lowest.
+        current values. ``"global_hypernetwork"`` lets a network with 20 hidden units
+        map them to the weights, trained over the whole of ``bounds``; they are then
+        where the validation loss of that response is lowest.
     bounds : dict of pairs of float, default=None
         Lowest and highest value of ``"dropout"``, ``"input_noise"`` and
         ``"weight_decay"``. None, or a name left out, is .005 to .9, .001 to 3 and 1e-7
@@ -299,9 +299,9 @@ default="structured"
         How the weights follow the hyperparameters. ``"structured"`` shifts and scales
         the units and doubles the weights; ``"hypernetwork"`` makes every weight linear
         in them, for linear models and very small networks. Both are trained around the
-        current values. ``"global_hypernetwork"`` makes the weights a network of 20
-        hidden units in them, trained over the whole of ``bounds``; the hyperparameters
-        are then where the validation loss of that response is lowest.
+        current values. ``"global_hypernetwork"`` lets a network with 20 hidden units
+        map them to the weights, trained over the whole of ``bounds``; they are then
+        where the validation loss of that response is lowest.
     bounds : dict of pairs of float, default=None
         Lowest and highest value of ``"dropout"``, ``"input_noise"`` and
         ``"weight_decay"``. None, or a name left out, is .005 to .9, .001 to 3 and 1e-7
