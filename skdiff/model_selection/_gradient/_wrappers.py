@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.metadata_routing import process_routing
 
+from skdiff._base import inner
 from skdiff._base.compat import routing_enabled
 from skdiff._base.typing import Array
 
@@ -129,24 +130,4 @@ def split_params(wrapper: Any, params: dict[str, Any]) -> tuple[Any, Any]:
         if not routing_enabled() or not params:
             return {}, params
         return {}, dict(process_routing(wrapper, "fit", **params).regressor.fit)
-    name = wrapper.steps[-1][0]
-    if not routing_enabled():
-        start = f"{name}__"
-        last = {k[len(start) :]: v for k, v in params.items() if k.startswith(start)}
-        before = {k: v for k, v in params.items() if not k.startswith(start)}
-        loose = sorted(k for k in before if "__" not in k)
-        if loose:
-            raise ValueError(
-                f"Pipeline.fit does not accept the {loose[0]} parameter. You can pass "
-                f"parameters to a step by stepname__parameter, here {start}{loose[0]}."
-            )
-        return before, last
-    if not params:
-        return {}, {}
-    last = dict(process_routing(wrapper, "fit", **params)[name].fit)
-    before = {}
-    if len(wrapper.steps) > 1:
-        router = wrapper[:-1].get_metadata_routing()
-        consumed = router.consumes("fit_transform", params.keys())
-        before = {k: v for k, v in params.items() if k in consumed}
-    return before, last
+    return inner.split_params(wrapper, params)
