@@ -226,3 +226,20 @@ def test_shrinking_removes_noise_and_keeps_dependence(sigma, dependent):
 def test_without_noise_nothing_is_shrunk():
     _, measured = noisy_marginal(True, 0.0)
     assert shrunk(measured, (12, 12), 1000)[0] is measured[0]
+
+
+def test_of_a_dependence_the_factor_of_james_and_stein_is_kept():
+    schema = TableSchema({"a": [0, 1], "b": [0, 1]})
+    alone = [np.array([0.3, 0.7]), np.array([0.6, 0.4])]
+    measured = [
+        Measured(*part, share, 1e-6)
+        for part, share in zip(
+            MarginalQueries(1).fit_schema(schema)._parts, alone, strict=True
+        )
+    ]
+    product, stands_out = np.outer(*alone).ravel(), 0.02 * np.array([1, -1, -1, 1])
+    (pair,) = MarginalQueries(2).fit_schema(schema)._parts
+    measured.append(Measured(*pair, product + stands_out, 10.0))
+    # noise of .01 in each of four cells, of which half as much as stands out
+    found = shrunk(measured, (2, 2), 1000)[-1].shares
+    np.testing.assert_allclose(found, product + 0.75 * stands_out, atol=1e-8)

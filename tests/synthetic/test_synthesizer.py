@@ -575,6 +575,7 @@ def test_quantile_edges_follow_the_mass():
     bought = make(schema, 4.0, edges="quantile").fit(X)
     assert sum("edges" in e.name for e in bought.ledger_) == 2
     assert {e.sensitivity_sq for e in bought.ledger_} == {2}
+    assert bought.privacy_spent_.epsilon <= 4.0
 
     def wrong(model):
         rows = model.sample(4000, random_state=0)
