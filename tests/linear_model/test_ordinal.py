@@ -255,6 +255,24 @@ def test_separated_classes_are_said_to_have_no_solution():
     assert PRESTOClassifier(1e-4).fit(X, y).dual_gap_ < 1e-8
 
 
+def test_a_free_base_that_ends_at_infinity_is_said_to_be_unproved():
+    rng = np.random.default_rng(0)
+    X = np.c_[rng.normal(size=(200, 3)), rng.random(200) < 0.05]
+    y = np.digitize(X[:, 0] + rng.normal(size=200), [-0.5, 0.5])
+    y[X[:, 3] > 0] = 2
+    found = []
+    for solver in ("auto", "cvxpy"):
+        model = PRESTOClassifier(0.1, penalize_base=False, solver=solver)
+        with pytest.warns(ConvergenceWarning, match="gap"):
+            found.append(model.fit(X, y))
+    ours, cone = found
+    assert ours.objective_ == pytest.approx(cone.objective_, abs=1e-8)
+    assert ours.dual_gap_ <= ours.objective_
+    assert ours.coef_[0, 3] < -10  # on its way to minus infinity
+    # the penalised base is proved
+    assert PRESTOClassifier(0.1).fit(X, y).dual_gap_ < 1e-8
+
+
 # --- invariants -----------------------------------------------------------------------
 
 

@@ -46,7 +46,8 @@ class PRESTOClassifier(BaseOrdinal):
         Proportion of the L1 penalty: ``alpha * (l1_ratio * |psi| + (1 - l1_ratio) / 2
         * psi**2)`` is summed over the entries.
     penalize_base : bool, default=True
-        Whether the coefficients of the first threshold are penalised too.
+        Whether the coefficients of the first threshold are penalised too. If not, they
+        have no finite optimum where a column alone tells a class apart.
     fit_intercept : bool, default=True
         Whether to fit thresholds, which are never penalised. False needs two classes.
     standardize : bool, default=True
