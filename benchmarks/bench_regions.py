@@ -165,6 +165,18 @@ def pairs_of(folder, seed):
     inputs = ["month", "day_of_week", "dep_hour", "distance"]
     targets = ["taxi_out", "arr_delay"]
     yield "flights", flights[inputs].to_numpy(), flights[targets].to_numpy(float)
+    credit = pd.read_csv(folder / "credit_default.csv.gz")
+    credit = credit.sample(4000, random_state=seed)
+    targets = ["bill_amt1", "pay_amt1"]  # in thousands; tails are heavy
+    yield (
+        "credit",
+        credit.drop(columns=targets).to_numpy(),
+        credit[targets].to_numpy() / 1000,
+    )
+    wine = pd.read_csv(folder / "wine_quality.csv.gz")
+    targets = ["alcohol", "quality"]  # grades are whole numbers
+    X = wine.drop(columns=targets).select_dtypes("number").to_numpy()
+    yield "wine", X, wine[targets].to_numpy(float)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,13 @@ from skdiff.conformal import RobustConformalClassifier
 from skdiff.conformal._robust import _margins as exact
 from skdiff.conformal._robust import _smoothing as smooth
 
+# tables of the folder that SKDIFF_DATA names, and their targets
+SAMPLED = {
+    "spambase": "spam",
+    "credit_default": "default_next_month",
+    "bank_marketing": "y",
+}
+
 
 def speed():
     """Seconds of the exact sets and of smoothing, on digits."""
@@ -171,16 +178,18 @@ def training():
 
 
 def tables():
-    """Rows and labels by name, standardised."""
+    """Rows and labels by name: columns of numbers, standardised."""
     for load in (load_breast_cancer, load_wine):
         data = load()
         name = "breast cancer" if load is load_breast_cancer else "wine"
         yield name, scale(data.data), data.target
     folder = os.environ.get("SKDIFF_DATA")
-    if folder:
-        frame = pd.read_csv(Path(folder) / "spambase.csv.gz")
-        frame = frame.sample(3000, random_state=0)
-        yield "spam", scale(frame.drop(columns="spam")), frame["spam"].to_numpy()
+    for name, target in SAMPLED.items() if folder else ():
+        frame = pd.read_csv(Path(folder) / f"{name}.csv.gz").sample(
+            3000, random_state=0
+        )
+        y = pd.factorize(frame.pop(target), sort=True)[0]
+        yield name, scale(frame.select_dtypes("number")), y
 
 
 def sizes():
