@@ -19,6 +19,7 @@ import torch
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
@@ -158,6 +159,30 @@ def intervals():
         print(f"{name:<28}" + "".join(f"{v:9.3f}" for v in np.mean(values, axis=0)))
 
 
+def rare():
+    """Expected log loss where one row in a hundred is positive, 1000 rows, 3 draws."""
+    print("\nOne event in a hundred: expected log loss on 20 000 rows")
+    for seed in range(pick(3, 1)):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(21_000, 5))
+        p = 1 / (1 + np.exp(5.2 - X @ [1, -0.5, 0.5, 0, 0]))
+        y = rng.random(21_000) < p
+        A, yA, B, pB = X[:1000], y[:1000], X[1000:], p[1000:]
+        rivals = {"base rate": np.full(len(B), yA.mean())}
+        models = {
+            "logistic": LogisticRegression(),
+            "SSVI": SparseBayesianMLPClassifier(random_state=0),
+            "SSVI, kl_weight=1": SparseBayesianMLPClassifier(
+                kl_weight=1.0, random_state=0
+            ),
+        }
+        for name, model in models.items():
+            rivals[name] = model.fit(A, yA).predict_proba(B)[:, 1]
+        for name, q in rivals.items():
+            loss = -np.mean(pB * np.log(q) + (1 - pB) * np.log1p(-q))
+            print(f"{seed}  {name:<20}{loss:.4f}")
+
+
 def costs():
     """Training against dense inference, prediction by sparse products."""
     X, _, y, _ = digits()
@@ -207,4 +232,4 @@ def costs():
 
 
 if __name__ == "__main__":
-    run(costs, quality, intervals)
+    run(costs, quality, intervals, rare)
