@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler, scale
 
 from skdiff.linear_model import HolisticRobustClassifier, HolisticRobustRegressor
 from skdiff.linear_model._holistic import _solver as solver
-from skdiff.linear_model._holistic._bound import Dual, lower_bound
+from skdiff.linear_model._holistic._bound import Dual, lower_bound, within
 from skdiff.linear_model._holistic._problem import HolisticProblem
 from skdiff.linear_model._holistic._solver import fit
 from skdiff.metrics import holistic_robust_loss
@@ -224,6 +224,13 @@ def test_the_bound_holds_at_wrong_weights_and_slopes():
             slope = rng.normal(size=len(p))
             dual = Dual(p, slope, np.abs(slope), np.ones(len(p)))
             assert lower_bound(problem, dual, w) <= best.objective + 1e-9
+
+
+def test_weights_are_brought_within_the_radius_and_no_further():
+    Q, p = np.full(4, 0.25), np.array([0.7, 0.1, 0.15, 0.05])
+    near = within(Q, p, 0.05)
+    assert np.sum(Q * np.log(Q / near)) == pytest.approx(0.05, rel=1e-6)
+    np.testing.assert_array_equal(within(Q, p, 10.0), p)
 
 
 def test_without_radii_it_is_the_plain_model():

@@ -24,6 +24,7 @@ from skdiff.linear_model import (
     PRESTOClassifierCV,
     ProportionalOddsClassifier,
 )
+from skdiff.linear_model._ordinal import _certificate
 from skdiff.linear_model._ordinal._certificate import _inner_conjugate, lower_bound
 from skdiff.linear_model._ordinal._likelihood import sort_rows
 from skdiff.linear_model._ordinal._solver import Penalty, fit, pose
@@ -573,6 +574,16 @@ def test_the_bound_of_a_support_stays_below_at_wrong_coefficients():
         bound = lower_bound(problem, wrong, support=True)
         assert bound <= best.objective + 1e-12
         assert bound < problem.smooth(wrong, 0)[0] + problem.penalty(wrong)
+
+
+def test_a_correction_that_fails_leaves_no_bound(monkeypatch):
+    X, y = drawn(0)
+    problem = pose(sort_rows(X, y, np.ones(len(y)), 4), Penalty(0.0, 1.0))
+    near = fit(problem, None, 1e-9, 200).x
+    near = near + np.random.default_rng(0).normal(size=problem.size) / 30
+    assert lower_bound(problem, near) > 0
+    monkeypatch.setattr(_certificate, "spd_solve", lambda H, g: np.zeros_like(g))
+    assert lower_bound(problem, near) == 0  # free coefficients still have a slope
 
 
 def test_an_enum_of_polars_brings_its_order():
