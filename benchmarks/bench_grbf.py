@@ -335,6 +335,36 @@ def defaults():
     print(pd.DataFrame(lines).to_string(index=False, float_format="%.4g"))
 
 
+def mixtures(seed, n=600):
+    """Made-up mixtures of which four rows each differ in age alone."""
+    rng = np.random.default_rng(seed)
+    parts = rng.gamma(2.0, size=(n // 4, 7))
+    parts[:, 1:4] *= rng.random((n // 4, 3)) < 0.5
+    parts /= parts.sum(axis=1, keepdims=True)
+    age = rng.choice([3.0, 7, 28, 90, 365], size=n)
+    X = np.column_stack([np.repeat(parts, 4, axis=0), age])
+    y = 4 * X[:, 0] + np.log(age) * (0.5 + X[:, 1]) - 3 * X[:, 3]
+    return X, y + 0.1 * rng.normal(size=n)
+
+
+def away():
+    """How far predictions leave the targets on rows of twice the spread."""
+    print("\nlargest distance from the mean, in ranges of y, at twice the spread of X")
+    folder = os.environ.get("SKDIFF_DATA")
+    for seed in range(pick(2, 1)):
+        made = {"mixtures": mixtures(seed, pick(600, 120))}
+        if folder:
+            table = pd.read_csv(Path(folder) / "concrete.csv.gz").to_numpy(float)
+            rows = np.random.default_rng(seed).permutation(len(table))[:700]
+            made["concrete"] = table[rows, :-1], table[rows, -1]
+        for name, (X, y) in made.items():
+            far = X.mean(axis=0) + 2 * (X - X.mean(axis=0))
+            for n_centers in ("auto", 128):
+                model = GRBFRegressor(n_centers, random_state=0).fit(X, y)
+                off = np.abs(model.predict(far) - y.mean()).max() / np.ptp(y)
+                print(f"{name:12s} {seed}  n_centers={n_centers!s:5s} {off:8.2f}")
+
+
 def labels():
     """Held-out accuracy, five folds."""
     lines = []
@@ -437,4 +467,4 @@ def directions():
 if __name__ == "__main__":
     with threadpool_limits(1):
         torch.set_num_threads(1)
-        run(speed, directions, defaults, numbers, labels)
+        run(speed, directions, defaults, numbers, away, labels)

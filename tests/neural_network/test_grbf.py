@@ -449,22 +449,6 @@ def test_several_widths_serve_fine_detail(monkeypatch):
     np.testing.assert_allclose(model.predict(T), features, atol=1e-9)
 
 
-def test_a_row_off_the_training_rows_is_no_blow_up():
-    # mixtures: rows in groups that differ in one column alone, as in tests of concrete
-    rng = np.random.default_rng(3)
-    mixes = rng.normal(size=(60, 7)) * [1, 1, 1, 0.4, 1, 1, 1]
-    mixes[:, 6] = -mixes[:, :6].sum(axis=1)
-    age = rng.choice([1.0, 3, 7, 28, 90], size=(60, 5))
-    X = np.c_[np.repeat(mixes, 5, axis=0), np.log(age.ravel())]
-    y = np.tanh(X[:, 0] + X[:, 7]) + np.maximum(X[:, 1], 0) + 0.3 * X[:, 7] ** 0.5
-    y = y + 0.1 * rng.normal(size=300)
-    new = np.repeat(rng.normal(size=(200, 7)) * 1.5, 2, axis=0)
-    new[:, 6] = -new[:, :6].sum(axis=1)
-    T = np.c_[new, np.log(rng.choice([1.0, 7, 90], size=400))]
-    p = GRBFRegressor(random_state=0, max_iter=60).fit(X, y).predict(T)
-    assert np.abs(p - y.mean()).max() < 1.5 * np.ptp(y)
-
-
 @pytest.mark.parametrize("k", [2, 3])
 def test_weights_are_a_logistic_regression_on_the_features(smooth, k):
     X, y = smooth

@@ -156,9 +156,8 @@ n_features), default="kmeans"
 
     By default the function is fitted anew, in the learned metric or in one with a floor
     under its eigenvalues: a kernel ridge regression on rows as centres, of one width or
-    the mean of seven, by the leave-one-out error. A ridge on the weights of few centres
-    leaves huge weights that cancel on the training rows and fail on a row away from
-    them.
+    the mean of seven, by the leave-one-out error. Predictions far from the training
+    rows are not bounded by that.
 
     Equal rows are merged and sorted first: neither the order of the rows nor the way
     a weight is written changes the result.

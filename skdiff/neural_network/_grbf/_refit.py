@@ -4,8 +4,7 @@ The precision matrix has been learned with few centres and one width. The functi
 then fitted anew, with a centre on every row (or on many), in that metric or in one with
 a floor under its eigenvalues, and with one width or with several: broad bumps carry far
 rows, narrow ones the detail. Penalised is the norm of the function ``w' K w``, not
-``|w|^2``: few centres and a small ridge leave huge weights that cancel on the training
-rows and fail on a row off them.
+``|w|^2``.
 """
 
 from collections.abc import Callable
