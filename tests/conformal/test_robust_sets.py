@@ -195,6 +195,16 @@ def test_the_bounds_of_the_draws_keep_their_failure_rate():
             assert (mean + b < p).mean() <= beta + 3 * np.sqrt(beta / 20_000)
 
 
+def test_both_errors_of_the_draws_are_granted():
+    own, b = smooth.bernstein(0.02, 400, 0.01), smooth.hoeffding(400, 0.01)
+    setting = smooth.Setting(0.5, 400, 0.01, "bernstein")
+    # the largest mean that stays: Phi(Phi^-1(threshold + b) + radius / sigma) + own
+    most = norm.cdf(norm.ppf(0.6 + b) + 0.5) + own
+    mean = np.array([most - 1e-9, most + 1e-9])
+    drawn = smooth.Drawn(mean, np.full(2, 0.02))
+    assert smooth.inside(drawn, 0.6, setting).tolist() == [True, False]
+
+
 def test_without_a_move_it_is_split_conformal():
     X, y = IRIS
     # no ranks either, which would only make ties

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler, scale
 
 from skdiff.linear_model import HolisticRobustClassifier, HolisticRobustRegressor
 from skdiff.linear_model._holistic import _solver as solver
-from skdiff.linear_model._holistic._bound import Dual, lower_bound, within
+from skdiff.linear_model._holistic._bound import Dual, _turned, lower_bound, within
 from skdiff.linear_model._holistic._problem import HolisticProblem
 from skdiff.linear_model._holistic._solver import fit
 from skdiff.metrics import holistic_robust_loss
@@ -224,6 +224,17 @@ def test_the_bound_holds_at_wrong_weights_and_slopes():
             slope = rng.normal(size=len(p))
             dual = Dual(p, slope, np.abs(slope), np.ones(len(p)))
             assert lower_bound(problem, dual, w) <= best.objective + 1e-9
+
+
+@pytest.mark.parametrize("norm", [2.0, np.inf])
+def test_what_cancels_a_pull_stays_in_the_ball(norm):
+    problem = posed(1, "hinge", (0.0, 0.0, 0.5, norm))
+    pull = np.array([4.0, -3.0, 0.1, 9.0, 9.0])
+    turned = _turned(problem, pull, 0.8)
+    # the ball of the attack, times evasion and reach
+    assert np.linalg.norm(turned[:4], norm) == pytest.approx(0.4)
+    assert turned[4] == 0.0  # the intercept
+    np.testing.assert_allclose(_turned(problem, pull / 100, 0.8)[:4], -pull[:4] / 100)
 
 
 def test_weights_are_brought_within_the_radius_and_no_further():
