@@ -3,6 +3,7 @@
 import json
 import pickle
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +65,14 @@ def test_words_for_readers():
     assert str(chain).startswith("chain of widths 8, 4")
 
 
+def test_integers_of_numpy_are_integers():
+    one = Architecture((((0, "relu"),),), np.array([4, 4]), n_cells=np.int64(2))
+    assert Architecture.from_json(one.to_json()) == one
+    assert Architecture.mlp(np.array([4, 2])).to_json() == (
+        Architecture.mlp((4, 2)).to_json()
+    )
+
+
 GOOD = {"nodes": [[[0, "relu"]], [[1, "tanh"]]], "widths": [4, 4, 4]}
 
 
@@ -103,7 +112,7 @@ def test_what_is_no_network_is_refused(change, message):
         Architecture.from_json(json.dumps(GOOD | change))
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"nodes": []}', None, 3])
+@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"nodes": []}', None, 3, 100_000 * "["])
 def test_what_is_no_description_is_refused(text):
     with pytest.raises(ValueError, match=r"not JSON|is a dictionary"):
         Architecture.from_json(text)

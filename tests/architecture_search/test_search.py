@@ -1,6 +1,7 @@
 """The estimators: evidence, categories, weights, baselines, limits, figures."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -371,11 +372,41 @@ def test_a_file_keeps_architecture_and_evidence(searched, iris, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "architecture",
+    [
+        Architecture.mlp((100, 1, 1, 1, 1)),
+        Architecture(
+            (((0, "relu"),), ((1, "skip"),), ((2, "glu"),)),
+            (90, 1, 1, 2),
+            "hypercuboid",
+        ),
+        Architecture((((0, "skip"),), ((1, "skip"),)), (50, 50, 50)),
+        Architecture(CELL.nodes, CELL.widths, n_cells=3),
+    ],
+)
+def test_a_file_is_loaded_where_its_architecture_is_that_of_its_weights(
+    architecture, numbers, tmp_path
+):
+    X, y = numbers[0][:, :1], numbers[1]
+    model = regressor(architecture=architecture, max_iter=1).fit(X, y)
+    model.save(tmp_path / "model.npz")
+    again = skdiff.load(tmp_path / "model.npz")
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    larger = replace(architecture, widths=[101 * w for w in architecture.widths])
+    for wrong in (larger, replace(CELL, n_cells=10**9)):
+        model.architecture_ = wrong
+        model.save(tmp_path / "wrong.npz")
+        with pytest.raises(ValueError, match="does not belong to the weights"):
+            skdiff.load(tmp_path / "wrong.npz")
+
+
+@pytest.mark.parametrize(
     ("how", "message"),
     [
         ({"operations": ("relu", "sine")}, r"operations holds \['sine'\]"),
         ({"operations": ("zero", "relu")}, "at least two besides"),
         ({"operations": ("relu", "relu")}, "names one twice"),
+        ({"operations": [["relu", "tanh"]]}, "must be a list of names"),
         ({"n_inputs": 4}, "n_inputs=4 is more than the 3"),
         ({"space": "hypercuboid", "n_cells": 2}, "n_cells"),
         ({"strategy": "joint", "selection": "magnitude"}, "nothing to go by"),
@@ -421,5 +452,10 @@ def test_figures(searched, iris):
     shown = ArchitectureDisplay.from_estimator(chain)
     np.testing.assert_allclose(shown.weights.reshape(3, -1).sum(axis=1), 1)
     shown.plot()
+    # what was fitted is shown, whatever the parameters are now
+    chain.set_params(space="cell", n_nodes=2, operations=("relu", "tanh"))
+    later = ArchitectureDisplay.from_estimator(chain)
+    np.testing.assert_array_equal(later.weights, shown.weights)
+    assert later.frame()["operation"].tolist() == shown.frame()["operation"].tolist()
     ArchitectureDisplay(Architecture.mlp((4, 2))).plot()
     plt.close("all")

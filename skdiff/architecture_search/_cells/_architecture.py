@@ -64,6 +64,9 @@ class Architecture:
         object.__setattr__(self, "nodes", nodes)
         object.__setattr__(self, "widths", tuple(_listed(self.widths)))
         self._check_sizes()
+        # integers of NumPy are no JSON
+        object.__setattr__(self, "widths", tuple(map(int, self.widths)))
+        object.__setattr__(self, "n_cells", int(self.n_cells))
         for k, node in enumerate(nodes, start=1):
             self._check_node(k, node)
 
@@ -176,7 +179,7 @@ class Architecture:
         """
         try:
             parts = json.loads(text)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"The text is not JSON: {error}.") from error
         return cls.from_dict(parts)
 

@@ -23,6 +23,7 @@ NOTHING = {
     "searched_architecture_": None,
     "alphas_": None,
     "edges_": None,
+    "_operations": None,
     "perturbation_scores_": None,
     "search_history_": None,
     "race_": None,
@@ -91,8 +92,7 @@ class BaseArchitectureSearch(CodedRows):
         if state is None:
             return
         held = sum(int(np.size(array)) for array in state["arrays"].values())
-        widths = self.architecture_.widths
-        if max(widths) * len(widths) > max(held, 1):
+        if _fewest_weights(self.architecture_) > held:
             raise ValueError(
                 "The architecture does not belong to the weights of the file."
             )
@@ -107,7 +107,10 @@ class BaseArchitectureSearch(CodedRows):
         return Architecture.from_dict(given) if isinstance(given, dict) else given
 
     def _check_search(self):
-        names = list(self.operations)
+        names = np.asarray(self.operations, dtype=object)
+        if names.ndim != 1:
+            raise ValueError(f"operations must be a list of names, got {names}.")
+        names = names.tolist()
         if unknown := [n for n in names if n not in NAMES]:
             raise ValueError(
                 f"operations holds {unknown}; known operations are {list(NAMES)}."
@@ -344,6 +347,22 @@ class BaseArchitectureSearch(CodedRows):
         self.n_params_ = sum(p.numel() for p in net.module_.parameters())
 
 
+def _fewest_weights(architecture):
+    """Weights that a network has whatever comes in and goes out."""
+    found = architecture
+    # the input of an 'mlp' has no width of its own
+    widths = (0, *found.widths) if found.space == "mlp" else found.widths
+    maps = sum(
+        widths[source] * widths[k]
+        for k, node in enumerate(found.nodes, start=1)
+        for source, operation in node
+        if operation != "skip"
+    )
+    between = len(found.nodes) * widths[-1] ** 2
+    count = found.n_cells * maps + (found.n_cells - 1) * between
+    return max(count, *widths)
+
+
 def _rare(codes, merged, sample_weight):
     """Tell which classes are one row of a weight below two: they cannot be split."""
     weight = None
@@ -363,6 +382,7 @@ def _evidence(space, found):
         "searched_architecture_": found.architecture,
         "alphas_": found.alphas,
         "edges_": space.labels(),
+        "_operations": list(space.names),
         "perturbation_scores_": found.perturbation_scores,
         "search_history_": found.history.arrays(),
         "race_": race

@@ -90,9 +90,9 @@ class ArchitectureDisplay:
             return cls(estimator.architecture_)
         alphas = estimator.alphas_
         # rows of a cell compete within an edge, those of a chain within a layer
-        rows = len(alphas)
-        if estimator.space == "hypercuboid":
-            rows = estimator.n_nodes
+        rows, found = len(alphas), estimator.searched_architecture_
+        if found.space == "hypercuboid":
+            rows = len(found.nodes)
         blocks = alphas.reshape(rows, -1)
         weights = np.exp(blocks - blocks.max(axis=1, keepdims=True))
         weights /= weights.sum(axis=1, keepdims=True)
@@ -101,7 +101,7 @@ class ArchitectureDisplay:
             weights=weights.reshape(alphas.shape),
             scores=estimator.perturbation_scores_,
             edges=estimator.edges_,
-            operations=list(estimator.operations),
+            operations=estimator._operations,
             race=estimator.race_,
         )
 
