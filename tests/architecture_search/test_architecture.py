@@ -112,7 +112,9 @@ def test_what_is_no_network_is_refused(change, message):
         Architecture.from_json(json.dumps(GOOD | change))
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"nodes": []}', None, 3, 100_000 * "["])
+@pytest.mark.parametrize(
+    "text", ["", "[1]", "{}", '{"nodes": []}', None, 3, 100_000 * "["]
+)
 def test_what_is_no_description_is_refused(text):
     with pytest.raises(ValueError, match=r"not JSON|is a dictionary"):
         Architecture.from_json(text)

@@ -13,6 +13,7 @@ from skdiff._nn._data import TensorData
 from skdiff.architecture_search import Architecture, rarts_step
 from skdiff.architecture_search._cells import _networks, _operations, _space, _supernet
 from skdiff.architecture_search._cells._cell import CellSpace
+from skdiff.architecture_search._cells._find import by_removal
 from skdiff.architecture_search._cells._hypercuboid import HypercuboidSpace
 from skdiff.architecture_search._cells._inputs import Sizes
 from skdiff.architecture_search._cells._networks import CellNetworks, build
@@ -671,6 +672,57 @@ def test_a_projection_keeps_n_inputs_edges():
     found = Projection(nets.space, nets.alone(0), weights, held, nets.how)
     cell, _ = project(found, held, seeded(), np.random.RandomState(0))
     assert [len(node) for node in cell.nodes] == [1, 1, 1]
+
+
+class Over(Progress):
+    """Ends the fit after some questions."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.left = after
+
+    def is_over(self):
+        self.left -= 1
+        if self.left < 0:
+            self.end("time")
+        return super().is_over()
+
+
+@pytest.mark.parametrize("after", [0, 1, 5, 7])
+def test_a_projection_ends_with_the_fit(after):
+    found, train_rows = projection(SMOOTH)
+    space = CellSpace(NUMBERS, SMOOTH, 5, 3, 1)
+    nets = Supernet(space, found.how, 1)
+    nets.start(seeded(), torch.empty(0, dtype=torch.float64))
+    weights = space.weights(nets.alpha.detach())
+    found = Projection(
+        space, nets.alone(0), weights, found.held, found.how, Over(after)
+    )
+    cell, scores = project(found, train_rows, seeded(), np.random.RandomState(0))
+    visited = np.isfinite(scores[:, 1:]).all(axis=1)
+    assert visited.sum() == min(after, 6)
+    assert np.isnan(scores[~visited, 1:]).all() and (scores[:, 0] == 0).all()
+    one_hot = found.weights[0].amax(dim=1).numpy() == 1
+    assert (one_hot == visited).all() or after > 6
+    if after == 0:
+        assert cell == space.discretise(weights[0].numpy())
+
+
+def test_scores_end_with_the_fit():
+    found, _ = projection(SMOOTH)
+    found.progress = Over(1)
+    scores = found.scores()
+    assert np.isnan(scores[:, 1:]).all(axis=1).tolist() == [False, True, True]
+    space = HypercuboidSpace(NUMBERS, SMOOTH, 8, 2)
+    nets = Supernet(space, Search(row_loss), 1)
+    nets.start(seeded(), torch.empty(0, dtype=torch.float64))
+    weights = space.weights(1e3 * nets.alpha.detach())
+    grid = Projection(space, nets.alone(0), weights, table(NUMBERS), nets.how, Over(3))
+    chain, scores = by_removal(grid, None, None, None)
+    assert np.isnan(scores[:, 1:]).any() and np.isfinite(scores[:, 1:]).any()
+    assert chain == space.discretise(
+        log_weights(space, 1e3 * nets.alpha[0].detach().numpy())
+    )
 
 
 # --- the race -------------------------------------------------------------------------

@@ -252,6 +252,8 @@ def test_a_time_limit_leaves_time_to_train(numbers):
         warnings.simplefilter("ignore")
         model = regressor(time_limit=1e-6).fit(*numbers)
         assert model.stopped_ == "time"
+        assert np.isnan(model.perturbation_scores_[:, 1:]).all()
+        assert ArchitectureDisplay.from_estimator(model).frame().shape == (36, 4)
         assert np.isfinite(model.predict(numbers[0])).all()
         model = regressor(time_limit=4.0, search_max_iter=100_000).fit(*numbers)
     assert len(model.search_history_["entropy"]) < 100_000

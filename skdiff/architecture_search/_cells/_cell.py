@@ -137,14 +137,6 @@ class CellSpace(Space):
             (self.edges[e][0], self.names[self.live[chosen[e]]]) for e in edges
         )
 
-    def described(self, kept: Sequence[int], chosen: np.ndarray) -> Architecture:
-        """Return the architecture of kept edges and their operations (live ones)."""
-        nodes = [
-            self._node([e for e in sorted(kept) if self.edges[e][1] == n], chosen)
-            for n in range(1, self.n_nodes + 1)
-        ]
-        return self._described(nodes)
-
     def _described(self, nodes: list[tuple[tuple[int, str], ...]]) -> Architecture:
         widths = (self.width,) * (self.n_nodes + 1)
         return Architecture(tuple(nodes), widths, "cell", self.n_cells)

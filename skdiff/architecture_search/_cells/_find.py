@@ -70,7 +70,12 @@ def find(
     weights = space.weights(nets.alpha.detach(), search.weighting)
     best = int(order[0])
     projection = Projection(
-        space, nets.alone(best), weights[best : best + 1], bench.held, search
+        space,
+        nets.alone(best),
+        weights[best : best + 1],
+        bench.held,
+        search,
+        bench.progress,
     )
     if choice.selection in ("perturbation", "race") and not bench.progress.is_over():
         removed, scores = by_removal(projection, rows, generator, rng)
@@ -101,7 +106,11 @@ def by_removal(
     if isinstance(projection.space, CellSpace):
         return project(projection, rows, generator, rng)
     scores = projection.scores()
-    return projection.space.discretise(scores), scores
+    found = scores
+    if np.isnan(scores).any():  # the fit has ended: the weights decide
+        with np.errstate(divide="ignore"):
+            found = np.log(projection.weights[0].cpu().numpy())
+    return projection.space.discretise(found), scores
 
 
 def distinct(

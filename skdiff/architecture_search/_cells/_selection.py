@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skdiff._base.progress import Progress
 from skdiff._base.typing import BoolArray, FloatArray
 from skdiff._nn._data import TensorData, TensorIterator
 from skdiff._nn._optim import FlatSGD
@@ -83,6 +84,8 @@ class Projection:
         Rows on which losses are measured.
     how : Search
         How the supernet was trained.
+    progress : Progress, default=None
+        Guard of the fit: once it has ended the fit, nothing more is measured.
     """
 
     def __init__(
@@ -92,8 +95,10 @@ class Projection:
         weights: Tensor,
         held: TensorData,
         how: Search,
+        progress: Progress | None = None,
     ) -> None:
         self.space, self.w, self.held, self.how = space, w, held, how
+        self.progress = Progress() if progress is None else progress
         self.weights = weights.detach().clone()
 
     def _losses(self, changed: dict[int, Tensor]) -> FloatArray:
@@ -129,13 +134,21 @@ class Projection:
         growth: FloatArray = (found[:n] - found[n]).reshape(len(edges), each)
         return np.where(np.isfinite(growth), growth, math.inf)
 
+    def unknown(self) -> FloatArray:
+        """Scores before anything is measured: NaN, and 0 for ``"zero"``."""
+        found = np.zeros(self.weights.shape[1:])
+        found[:, self.space.live] = np.nan
+        return found
+
     def scores(self) -> FloatArray:
         """Growth of the loss by removal for all edges, none of them fixed."""
-        found = np.zeros(self.weights.shape[1:])
+        found = self.unknown()
         into: dict[int, list[int]] = {}
         for e, (_, target) in enumerate(self.space.edges):
             into.setdefault(target, []).append(e)
         for edges in into.values():
+            if self.progress.is_over():
+                break
             found[np.ix_(edges, self.space.live)] = self.removal(*edges)
         return found
 
@@ -162,31 +175,31 @@ def project(
 
     Edges are visited in random order. The operation whose removal costs most is kept,
     and the supernet is fine-tuned before the next edge. Then each node drops the edge
-    whose removal costs least until ``n_inputs`` are left.
+    whose removal costs least until ``n_inputs`` are left. When the fit has ended, the
+    weights decide what is left to decide.
     """
-    space = projection.space
+    space, progress = projection.space, projection.progress
     assert isinstance(space, CellSpace)
-    scores = np.zeros(projection.weights.shape[1:])
-    chosen = np.zeros(len(space.edges), dtype=np.int64)
+    scores = projection.unknown()
     for e in rng.permutation(len(space.edges)):
+        if progress.is_over():
+            break
         before = projection.weights[0, e, space.live].cpu().numpy()
         (growth,) = projection.removal(e)
         scores[e, space.live] = growth
-        chosen[e] = _strongest(growth, before)
         projection.weights[0, e] = 0.0
-        projection.weights[0, e, space.live[chosen[e]]] = 1.0
+        projection.weights[0, e, space.live[_strongest(growth, before)]] = 1.0
         projection.fine_tune(train, generator)
-    kept = set(range(len(space.edges)))
     for n in 1 + rng.permutation(space.n_nodes):
-        into = [e for e in kept if space.edges[e][1] == n]
-        if len(into) <= space.n_inputs:
+        into = [space.place[j, n] for j in range(n)]
+        if len(into) <= space.n_inputs or progress.is_over():
             continue
         while len(into) > space.n_inputs:
             e = into.pop(int(_edge_removal(projection, into).argmin()))
             projection.weights[0, e] = 0.0
-            kept.discard(e)
         projection.fine_tune(train, generator)
-    return space.described(sorted(kept), chosen), scores
+    # one-hot where everything is decided
+    return space.discretise(projection.weights[0].cpu().numpy()), scores
 
 
 def _strongest(growth: FloatArray, weight: FloatArray) -> int:

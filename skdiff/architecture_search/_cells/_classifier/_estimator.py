@@ -158,7 +158,7 @@ class ArchitectureSearchClassifier(NeuralClassifierMixin, BaseArchitectureSearch
     perturbation_scores_ : ndarray of shape (n_edges, n_operations) or None
         Growth of the validation loss when an operation is removed: when its edge is
         visited, for ``"perturbation"`` and ``"race"``, otherwise at the end of the
-        search.
+        search. NaN where the time was over before.
     search_history_ : dict or None
         Arrays ``train_loss``, ``validation_loss`` and ``entropy`` (of the mixture, 1 is
         uniform), one entry per epoch of the search.
