@@ -535,7 +535,7 @@ def test_rarts_moves_the_weights_by_its_rule(monkeypatch):
     w, v = ([p.detach().clone() for p in ps] for ps in (nets.w, nets.v))
     one, other = batch(0), batch(1)
     rate = nets.optimizer.param_groups[0]["lr"]
-    expected_w, expected_v, _ = rarts_step(
+    expected_w, expected_v, expected_a = rarts_step(
         w,
         v,
         nets.alpha.detach(),
@@ -543,14 +543,19 @@ def test_rarts_moves_the_weights_by_its_rule(monkeypatch):
         lambda v, a: nets.losses(v, a, other).sum(),
         step_w=rate / 4.0,
         step_v=rate / 3.0,
-        step_a=0.0,
+        step_a=1.0,
         train_weight=4.0,
         penalty=3.0,
     )
-    nets.step(one, other, moves=False)
+    slopes = []
+    monkeypatch.setattr(nets, "_move", slopes.append)
+    nets.step(one, other, moves=True)
     for found, expected in ((nets.w, expected_w), (nets.v, expected_v)):
         for p, q in zip(found, expected, strict=True):
             torch.testing.assert_close(p.detach(), q, rtol=1e-10, atol=1e-12)
+    # the architecture moves after both, by the gradient of both losses
+    slope = nets.alpha.detach() - expected_a
+    torch.testing.assert_close(slopes[0], slope, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("strategy", ["darts", "rarts", "joint"])
@@ -566,8 +571,9 @@ def test_a_search_learns_and_keeps_its_history(strategy):
     assert (history["entropy"] <= 1 + 1e-12).all()
 
 
-def test_the_architecture_rests_at_first():
-    nets = supernet(max_iter=9)
+@pytest.mark.parametrize(("max_iter", "rests"), [(9, 3), (18, 5)])
+def test_the_architecture_rests_at_first(max_iter, rests):
+    nets = supernet(max_iter=max_iter)
     start = nets.alpha.detach().clone()
     seen = []
 
@@ -577,7 +583,7 @@ def test_the_architecture_rests_at_first():
             return super().step(**how)
 
     nets.run(table(NUMBERS), table(NUMBERS, seed=1), seeded(), Watching())
-    assert seen == [True] * 3 + [False] * 6
+    assert seen == [True] * rests + [False] * (max_iter - rests)
 
 
 def test_gradients_are_cut_for_each_network_alone():
@@ -664,14 +670,25 @@ def test_an_operation_that_does_nothing_is_never_selected(seed, monkeypatch):
     assert sorted(kept.tolist()) == [1.0, 1.0, 1.0]
 
 
-def test_a_projection_keeps_n_inputs_edges():
+def test_a_projection_keeps_n_inputs_edges(monkeypatch):
     nets = Supernet(CellSpace(NUMBERS, SMOOTH, 5, 3, 1), Search(row_loss), 1)
     nets.start(seeded(), torch.empty(0, dtype=torch.float64))
     weights = nets.space.weights(nets.alpha.detach())
     held = table(NUMBERS)
     found = Projection(nets.space, nets.alone(0), weights, held, nets.how)
+    tuned, fine_tune = [], Projection.fine_tune
+
+    def noted(self, *rest):
+        before = [p.detach().clone() for p in self.w]
+        fine_tune(self, *rest)
+        same = [torch.equal(p, q) for p, q in zip(before, self.w, strict=True)]
+        tuned.append(not all(same))
+
+    monkeypatch.setattr(Projection, "fine_tune", noted)
     cell, _ = project(found, held, seeded(), np.random.RandomState(0))
     assert [len(node) for node in cell.nodes] == [1, 1, 1]
+    # after each edge, and after each node that has lost some
+    assert tuned == [True] * (6 + 2)
 
 
 class Over(Progress):

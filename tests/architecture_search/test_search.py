@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import skdiff
+from skdiff._base.progress import Progress
 from skdiff.architecture_search import (
     Architecture,
     ArchitectureDisplay,
@@ -258,6 +259,24 @@ def test_a_time_limit_leaves_time_to_train(numbers):
         model = regressor(time_limit=4.0, search_max_iter=100_000).fit(*numbers)
     assert len(model.search_history_["entropy"]) < 100_000
     assert model.n_iter_ >= 1
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_fit_that_a_callback_ends_in_the_search_has_learned_something(
+    iris, method, monkeypatch
+):
+    step = Progress.step
+
+    def once(progress, **how):
+        if progress.n_iter == 1:
+            progress.end("callback")
+        return step(progress, **how)
+
+    monkeypatch.setattr(Progress, "step", once)
+    model = getattr(classifier(learning_rate_init=0.03), method)(*iris)
+    assert model.n_iter_ == 1 and model.stopped_ == "callback"
+    assert len(model.search_history_["entropy"]) == 2
+    assert np.isfinite(model.loss_) and model.score(*iris) > 0.6
 
 
 @pytest.mark.parametrize(

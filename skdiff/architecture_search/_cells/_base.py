@@ -327,6 +327,12 @@ class BaseArchitectureSearch(CodedRows):
 
     def _train(self, net, data, limits, progress, validate):
         """Train for as many epochs as the trial found best, or by early stopping."""
+        if (ended := progress.ended) is not None:
+            # a callback has ended the search: one epoch, else nothing is learned
+            progress.ended, limits = None, replace(limits, max_iter=1)
+            run = super()._train(net, data, limits, progress, validate)
+            progress.ended = run.stopped = ended
+            return run
         if limits.one_epoch:
             return super()._train(net, data, limits, progress, validate)
         epochs = self._fitting.max_iter or limits.max_iter
