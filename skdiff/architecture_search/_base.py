@@ -10,6 +10,10 @@ from skdiff._base.validation import check_X, require_y
 from skdiff._nn._base import BaseNeural
 
 SMALLEST_BATCH, STEPS = 32, 32
+# whole weights up to this are so many rows
+MOST_COPIES = 10
+# relative, of sums of weights
+ROUNDING = 1e-12
 
 
 class CodedRows(BaseNeural):
@@ -24,7 +28,11 @@ class CodedRows(BaseNeural):
         """HOOK: see the codes of the labels before and after equal rows are merged."""
 
     def _validate(self, X, y, sample_weight, *, reset):
-        """Check and convert; code categories; merge equal rows, in sorted order."""
+        """Check and convert; code categories; bring the rows into sorted order.
+
+        Equal rows stay as many as they are: as one row they would fall into one part
+        of the table, and those of the other labels into the other.
+        """
         self._fitting.counted = _counted(sample_weight)
         X = self._coded(X, reset=reset, y=y)
         X, y, weight = super()._validate(X, y, sample_weight, reset=reset)
@@ -32,10 +40,15 @@ class CodedRows(BaseNeural):
         if not self._is_regressor():
             levels, codes = np.unique(y, return_inverse=True)
         Y = np.asarray(codes, dtype=np.float64).reshape(len(y), -1)
+        table = X, Y
         rows, Y, merged = merge_rows(X, Y, weight)
         if levels is not None:
             self._note_rows(levels, codes, Y, sample_weight)
-        weight = None if np.all(merged == merged[0]) else merged
+        times = _times(table, weight, sample_weight)
+        rows, Y = np.repeat(rows, times, axis=0), np.repeat(Y, times, axis=0)
+        merged = np.repeat(merged / times, times)
+        alike = np.ptp(merged) <= ROUNDING * merged.max()
+        weight = None if alike else merged
         y = Y if np.ndim(y) == 2 else Y[:, 0]
         y = y if levels is None else levels[y.astype(np.int64)]
         return rows.astype(X.dtype, copy=False), y, weight
@@ -124,3 +137,20 @@ def _counted(sample_weight):
     except (TypeError, ValueError):  # refused by name later
         return None
     return weight > 0 if weight.ndim == 1 and weight.any() else None
+
+
+def _times(table, weight, sample_weight):
+    """How many rows each of the merged rows stands for.
+
+    Small whole weights are copies; what other weights there are, a row is one row.
+    """
+    copies = np.ones(len(table[0]))
+    if sample_weight is not None:
+        given = np.asarray(sample_weight, dtype=np.float64)
+        given = given[given > 0]
+        if given.max() <= MOST_COPIES and np.all(given == np.round(given)):
+            copies = given
+    if weight is not None:
+        copies = copies * (weight > 0)
+    share = merge_rows(*table, copies)[2]
+    return np.rint(share * copies.sum()).astype(np.int64)

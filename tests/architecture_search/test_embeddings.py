@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -432,6 +433,29 @@ def test_neither_order_repetition_nor_names_matter(rows):
     weight = np.r_[1 + (np.arange(150) < 40), 0]
     found = regressor(**how).fit(X3, np.r_[y, 9.0], weight).predict(X)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("levels", [5, 60])
+def test_few_distinct_rows_are_learned_from(levels):
+    rng = np.random.default_rng(1)
+    kind = rng.integers(0, levels, 5000)
+    share = 1 / (1 + np.exp(-1.5 * rng.normal(size=levels)))[kind]
+    y = (rng.random(5000) < share).astype(int)
+    X = pd.DataFrame({"kind": pd.Categorical(kind)})
+    model = MixedEmbeddingClassifier(keep_fraction=1.0, random_state=0)
+    found = model.fit(X[:2500], y[:2500]).predict_proba(X[2500:])
+    rates = pd.Series(y[:2500]).groupby(kind[:2500]).mean()[kind[2500:]]
+    assert log_loss(y[2500:], found) < log_loss(y[2500:], rates) + 0.01
+
+
+def test_weights_that_are_no_counts_split_no_row(rows):
+    X, y = (part[:60] for part in rows)
+    for weight in (np.full(60, 0.5), np.full(60, 11.0)):
+        found = regressor().fit(X, y, weight).predict(X)
+        np.testing.assert_array_equal(found, regressor().fit(X, y).predict(X))
+    twice = regressor().fit(X, y, np.full(60, 2.0)).predict(X)
+    X2, y2 = pd.concat([X, X]), np.concatenate([y, y])
+    np.testing.assert_array_equal(twice, regressor().fit(X2, y2).predict(X))
 
 
 def test_missing_and_unseen_categories(rows, fitted):

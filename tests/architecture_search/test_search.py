@@ -148,6 +148,16 @@ def test_neither_order_nor_repetition_of_rows_matters(numbers):
     np.testing.assert_allclose(regressor().fit(X2, y2).predict(X), expected, rtol=1e-9)
 
 
+def test_few_distinct_rows_are_searched_on():
+    rng = np.random.default_rng(1)
+    kind = rng.integers(0, 5, 1000)
+    share = np.linspace(0.05, 0.95, 5)[kind]
+    y = (rng.random(1000) < share).astype(int)
+    X = pd.DataFrame({"kind": pd.Categorical(kind)})
+    model = classifier(selection="magnitude", max_iter=5).fit(X, y)
+    assert np.abs(model.predict_proba(X)[:, 1] - share).mean() < 0.1
+
+
 def test_a_class_of_one_row_is_refused_unless_nothing_is_searched(iris):
     X, y = iris
     rows = [*range(50), *range(50, 100), 100]

@@ -204,10 +204,12 @@ class ArchitectureSearchClassifier(NeuralClassifierMixin, BaseArchitectureSearch
 
     Notes
     -----
-    Equal rows are merged and sorted first, so that neither their order nor the way a
-    weight is written changes the result. The comparison with the baseline and the
-    number of epochs rest on the rows that the first part does not have; the final
-    network is then trained on all rows from new weights.
+    The rows are sorted first, and whole weights up to ten written as so many equal
+    rows, so that neither their order nor the way such a weight is written changes the
+    result. A row of any other weight is one row where the rows are split. The
+    comparison with the baseline and the number of epochs rest on the rows that the
+    first part does not have; the final network is then trained on all rows from new
+    weights.
 
     References
     ----------

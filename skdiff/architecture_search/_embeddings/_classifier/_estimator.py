@@ -160,9 +160,10 @@ class MixedEmbeddingClassifier(OneFit, NeuralClassifierMixin, BaseMixedEmbedding
 
     Notes
     -----
-    Equal rows are merged and sorted first, so that neither their order nor the way a
-    weight is written changes the result. All sizes rest on the split of the rows in two
-    parts. There is no ``partial_fit``.
+    The rows are sorted first, and whole weights up to ten written as so many equal
+    rows, so that neither their order nor the way such a weight is written changes the
+    result. A row of any other weight is one row where the rows are split. All sizes
+    rest on the split of the rows in two parts. There is no ``partial_fit``.
 
     References
     ----------
