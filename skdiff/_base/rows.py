@@ -147,18 +147,22 @@ def checked_table(
     return without_zeros(X, y, check_sample_weight(sample_weight, X))
 
 
+def class_factors(y: Any, weight: Array | None, class_weight: Any) -> Array:
+    """Weight of the class of each row, beside the weights of the rows."""
+    if class_weight == "balanced":
+        # as scikit-learn's, but a row of weight two counts twice
+        classes, codes = np.unique(y, return_inverse=True)
+        mass = np.bincount(codes, weights=weight)
+        return (mass.sum() / (len(classes) * mass))[codes]
+    return compute_sample_weight(class_weight, y)
+
+
 def class_weighted(
     X: Array, y: Any, weight: Array | None, class_weight: Any
 ) -> tuple[Array, Any, Array | None]:
     """The same table, its weights times those of the classes."""
     if class_weight is None:
         return X, y, weight
-    if class_weight == "balanced":
-        # as scikit-learn's, but a row of weight two counts twice
-        classes, codes = np.unique(y, return_inverse=True)
-        mass = np.bincount(codes, weights=weight)
-        factors = (mass.sum() / (len(classes) * mass))[codes]
-    else:
-        factors = compute_sample_weight(class_weight, y)
+    factors = class_factors(y, weight, class_weight)
     weight = factors if weight is None else weight * factors
     return without_zeros(X, y, check_sample_weight(weight, X))

@@ -8,11 +8,10 @@ from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import column_or_1d
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from skdiff._base.compat import fit_context
-from skdiff._base.rows import Columns, column_statistics
+from skdiff._base.rows import Columns, class_factors, column_statistics
 
 
 class NeuralClassifierMixin(ClassifierMixin):
@@ -173,7 +172,7 @@ class NeuralClassifierMixin(ClassifierMixin):
     def _class_weighted(self: Any, weight: Any, y: Any) -> Any:
         if self.class_weight is None:
             return weight
-        factors = compute_sample_weight(self.class_weight, y)
+        factors = class_factors(y, weight, self.class_weight)
         return factors if weight is None else weight * factors
 
     def _strata_of_split(self: Any, target: Any) -> Any:
