@@ -187,5 +187,8 @@ def _column(X: Any, j: Any) -> tuple[Any, BoolArray]:
     if not strings and any(
         not isinstance(v, numbers.Number | np.bool_) for v in values[~missing]
     ):
-        raise TypeError(f"Column {j} of X holds values that are no labels.")
+        raise TypeError(
+            f"Column {j} of X holds values that are neither numbers nor strings. Turn "
+            "them into strings."
+        )
     return values, missing

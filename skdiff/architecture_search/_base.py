@@ -136,7 +136,8 @@ def _counted(sample_weight):
         weight = np.asarray(sample_weight, dtype=np.float64)
     except (TypeError, ValueError):  # refused by name later
         return None
-    return weight > 0 if weight.ndim == 1 and weight.any() else None
+    counted = weight > 0
+    return counted if weight.ndim == 1 and counted.any() else None
 
 
 def _times(table, weight, sample_weight):

@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from copy import copy
 
 import numpy as np
 import pandas as pd
@@ -502,6 +503,14 @@ def test_several_targets_and_class_weights(rows):
     weight = compute_sample_weight("balanced", labels)
     weighted = classifier().fit(X, labels, weight).predict_proba(X)
     np.testing.assert_array_equal(balanced, weighted)
+    often = np.arange(len(X)) % 3
+    repeated = np.repeat(np.arange(len(X)), often)
+    by_weight = classifier(class_weight="balanced").fit(X, labels, often)
+    model = classifier(class_weight="balanced")
+    model.fit(X.iloc[repeated], labels[repeated])
+    np.testing.assert_allclose(
+        by_weight.predict_proba(X), model.predict_proba(X), rtol=1e-9
+    )
     plain = classifier().fit(X, labels).predict_proba(X)
     assert balanced[:, 0].mean() > plain[:, 0].mean()
 
@@ -519,9 +528,23 @@ def test_files_keep_what_is_kept(fitted, rows, tmp_path):
     again = skdiff.load(tmp_path / "model.npz")
     np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
     np.testing.assert_array_equal(again.embedding("user"), fitted.embedding("user"))
-    again.mask_ = np.zeros_like(again.mask_)
-    with pytest.raises(ValueError, match="do not belong"):
-        again._check_loaded()
+    mask, columns = again.mask_, again._categories
+    flags = columns["categorical"]
+    for name, wrong in [
+        ("mask_", np.zeros_like(mask)),
+        ("mask_", mask[mask.any(axis=1)]),
+        ("mask_", mask.astype(np.int64)),
+        ("block_", again.block_[:3]),
+        ("max_embedding_dim", 10**9),
+        ("_categories", {**columns, "has_missing": flags}),
+        ("_categories", {**columns, "has_missing": np.array([5, 9])}),
+        ("_categories", {**columns, "categorical": ~flags}),
+        ("_categories", {**columns, "categorical": flags[:2]}),
+    ]:
+        damaged = copy(again)
+        setattr(damaged, name, wrong)
+        with pytest.raises(ValueError, match="do not belong"):
+            damaged._check_loaded()
 
 
 def test_a_time_limit_leaves_time_to_train(rows):
@@ -592,7 +615,7 @@ def test_columns_of_one_category_and_of_a_category_a_row(rows):
     assert model.embedding("one").shape[0] == 1
     new = odd[400:].assign(one="b").astype({"one": "category"})
     assert model.score(new, y[400:]) > 0.5
-    alone = regressor().fit(odd[["one"]], y)
+    alone = regressor(keep_fraction=1.0).fit(odd[["one"]], y)
     assert np.ptp(alone.predict(odd[["one"]])) == 0
 
 
@@ -744,6 +767,32 @@ def test_bad_parameters_are_named_before_any_work(rows, how, message):
     with pytest.raises(ValueError, match=message):
         model.fit(X, y)
     assert not hasattr(model, "mask_") and not hasattr(model, "_fitting")
+
+
+def test_columns_of_strings_are_named(rows):
+    X, y = rows
+    for texts in (X.astype({"user": object}), X.astype({"user": "string"})):
+        with pytest.raises(ValueError, match=r"hold strings: \['user'\]. Convert"):
+            regressor().fit(texts, y)
+    with pytest.raises(ValueError, match=r"hold strings: \[0, 2\]"):
+        MixedEmbeddingEncoder(**FAST).fit(X.to_numpy(dtype=object), y)
+    with pytest.raises(ValueError, match=r"hold strings: \[2\]"):
+        regressor(categorical_features=[0]).fit(X.to_numpy(dtype=object), y)
+
+
+def test_negative_weights_are_refused_by_name(rows):
+    X, y = rows
+    with pytest.raises(ValueError, match=r"[Nn]egative"):
+        regressor().fit(X, y, -np.ones(len(X)))
+
+
+def test_a_fraction_that_keeps_nothing_is_warned_of(rows):
+    X, y = rows
+    with pytest.warns(UserWarning, match="leaves no number of the vectors"):
+        model = regressor(keep_fraction=0.001).fit(X, y)
+    assert model.n_embedding_params_ == 0
+    alike = X.assign(user=X["user"].iloc[0], shop=X["shop"].iloc[0])
+    np.testing.assert_array_equal(model.predict(X), model.predict(alike))
 
 
 @pytest.mark.parametrize("make", [classifier, regressor])

@@ -1,6 +1,7 @@
 """Mixed embeddings below their parameters: rows, blocks, stages, the final training."""
 
 import time
+import warnings
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from numbers import Integral, Real
@@ -55,6 +56,11 @@ NO_CATEGORIES = (
     "X has no categorical column, so there is nothing to embed. Use a multilayer "
     "perceptron (sklearn.neural_network), convert columns to a categorical dtype, or "
     "name them in categorical_features."
+)
+NOTHING_KEPT = (
+    "keep_fraction={} leaves no number of the vectors: one dimension of the smallest "
+    "block is more. The categories are not used. Increase keep_fraction, or set "
+    "structured=False."
 )
 
 
@@ -162,7 +168,12 @@ class BaseMixedEmbedding(CodedRows):
         return type(table)(dict(zip(list(table.columns), values.T, strict=True)))
 
     def _validate(self, X, y, sample_weight, *, reset):
-        found = super()._validate(X, y, sample_weight, reset=reset)
+        try:
+            found = super()._validate(X, y, sample_weight, reset=reset)
+        except ValueError as error:
+            if "could not convert string" in str(error):
+                self._refuse_texts(X)
+            raise
         if (columns := self._columns()) is None:
             raise ValueError(NO_CATEGORIES)
         n_categorical = int(columns["categorical"].sum())
@@ -172,6 +183,25 @@ class BaseMixedEmbedding(CodedRows):
                 f"columns, such as users and items. X has {n_categorical}."
             )
         return found
+
+    def _refuse_texts(self, X):
+        """Name the columns of strings that are not known to be categories."""
+        columns = self._columns()
+        table = np.asarray(X, dtype=object)
+        if table.ndim != 2:
+            return
+        names = list(getattr(X, "columns", range(table.shape[1])))
+        texts = [
+            name
+            for j, name in enumerate(names)
+            if (columns is None or not columns["categorical"][j])
+            and any(isinstance(value, str) for value in table[:, j])
+        ]
+        if texts:
+            raise ValueError(
+                f"Columns of X hold strings: {texts}. Convert them to a categorical "
+                "dtype, or name them in categorical_features."
+            ) from None
 
     def _keys(self):
         """Names of the categorical columns, or their positions where X has none."""
@@ -246,8 +276,19 @@ class BaseMixedEmbedding(CodedRows):
             return
         held = sum(int(np.size(array)) for array in state["arrays"].values())
         widths = [*self._hidden_sizes(), self._n_outputs(vars(self))]
-        if self.mask_.sum() != np.size(state["arrays"]["table"]) or any(
-            a * b > MOST_ENTRIES * held for a, b in pairwise(widths)
+        columns = self._columns()
+        rows = sum(len(c) + FIRST for c in columns["categories_"])
+        flags = [
+            (self.mask_, (rows, self._dims().max())),
+            (columns["categorical"], (self.n_features_in_,)),
+            (columns["has_missing"], (len(columns["categories_"]),)),
+        ]
+        if (
+            any(f.dtype != bool or f.shape != shape for f, shape in flags)
+            or columns["categorical"].sum() != len(columns["categories_"])
+            or self.block_.shape != (rows,)
+            or self.mask_.sum() != np.size(state["arrays"]["table"])
+            or any(a * b > MOST_ENTRIES * held for a, b in pairwise(widths))
         ):
             raise ValueError("The sizes do not belong to the weights of the file.")
 
@@ -305,6 +346,8 @@ class BaseMixedEmbedding(CodedRows):
             found = _search.find(
                 module, train, held, how, self._selection(), blocks, history
             )
+        if not found.mask.any():
+            warnings.warn(NOTHING_KEPT.format(self.keep_fraction), stacklevel=8)
         self._fitting.start, self._fitting.rates = found.state, found.rates
         encoding |= self._evidence(found, blocks, history)
 
