@@ -133,6 +133,15 @@ def test_blocks_follow_frequency_and_ties_the_order_of_categories():
     np.testing.assert_array_equal(weighted.block, found.block)
 
 
+def test_missing_values_have_a_frequency_like_a_category():
+    often = np.r_[np.full(99, 1), np.arange(2, 62)][:, None]
+    shares = _blocks.shares_of(5, None)
+    found = _blocks.frequency_blocks(often, None, [62], shares, 16)
+    assert found.block[1] == 0 and found.block[0] == 4
+    never = _blocks.frequency_blocks(often[99:], None, [62], shares, 16)
+    assert never.block[:2].tolist() == [4, 4]
+
+
 def test_a_small_column_is_one_block_and_has_fewer_dimensions():
     codes = np.array([[2, 2], [3, 51], [4, 3]])
     found = _blocks.frequency_blocks(codes, None, [5, 52], np.ones(1), 16)
@@ -286,6 +295,69 @@ def test_the_search_moves_vectors_and_selection_only():
     assert (net.selection < 1).any()
 
 
+def test_losses_of_the_stages_are_weighted():
+    net, how = network().eval(), settings_of()
+    X, (y, _) = batch()
+    weight = torch.tensor(np.random.default_rng(0).uniform(0, 2, len(X)))
+    each = weight * (net(X) - y).detach()[:, 0] ** 2 / 2
+    found = how.loss(net, (X, (y, weight))).item()
+    np.testing.assert_allclose(found, each.mean(), rtol=1e-12)
+    held = _search.TensorData(X, (y, weight))
+    found = _search.mean_loss(net, held, how.row_loss)
+    np.testing.assert_allclose(found, each.sum() / weight.sum(), rtol=1e-12)
+
+
+def test_the_penalty_pulls_the_selection_to_zero():
+    net = network()
+    rows = _search.TensorData(*batch(16))
+    choice = _search.Selection(max_iter=1, l1=1e3)
+    _search.search(net, rows, rows, settings_of(), choice, lambda *_: None)
+    assert (net.selection == 0).all()
+
+
+def test_the_best_epoch_of_the_search_stays(monkeypatch):
+    rows = _search.TensorData(*batch(64))
+    found = []
+    for losses in ([2.0, 3.0, 4.0], [2.0]):
+        left, net = list(losses), network()
+        monkeypatch.setattr(_search, "mean_loss", lambda *_, left=left: left.pop(0))
+        choice = _search.Selection(max_iter=len(losses))
+        _search.search(net, rows, rows, settings_of(), choice, lambda *_: None)
+        found.append((net.table.detach().clone(), net.selection.detach().clone()))
+    assert all(map(torch.equal, *found))
+
+
+def test_step_sizes_are_halved_and_the_best_epoch_stays(monkeypatch):
+    rows = _search.TensorData(*batch(64))
+    found = []
+    for losses in ([5.0, 4.0, 6.0, 3.0, 7.0], [5.0, 4.0, 6.0, 3.0], [1.0, 2.0, 3.0]):
+        left, net = list(losses), network()
+        monkeypatch.setattr(_search, "mean_loss", lambda *_, left=left: left.pop(0))
+        how = settings_of(max_iter=len(losses) - 1)
+        best = _search.descend(net, rows, rows, how, lambda *_: None)
+        found.append((best.epoch, best.loss, best.rates, net.table.detach().clone()))
+    assert found[0][:3] == found[1][:3] == (3, 3.0, [0.1, 0.1, 0.05])
+    assert torch.equal(found[0][3], found[1][3])
+    # one epoch at least is trained on all rows
+    assert found[2][:3] == (0, 1.0, [0.1])
+    assert torch.equal(found[2][3], network().table)
+
+
+def test_the_final_training_takes_the_step_sizes_of_the_trial(rows, monkeypatch):
+    taken = []
+
+    def noted(net, data):
+        net.rates = [0.03, 0.02]
+        loss = run_epoch(net, data)
+        taken.append(net.optimizer_.param_groups[0]["lr"])
+        return loss
+
+    run_epoch = _net.Rated.run_epoch
+    monkeypatch.setattr(_net.Rated, "run_epoch", noted)
+    regressor(n_iter_no_change=9, tol=0.0).fit(*rows)
+    assert taken[:2] == [0.03, 0.02]
+
+
 def test_what_is_kept_is_trained_from_where_training_began():
     net = network("deepfm")
     first = {name: t.detach().clone() for name, t in net.state_dict().items()}
@@ -340,10 +412,9 @@ def test_the_evidence_is_there(fitted):
     assert len(set(map(len, history.values()))) == 1
     assert fitted.keep_fraction_ == 0.3 and list(fitted.keep_losses_) == [0.3]
     vectors = fitted.embedding("user")
-    assert vectors.shape == (
-        len(fitted.categories_["user"]),
-        fitted.embedding_sizes_["user"].max(),
-    )
+    n_user = len(fitted.categories_["user"])
+    kept = fitted.mask_[2 : n_user + 2].any(axis=0)
+    assert vectors.shape == (n_user, kept.sum())
     assert fitted.stopped_ == "schedule" and fitted.loss_ == fitted.loss_curve_[-1]
     with pytest.raises(ValueError, match="column must be one of"):
         fitted.embedding("x")
@@ -471,6 +542,12 @@ def test_missing_and_unseen_categories(rows, fitted):
     gap = model.predict(X[:80].assign(user=pd.Categorical([None] * 80)))
     new = model.predict(X[:80].assign(user=pd.Categorical(["new"] * 80)))
     assert gap.mean() > new.mean() + 1
+    # a row of weight zero brings no missing value along
+    weight = (np.arange(len(X)) % 4 > 0).astype(float)
+    model = regressor(keep_fraction=1.0).fit(holes, shifted, weight)
+    gap = model.predict(X[:80].assign(user=pd.Categorical([None] * 80)))
+    new = model.predict(X[:80].assign(user=pd.Categorical(["new"] * 80)))
+    np.testing.assert_array_equal(gap, new)
 
 
 def test_columns_are_named_by_position_without_a_frame():
