@@ -34,6 +34,7 @@ from skdiff.model_evaluation._temporal._outputs import (
     accuracy_weighted,
     by_likelihood,
     combined,
+    ensemble_quality,
     redundant,
     row_losses,
     stacked,
@@ -264,6 +265,34 @@ def test_weights_by_likelihood_and_by_error():
     ]
     np.testing.assert_allclose(mix.weights, np.array(gain) / sum(gain))
     assert accuracy_weighted(np.full((2, 200, 3), 1e-3), target, weight) is None
+
+
+def test_the_quality_beside_the_vote_by_hand():
+    """Street and Kim (2001): what one prediction adds, row by row."""
+    rng = np.random.default_rng(0)
+    P = rng.dirichlet(np.ones(3), size=(6, 40))
+    P[4] = np.nan
+    target, weight = rng.integers(3, size=40), rng.uniform(0.5, 2, size=40)
+    quality, seen = np.zeros(6), set()
+    for row, true in enumerate(target):
+        predicted = P[:, row].argmax(axis=1)
+        votes = np.bincount(np.delete(predicted, 4), minlength=3) / 5
+        second, first = np.sort(votes)[-2:]
+        for model, label in enumerate(predicted):
+            case = label == true, votes[true] == first
+            seen.add(case)
+            quality[model] += weight[row] * {
+                (True, True): 1 - (first - second),
+                (True, False): 1 - (first - votes[true]),
+                (False, True): abs(votes[true] - votes[label]) - 1,
+                (False, False): abs(votes[true] - votes[label]) - 1,
+            }[case]
+    assert len(seen) == 4
+    quality[4] = np.nan
+    assert ensemble_quality(P, target, weight) == pytest.approx(quality, nan_ok=True)
+    losses = ensemble_quality(P[:, :, 0], target, weight)
+    squares = (P[:, :, 0] - target) ** 2
+    assert losses == pytest.approx(-np.average(squares, 1, weight), nan_ok=True)
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
