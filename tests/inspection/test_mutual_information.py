@@ -379,6 +379,14 @@ def test_extrapolated_p_values_are_not_too_small(law):
         assert np.mean(found) < 1.2 * level, level
 
 
+def test_extrapolation_ends_at_the_square_of_the_counted_p_value():
+    null = np.arange(200.0)  # the ten excesses over 189 have the sum 55
+    fitted = 11 / 201 * (1 + np.array([0.5, 1.5])) ** -7.0
+    found = [tail_probability(189 + 55 * share, null) for share in (0.5, 1.5, 2.5, 99)]
+    assert found[:2] == pytest.approx(fitted, rel=1e-12)
+    assert found[2:] == pytest.approx(2 * [1 / 201**2], rel=1e-12)
+
+
 def test_columns_of_one_frequent_value_at_other_places_share_no_permutations():
     rng = np.random.default_rng(0)
     frequent = rng.random(200) < 0.6
