@@ -12,6 +12,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from skdiff.model_evaluation import (
     cochran_q_test,
+    compare_models,
     delong_test,
     looney_f_test,
     mcnemar_test,
@@ -370,3 +371,17 @@ def test_equal_predictions_are_no_evidence():
 def test_bad_input_of_resampling(test, args, how, message):
     with pytest.raises(ValueError, match=message):
         test(*args, **how)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_labels_of_one_array_are_of_one_kind(place):
+    arrays = [np.array(["a", "b", "a"], dtype=object) for _ in range(3)]
+    arrays[place][1] = 2
+    message = "cannot be compared: strings beside other values"
+    for test in (paired_bootstrap_test, paired_permutation_test, mcnemar_test):
+        with pytest.raises(ValueError, match=message):
+            test(*arrays)
+    with pytest.raises(ValueError, match=message):
+        compare_models({"a": arrays[1], "b": arrays[2]}, y=arrays[0])
+    # a function of the caller may know what to do with them
+    paired_permutation_test(*arrays, lambda y, p: float(np.mean(y == p)))

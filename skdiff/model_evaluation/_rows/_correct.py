@@ -14,6 +14,8 @@ from skdiff._base.validation import refuse_dates, refuse_foreign_arrays
 def is_continuous(values: Any) -> bool:
     """Whether an array holds numbers that are not whole; objects are looked through."""
     if values.dtype.kind == "O":
+        if len({isinstance(v, str) for v in values.ravel()}) > 1:
+            raise ValueError("Labels cannot be compared: strings beside other values.")
         return type_of_target(values).startswith("continuous")
     return values.dtype.kind == "f" and bool(np.any(values != np.floor(values)))
 
