@@ -3,15 +3,18 @@
 Peer: ``mutual_info_regression`` (KSG with three neighbours) and
 ``mutual_info_classif``; the limit is a sort of every column. ``accuracy`` draws from
 distributions with known information, those of the training and others that the network
-has not seen.
+has not seen. ``real_speed`` and ``real_selection`` read tables of the folder that the
+environment variable ``SKDIFF_DATA`` names.
 """
 
 import sys
+from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
+from benchmarks._causal_tables import read  # isort: skip
 from benchmarks._harness import Row, interleaved, pick, print_table, run  # isort: skip
 
 import _information_families as families
@@ -24,8 +27,9 @@ from sklearn.feature_selection import (
     mutual_info_classif,
     mutual_info_regression,
 )
-from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import cross_val_score
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -63,16 +67,22 @@ def speed():
 
 
 def clayton(rng, n):
-    """Clayton copula with theta 2; information by quadrature."""
+    """Clayton copula with theta 2."""
     theta = 2.0
     u, w = rng.uniform(size=(2, n))
     v = (u**-theta * (w ** (-theta / (1 + theta)) - 1) + 1) ** (-1 / theta)
+    return u, v, clayton_information(theta)
+
+
+@cache
+def clayton_information(theta):
+    """Information of the copula, by quadrature."""
     grid = (np.arange(2000) + 0.5) / 2000
     a, b = np.meshgrid(grid, grid)
     log = np.log1p(theta) - (1 + theta) * np.log(a * b)
     log -= (2 + 1 / theta) * np.log(a**-theta + b**-theta - 1)
     density = np.exp(log)
-    return u, v, float((density * log).sum() / density.sum())
+    return float((density * log).sum() / density.sum())
 
 
 def wave(rng, n):
@@ -169,15 +179,86 @@ def _one(kind, rng, n):
 
 
 def size(repeats=None):
-    """Part of the independent columns with a p-value of at most .05."""
-    repeats = repeats or pick(40, 1)
-    rng, below = np.random.default_rng(0), []
-    for _ in range(repeats):
-        X = rng.standard_normal((100, 50))
-        for y in (rng.standard_normal(100), rng.integers(3, size=100)):
-            model = MutualInformationEstimator(random_state=0).fit(X, y)
-            below.append((model.pvalue_ <= 0.05).mean())
-    print(f"\nsize of the test at .05: {np.mean(below):.3f}")
+    """Part of the independent columns with a p-value of at most .05, .001 and .0001."""
+    repeats, d = repeats or pick(100, 1), pick(300, 20)
+    rng, levels = np.random.default_rng(0), np.array([0.05, 0.001, 0.0001])
+    found = {"numbers": [], "three classes": [], "a class of four rows": []}
+    for k in range(repeats):
+        n = (60, 100)[k % 2]
+        X = rng.standard_normal((n, d))
+        targets = rng.standard_normal(n), rng.integers(3, size=n), np.arange(n) < 4
+        for below, y in zip(found.values(), targets, strict=True):
+            model = MutualInformationEstimator(random_state=k).fit(X, y)
+            below.append((model.pvalue_[:, None] <= levels).mean(axis=0))
+    print(f"\n{repeats * d} independent columns per target; part that passes a level")
+    print("".join([f"{'target':22s}", *(f"{level:>9g}" for level in levels)]))
+    for name, below in found.items():
+        print(f"{name:22s}" + "".join(f"{p:9.5f}" for p in np.mean(below, axis=0)))
+
+
+def sample(name, rng):
+    """Random rows of a real table and its last column; None where there is none."""
+    table = read(name)
+    if table is None:
+        return None
+    rows = rng.permutation(len(table))[: pick(1000, 100)]
+    values = table.to_numpy(dtype=np.float64)[rows]
+    return values[:, :-1], values[:, -1]
+
+
+def real_speed():
+    """Seconds of a selection on real tables, beside scores of scikit-learn."""
+    rows, rng = [], np.random.default_rng(0)
+    for name, peer in (
+        ("credit_default", mutual_info_classif),
+        ("concrete", mutual_info_regression),
+    ):
+        data = sample(name, rng)
+        if data is None:
+            continue
+        selector = MutualInformationSelector(random_state=0)
+        best = interleaved(
+            {
+                "ours": lambda model=selector, data=data: model.fit(*data),
+                "peer": lambda peer=peer, data=data: peer(*data, random_state=0),
+            },
+            repeats=2,
+            warmup=0,
+        )
+        task = f"{name}, {data[0].shape[0]} x {data[0].shape[1]}"
+        rows.append(Row(task, best["ours"], best["peer"], peer.__name__))
+    print_table("MutualInformationSelector on real tables", rows)
+
+
+def real_selection(repeats=None):
+    """Area under the curve of logistic regression behind a selection."""
+    found = []
+    for seed in range(repeats or pick(4, 1)):
+        data = sample("credit_default", np.random.default_rng(seed))
+        if data is None:
+            return
+        X, y = data
+        for train, test in StratifiedKFold(3, shuffle=True, random_state=seed).split(
+            *data
+        ):
+            ours = MutualInformationSelector(random_state=0).fit(X[train], y[train])
+            k = len(ours.ranking_)
+            steps = ours, SelectKBest(mutual_info_classif, k=k), "passthrough"
+            models = [
+                make_pipeline(StandardScaler(), s, LogisticRegression()) for s in steps
+            ]
+            for model in models:
+                model.fit(X[train], y[train])
+            decisions = [model.decision_function(X[test]) for model in models]
+            found.append([k, *(roc_auc_score(y[test], z) for z in decisions)])
+    k, *areas = np.mean(found, axis=0)
+    spread = np.std(np.array(found)[:, 1] - np.array(found)[:, 2], ddof=1)
+    print(f"\ncredit_default: {len(found)} folds, {k:.1f} columns are kept on average")
+    for name, area in zip(
+        ("selector", "SelectKBest", "all columns"), areas, strict=True
+    ):
+        print(f"{name:12s} {area:.3f}")
+    print(f"standard deviation of selector less SelectKBest over folds: {spread:.3f}")
 
 
 def selection():
@@ -217,4 +298,4 @@ def selection():
 
 
 if __name__ == "__main__":
-    run(speed, accuracy, other_kinds, size, selection)
+    run(speed, accuracy, other_kinds, size, selection, real_speed, real_selection)
