@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.stats import expon, gamma, norm, spearmanr
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import (
     SelectKBest,
     mutual_info_classif,
@@ -30,6 +31,7 @@ from skdiff.inspection import (
     mutual_information,
 )
 from skdiff.inspection._mutual_information import _network as network
+from skdiff.inspection._mutual_information import _null as null_distribution
 from skdiff.inspection._mutual_information import _statistics as statistics
 from skdiff.inspection._mutual_information._neighbours import (
     block_terms,
@@ -508,6 +510,107 @@ def test_the_number_of_jobs_changes_nothing(target):
         assert np.array_equal(one.scores_, two.scores_)
         assert np.array_equal(one.pvalues_, two.pvalues_, equal_nan=True)
         assert np.array_equal(one.ranking_, two.ranking_)
+
+
+# --- limits ---------------------------------------------------------------------------
+
+
+def few_columns():
+    X = np.random.default_rng(0).standard_normal((60, 4))
+    return X, X[:, 0] + X[:, 1] ** 2
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_time_limit_leaves_tests_out(several):
+    X, y = few_columns()
+    y = np.stack([y, -y], axis=1) if several else y
+    free = MutualInformationEstimator(n_permutations=20, random_state=0).fit(X, y)
+    model = MutualInformationEstimator(time_limit=1e-9, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="after 0 of 4 tests"):
+        model.fit(X, y)
+    assert (free.stopped_, model.stopped_) == ("converged", "time")
+    assert np.array_equal(model.quantiles_, free.quantiles_)
+    assert np.isnan(model.pvalue_).all() and not np.isnan(free.pvalue_).any()
+
+
+def test_a_time_limit_of_a_selection():
+    X, y = few_columns()
+    model = MutualInformationSelector(time_limit=1e-9)
+    with (
+        pytest.warns(ConvergenceWarning, match="after 0 of 4 tests"),
+        pytest.warns(UserWarning, match="No column passes"),
+    ):
+        model.fit(X, y)
+    assert model.ranking_.tolist() == [np.argmax(model.scores_)]
+    model = MutualInformationSelector(3, redundancy="mrmr", time_limit=1e-9)
+    with pytest.warns(ConvergenceWarning, match="after 1 of 3 columns"):
+        model.fit(X, y)
+    assert model.ranking_.tolist() == [np.argmax(model.scores_)]
+    assert model.stopped_ == "time"
+
+
+class StopAfter:
+    """A scikit-learn callback that ends a fit after some tasks."""
+
+    def __init__(self, count):
+        self.left = count
+
+    def setup(self, estimator, context):
+        pass
+
+    teardown = setup
+
+    def on_fit_task_begin(self, estimator, context, **data):
+        pass
+
+    def on_fit_task_end(self, estimator, context, **data):
+        self.left -= 1
+        return self.left == 0
+
+
+def test_a_callback_ends_tests_and_additions():
+    pytest.importorskip("sklearn.callback", reason="callbacks came with 1.9")
+    X, y = few_columns()
+    model = MutualInformationEstimator(n_permutations=20, random_state=0)
+    p = model.fit(X, y).pvalue_
+    model.set_callbacks(StopAfter(2)).fit(X, y)
+    assert model.stopped_ == "callback"
+    assert model.pvalue_ == pytest.approx([*p[:2], np.nan, np.nan], nan_ok=True)
+    model = MutualInformationSelector(4, redundancy="mrmr")
+    ranking = model.fit(X, y).ranking_
+    model.set_callbacks(StopAfter(2)).fit(X, y)
+    assert np.array_equal(model.ranking_, ranking[:3])
+
+
+def test_an_interrupted_fit_keeps_what_was_tested(monkeypatch):
+    X, y = few_columns()
+    model = MutualInformationEstimator(n_permutations=20, random_state=0)
+    p, tested = model.fit(X, y).pvalue_, null_distribution.tail_probability
+    values = iter(p[:2])
+
+    def interrupted(*given):
+        if (value := next(values, None)) is None:
+            raise KeyboardInterrupt
+        assert value == tested(*given)
+        return value
+
+    monkeypatch.setattr(null_distribution, "tail_probability", interrupted)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(X, y)
+    assert model.stopped_ == "interrupted"
+    assert model.pvalue_ == pytest.approx([*p[:2], np.nan, np.nan], nan_ok=True)
+
+
+def test_verbose_tells_of_every_test_and_addition(capsys):
+    X, y = few_columns()
+    model = MutualInformationEstimator(n_permutations=20, random_state=0, verbose=1)
+    p = model.fit(X, y).pvalue_
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Columns with an estimate from 60 rows: 4"
+    assert lines[1:] == [f"Column {k}: p-value = {p[k]:.3g}" for k in range(4)]
+    model = MutualInformationSelector(3, redundancy="jmi", verbose=1).fit(X, y)
+    added = [f"Column {k} is added." for k in model.ranking_[1:]]
+    assert capsys.readouterr().out.splitlines() == [lines[0], *added]
 
 
 def test_intervals_of_parts_shrink_with_their_number():

@@ -1,17 +1,25 @@
 """Mutual information of every column with a target."""
 
+import warnings
 from numbers import Integral
 
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skdiff._base.compat import Interval, StrOptions, fit_context
+from skdiff._base.compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from skdiff._base.inner import whole_fit
 from skdiff._base.parameters import EVERYWHERE
 from skdiff._base.persistence import SaveMixin
+from skdiff._base.progress import watch
 from skdiff._base.validation import check_levels, check_X, check_X_y, require_y
 from skdiff.inspection._mutual_information._functions import SMALLEST
 from skdiff.inspection._mutual_information._network import at_levels
@@ -35,11 +43,13 @@ CONSTRAINTS: dict = {
     "max_samples": [Interval(Integral, FEWEST_ROWS, MOST_ROWS, closed="both")],
     "n_permutations": [Interval(Integral, 0, None, closed="left")],
     "n_jobs": EVERYWHERE["n_jobs"].constraint,
+    "time_limit": EVERYWHERE["time_limit"].constraint,
+    "verbose": EVERYWHERE["verbose"].constraint,
     "random_state": ["random_state"],
 }
 
 
-def measured(estimator, X, y, *, n_permutations):
+def measured(estimator, X, y, progress, *, n_permutations):
     """Check the rows of an estimator, and return estimates and p-values."""
     require_y(estimator, y)
     how = {
@@ -55,6 +65,7 @@ def measured(estimator, X, y, *, n_permutations):
         n_permutations,
         rng,
         estimator.n_jobs,
+        progress,
     )
     if _width(y) > 1:
         X = check_X(estimator, X, reset=True, **how)
@@ -75,13 +86,23 @@ def measured(estimator, X, y, *, n_permutations):
     return measure(X, y, mask, discrete, settings)
 
 
+def warn_of_time(progress, done, total):
+    """Say what a fit has left out that ran out of time."""
+    if progress.ended == "time":
+        warnings.warn(
+            f"time_limit ended the fit after {done} of {total}.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+
 def _width(y):
     """Number of columns of a target, 1 of whatever is no table."""
     shape = np.asarray(y).shape
     return shape[1] if len(shape) == 2 else 1
 
 
-class MutualInformationEstimator(SaveMixin, BaseEstimator):
+class MutualInformationEstimator(CallbackSupportMixin, SaveMixin, BaseEstimator):
     """Mutual information of every column with the target, with intervals and p-values.
 
     Use it to see which columns carry information about the target, of whatever shape
@@ -109,6 +130,12 @@ class MutualInformationEstimator(SaveMixin, BaseEstimator):
         Units of information.
     n_jobs : int, default=None
         Number of parallel jobs; -1 uses all processors.
+    time_limit : float, default=None
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a
+        warning. Estimates are not bounded; columns without a test have NaN for a
+        p-value.
+    verbose : int, default=0
+        Verbosity level; 0 or False prints nothing. Otherwise one line per test.
     random_state : int, RandomState instance or None, default=None
         Seed or generator of random numbers; an int makes results repeatable.
 
@@ -122,7 +149,10 @@ class MutualInformationEstimator(SaveMixin, BaseEstimator):
         Quantiles at all levels.
     pvalue_ : ndarray of shape (n_features,)
         p-values of independence, from permutations; few exceedances are extrapolated.
-        NaN without permutations.
+        NaN without permutations, and where the fit ended before.
+    stopped_ : str
+        ``"converged"`` where nothing is left out, ``"time"``, ``"callback"`` or
+        ``"interrupted"``.
     n_features_in_ : int
         Number of columns seen by ``fit``.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -172,6 +202,8 @@ class MutualInformationEstimator(SaveMixin, BaseEstimator):
         n_permutations=200,
         units="nats",
         n_jobs=None,
+        time_limit=None,
+        verbose=0,
         random_state=None,
     ):
         self.method = method
@@ -182,6 +214,8 @@ class MutualInformationEstimator(SaveMixin, BaseEstimator):
         self.n_permutations = n_permutations
         self.units = units
         self.n_jobs = n_jobs
+        self.time_limit = time_limit
+        self.verbose = verbose
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -204,13 +238,17 @@ class MutualInformationEstimator(SaveMixin, BaseEstimator):
         if np.any(np.diff(levels) <= 0):
             raise ValueError(f"quantiles must increase. Got {self.quantiles!r}.")
         with whole_fit(self):
-            found, p = measured(self, X, y, n_permutations=self.n_permutations)
+            with watch(self, X, y, unit="Column") as progress:
+                count = self.n_permutations
+                found, p = measured(self, X, y, progress, n_permutations=count)
+            warn_of_time(progress, np.isfinite(p).sum(), f"{len(p)} tests")
             unit = np.log(2) if self.units == "bits" else 1.0
             quantiles = at_levels(found.quantiles, levels) / unit
             self.mutual_information_ = found.mean / unit
             self.quantiles_ = quantiles
             self.interval_ = quantiles[:, [0, -1]]
             self.pvalue_ = p if self.n_permutations else np.full(len(p), np.nan)
+            self.stopped_ = progress.reason("converged")
         return self
 
     def frame(self):

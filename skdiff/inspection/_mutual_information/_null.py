@@ -7,6 +7,7 @@ values those share one set that have about the same probability of a tie and a f
 value of about the same size and place, if any.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -79,15 +80,14 @@ def p_values(
     count: int,
     rng: Any,
     n_jobs: int | None = None,
-) -> Array:
-    """Return the p-value of every pair; 1 of constant columns."""
+) -> Iterator[float]:
+    """Yield the p-value of every pair; 1 of constant columns."""
     observed, nulls = raw(pairs, n, method, n_jobs).mean, {}
-    found = np.ones(len(pairs))
     for k, (x, y) in enumerate(pairs):
         if x.is_constant or y.is_constant:
+            yield 1.0
             continue
         key = (pattern(x), pattern(y))
         if key not in nulls:
             nulls[key] = null_values((x, y), n, method, count, rng, n_jobs)
-        found[k] = tail_probability(float(observed[k]), nulls[key])
-    return found
+        yield tail_probability(float(observed[k]), nulls[key])

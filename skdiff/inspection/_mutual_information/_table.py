@@ -1,5 +1,6 @@
 """What the estimator and the selector share: columns of a table and a target."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ from scipy import sparse
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.parallel import Parallel, delayed
 
+from skdiff._base.progress import Progress
 from skdiff._base.typing import Array, BoolArray
 from skdiff.inspection._mutual_information._functions import SMALLEST, warn_about_size
 from skdiff.inspection._mutual_information._network import LEVELS, Estimates
@@ -27,6 +29,7 @@ class Settings(NamedTuple):
     n_permutations: int
     rng: Any
     n_jobs: int | None
+    progress: Progress
 
 
 def discrete_mask(given: Any, n_features: int, name: str) -> BoolArray:
@@ -100,11 +103,14 @@ def batches(X: Any, y: Any, mask: BoolArray, y_discrete: bool) -> list[Batch]:
 def measure(
     X: Any, y: Any, mask: BoolArray, y_discrete: bool, settings: Settings
 ) -> tuple[Estimates, Array]:
-    """Return estimates and p-values of all columns; 0 and 1 of unknown ones."""
+    """Return estimates and p-values of all columns; 0 and 1 of unknown ones.
+
+    Where the guard ends the fit, columns that were not tested have NaN.
+    """
     d = X.shape[1]
     mean, quantiles = np.zeros(d), np.zeros((d, len(LEVELS)))
-    p = np.ones(d)
-    for batch in batches(X, y, mask, y_discrete):
+    p, parts = np.ones(d), batches(X, y, mask, y_discrete)
+    for batch in parts:
         if settings.method == "learned":
             warn_about_size(batch.n, batch.pairs[0][1])
         found = estimate_pairs(
@@ -116,12 +122,30 @@ def measure(
             settings.n_jobs,
         )
         mean[batch.features], quantiles[batch.features] = found
-        if settings.n_permutations:
-            p[batch.features] = _tested(batch, settings)
+        p[batch.features] = np.nan
+        _say_measured(len(batch.features), batch.n, settings)
+    if settings.n_permutations:
+        with settings.progress.interruptible(lambda: True):
+            for batch in parts:
+                _note(batch.features, _tested(batch, settings), p, settings.progress)
     return Estimates(mean, quantiles), p
 
 
-def _tested(batch: Batch, settings: Settings) -> Array:
+def _say_measured(columns: int, n: int, settings: Settings) -> None:
+    settings.progress.write(f"Columns with an estimate from {n} rows: {columns}")
+
+
+def _note(features: Any, values: Iterator[float], p: Array, progress: Progress) -> None:
+    """Take p-values one by one until the guard ends the fit."""
+    for k in features:
+        if progress.is_over():
+            return
+        p[k] = next(values)
+        progress.write(f"Column {k}: p-value = {p[k]:.3g}")
+        progress.step()
+
+
+def _tested(batch: Batch, settings: Settings) -> Iterator[float]:
     """p-values, on at most ``max_samples`` of the rows."""
     pairs, n, rng = batch.pairs, batch.n, settings.rng
     if n > settings.max_samples:
@@ -137,23 +161,33 @@ def measure_blocks(X: Any, Y: Array, settings: Settings) -> tuple[Estimates, Arr
     rows = rng.permutation(n)[: settings.max_samples]
     if settings.method == "learned":
         warn_about_size(len(rows))
-    mean, quantiles, p = [], [], []
-    for k in range(X.shape[1]):
-        values, known = feature(X, k)
-        if not known.all():
-            raise ValueError("X has NaN, which a target of several columns excludes.")
-        x, Y_rows = values[rows][:, None], Y[rows]
-        found = estimate_blocks(x, Y_rows, settings.method)
-        mean.append(found.mean[0])
-        quantiles.append(found.quantiles[0])
+    columns, Y = [feature(X, k) for k in range(X.shape[1])], Y[rows]
+    if not all(known.all() for _, known in columns):
+        raise ValueError("X has NaN, which a target of several columns excludes.")
+    each = [values[rows][:, None] for values, _ in columns]
+    found = [estimate_blocks(x, Y, settings.method) for x in each]
+    mean = np.array([estimate.mean[0] for estimate in found])
+    quantiles = np.array([estimate.quantiles[0] for estimate in found])
+    _say_measured(len(each), len(rows), settings)
+    p = np.full(len(each), np.nan)
+    if settings.n_permutations:
+        with settings.progress.interruptible(lambda: True):
+            values = _blocks_tested(each, Y, mean, settings)
+            _note(range(len(each)), values, p, settings.progress)
+    return Estimates(mean, quantiles), p
+
+
+def _blocks_tested(
+    each: list[Array], Y: Array, mean: Array, settings: Settings
+) -> Iterator[float]:
+    """p-values of columns with a target of several columns, by counting."""
+    rng, count = settings.rng, min(settings.n_permutations, 50)
+    for x, estimate in zip(each, mean, strict=True):
         null = Parallel(settings.n_jobs)(
-            delayed(estimate_blocks)(
-                x[rng.permutation(len(x))], Y_rows, settings.method
-            )
-            for _ in range(min(settings.n_permutations, 50))
+            delayed(estimate_blocks)(x[rng.permutation(len(x))], Y, settings.method)
+            for _ in range(count)
         )
-        p.append((1 + sum(v.mean[0] >= mean[-1] for v in null)) / (1 + len(null)))
-    return Estimates(np.array(mean), np.array(quantiles)), np.array(p)
+        yield (1 + sum(v.mean[0] >= estimate for v in null)) / (1 + count)
 
 
 def rejected(p: Array, level: float) -> BoolArray:

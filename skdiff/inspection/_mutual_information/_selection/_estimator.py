@@ -11,11 +11,21 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skdiff._base.compat import Interval, StrOptions, fit_context
+from skdiff._base.compat import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    fit_context,
+)
 from skdiff._base.inner import whole_fit
 from skdiff._base.persistence import SaveMixin
+from skdiff._base.progress import watch
 from skdiff._base.validation import check_X
-from skdiff.inspection._mutual_information._estimator import CONSTRAINTS, measured
+from skdiff.inspection._mutual_information._estimator import (
+    CONSTRAINTS,
+    measured,
+    warn_of_time,
+)
 from skdiff.inspection._mutual_information._network import at_levels
 from skdiff.inspection._mutual_information._pairs import column, estimate_pairs
 from skdiff.inspection._mutual_information._ranks import soft_bins
@@ -78,7 +88,9 @@ def learned_mutual_info(
     return model.fit(X, y).mutual_information_
 
 
-class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
+class MutualInformationSelector(
+    CallbackSupportMixin, SaveMixin, SelectorMixin, BaseEstimator
+):
     """Keep columns that carry information about the target.
 
     Use it before a model that suffers from useless columns. With ``k="auto"`` the
@@ -110,6 +122,13 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
         Number of permutations of the tests, with ``k="auto"``.
     n_jobs : int, default=None
         Number of parallel jobs; -1 uses all processors.
+    time_limit : float, default=None
+        Time limit of ``fit`` in seconds. The best state so far is kept, with a
+        warning. Estimates are not bounded; columns without a test are not kept, and
+        with ``redundancy`` fewer than ``k`` columns may be.
+    verbose : int, default=0
+        Verbosity level; 0 or False prints nothing. Otherwise one line per test, or per
+        column that ``redundancy`` adds.
     random_state : int, RandomState instance or None, default=None
         Seed or generator of random numbers; an int makes results repeatable.
 
@@ -118,9 +137,12 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
     scores_ : ndarray of shape (n_features,)
         Estimates in nats.
     pvalues_ : ndarray of shape (n_features,)
-        p-values; NaN where ``k`` is a number.
+        p-values; NaN where ``k`` is a number, and where the fit ended before.
     ranking_ : ndarray of shape (n_selected,)
         Numbers of the columns that are kept, in the order in which they were chosen.
+    stopped_ : str
+        ``"converged"`` where nothing is left out, ``"time"``, ``"callback"`` or
+        ``"interrupted"``.
     n_features_in_ : int
         Number of columns seen by ``fit``.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -179,6 +201,8 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
         max_samples=2000,
         n_permutations=200,
         n_jobs=None,
+        time_limit=None,
+        verbose=0,
         random_state=None,
     ):
         self.k = k
@@ -191,6 +215,8 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
         self.max_samples = max_samples
         self.n_permutations = n_permutations
         self.n_jobs = n_jobs
+        self.time_limit = time_limit
+        self.verbose = verbose
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -214,13 +240,19 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
             if auto and self.redundancy is not None:
                 raise ValueError("redundancy needs a number k.")
             count = self.n_permutations if auto else 0
-            found, p = measured(self, X, y, n_permutations=count)
+            with watch(self, X, y, unit="Column") as progress:
+                found, p = measured(self, X, y, progress, n_permutations=count)
+                ranking = self._choose(X, y, found, p, progress)
+            done = np.isfinite(p).sum() if auto else len(ranking)
+            total = f"{len(p)} tests" if auto else f"{self.k} columns"
+            warn_of_time(progress, done, total)
             self.scores_ = found.mean
             self.pvalues_ = p if auto else np.full(len(p), np.nan)
-            self.ranking_ = self._choose(X, y, found, p)
+            self.ranking_ = ranking
+            self.stopped_ = progress.reason("converged")
         return self
 
-    def _choose(self, X, y, found, p):
+    def _choose(self, X, y, found, p, progress):
         order = np.argsort(-found.mean, kind="stable")
         if self.k == "auto":
             kept = rejected(p, self.level)
@@ -230,7 +262,7 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
         elif self.k > len(order):
             raise ValueError(f"k={self.k} is more than the {len(order)} columns of X.")
         elif self.redundancy is not None:
-            order = self._greedy(X, y, found.mean)
+            order = self._greedy(X, y, found.mean, progress)
         else:
             order = order[: self.k]
         if self.threshold is not None:
@@ -244,7 +276,7 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
             order = np.argsort(-found.mean, kind="stable")[:1]
         return order
 
-    def _greedy(self, X, y, scores):
+    def _greedy(self, X, y, scores, progress):
         """Add columns one by one; each needs its row of the pairwise matrix only."""
         columns, y = self._columns(X), np.asarray(y)
         if self.redundancy == "mrmr":
@@ -255,11 +287,14 @@ class MutualInformationSelector(SaveMixin, SelectorMixin, BaseEstimator):
             bins = [_binned(c) for c in columns]
             pairwise = partial(_joint, bins, self._binned_target(y))
         chosen, total = [int(np.argmax(scores))], np.zeros(len(scores))
-        while len(chosen) < self.k:
-            total += pairwise(chosen[-1])
-            gain = base + sign * total / len(chosen)
-            gain[chosen] = -np.inf
-            chosen.append(int(np.argmax(gain)))
+        with progress.interruptible(lambda: True):
+            while len(chosen) < self.k and not progress.is_over():
+                total += pairwise(chosen[-1])
+                gain = base + sign * total / len(chosen)
+                gain[chosen] = -np.inf
+                chosen.append(int(np.argmax(gain)))
+                progress.write(f"Column {chosen[-1]} is added.")
+                progress.step()
         return np.array(chosen)
 
     def _columns(self, X):
