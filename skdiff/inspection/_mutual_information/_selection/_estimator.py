@@ -350,7 +350,7 @@ class MutualInformationSelector(
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
+        tags.input_tags.allow_nan = self.redundancy is None  # pairs need whole rows
         tags.input_tags.sparse = True
         tags.target_tags.required = True
         return tags
