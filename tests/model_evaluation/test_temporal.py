@@ -281,12 +281,13 @@ def test_the_quality_beside_the_vote_by_hand():
         for model, label in enumerate(predicted):
             case = label == true, votes[true] == first
             seen.add(case)
-            quality[model] += weight[row] * {
+            added = {
                 (True, True): 1 - (first - second),
                 (True, False): 1 - (first - votes[true]),
                 (False, True): abs(votes[true] - votes[label]) - 1,
                 (False, False): abs(votes[true] - votes[label]) - 1,
-            }[case]
+            }
+            quality[model] += weight[row] * added[case]
     assert len(seen) == 4
     quality[4] = np.nan
     assert ensemble_quality(P, target, weight) == pytest.approx(quality, nan_ok=True)
