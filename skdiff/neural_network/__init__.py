@@ -10,11 +10,9 @@ from skdiff.neural_network._lipschitz._estimator import (
     LipschitzMLPClassifier,
     LipschitzMLPRegressor,
 )
+from skdiff.neural_network._self_tuning._classifier import SelfTuningMLPClassifier
 from skdiff.neural_network._self_tuning._display import SelfTuningDisplay
-from skdiff.neural_network._self_tuning._estimator import (
-    SelfTuningMLPClassifier,
-    SelfTuningMLPRegressor,
-)
+from skdiff.neural_network._self_tuning._regressor import SelfTuningMLPRegressor
 from skdiff.neural_network._ssvi._classifier._estimator import (
     SparseBayesianMLPClassifier,
 )
