@@ -129,7 +129,8 @@ class Tuner:
         self.optimizer = OPTIMIZERS[rules.solver](parameters, **rules.optimizer)
         self.h = nn.Parameter(self.start.clone())
         # softplus of ``raw`` is the scale
-        raw = np.log(np.expm1(np.full(len(h), rules.perturb_scale)))
+        scale = rules.perturb_scale
+        raw = np.full(len(h), scale + np.log(-np.expm1(-scale)))
         self.raw = nn.Parameter(own(raw))
         self.hyper = FlatAdam([self.h, self.raw], lr=rules.hyper_learning_rate)
         self.is_global = isinstance(self.response, GlobalHypernetwork)
