@@ -1,11 +1,14 @@
 """Self-tuning networks: interrupts, bounds, columns, and the display."""
 
+import copy
+import pickle
 import warnings
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_wine
+from sklearn.exceptions import ConvergenceWarning
 
 from skdiff.neural_network import (
     SelfTuningDisplay,
@@ -231,6 +234,94 @@ def test_hypernetworks_of_a_million_numbers_are_refused(wine, how, sizes):
         SelfTuningMLPClassifier(sizes, **how).fit(X, y)
     model = SelfTuningMLPClassifier((20,), **how).fit(X, y)
     assert model.n_iter_ == 1
+
+
+# --- parameters at their edges, and changed between calls ---------------------------
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"activation": "tanh"},
+        {"hidden_layer_sizes": (3, 3)},
+        {"response": "hypernetwork"},
+    ],
+)
+def test_a_curve_is_that_of_the_fit_whatever_is_set_later(wine, tuned, how, pickled):
+    values = [0.05, 0.1, 0.4]
+    before = tuned.validation_curve("input_noise", values)
+    later = pickle.loads(pickle.dumps(tuned)) if pickled else copy.copy(tuned)
+    later.set_params(**how)
+    np.testing.assert_array_equal(later.validation_curve("input_noise", values), before)
+
+
+def test_bounds_narrowed_after_a_fit_hold_in_its_continuation(wine):
+    model = small(warm_start=True, max_iter=12, hyper_learning_rate=0.1).fit(*wine)
+    assert abs(np.log(model.hyperparameters_["input_noise"] / 0.1)) > 0.1
+    bounds = {"input_noise": (0.095, 0.105)}
+    values = model.set_params(bounds=bounds).fit(*wine).hyperparameter_history_
+    assert values["input_noise"].min() >= 0.095 * (1 - 1e-6)
+    assert values["input_noise"].max() <= 0.105 * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("how", [{"warmup_epochs": 8}, {"tol": 10, "patience": 3}])
+def test_a_training_that_ends_in_the_warm_up_says_so(wine, how):
+    how = {"n_iter_no_change": how.pop("patience", 50)} | how
+    with pytest.warns(ConvergenceWarning, match="nothing was tuned"):
+        model = small(**how).fit(*wine)
+    assert model.hyperparameters_["input_noise"] == pytest.approx(0.1)
+
+
+def test_one_epoch_after_the_warm_up_tunes(wine):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = small(warmup_epochs=7).fit(*wine)
+    assert not [w for w in caught if "nothing was tuned" in str(w.message)]
+    assert model.hyperparameters_["input_noise"] != pytest.approx(0.1)
+
+
+def test_a_divergence_in_the_warm_up_leaves_the_epoch_before_it(wine, monkeypatch):
+    """From the fourth epoch on the loss is not finite; the third is kept."""
+    steps = SimpleNamespace(n=0)
+    original = Tuner.train_step
+
+    def broken(self, batch):
+        loss, output = original(self, batch)
+        steps.n += 1
+        return (loss * np.nan if steps.n > 27 else loss), output
+
+    monkeypatch.setattr(Tuner, "train_step", broken)
+    X, y = wine
+    with pytest.warns(ConvergenceWarning, match="non-finite at epoch 4"):
+        model = small(refit=False).fit(X, y)
+    assert model.stopped_ == "diverged" and model.n_tuned_iter_ == model.n_iter_ == 3
+    assert model.search_score_ == model.validation_scores_[-1]
+    assert len(model.hyperparameter_history_["input_noise"]) == 4
+    monkeypatch.undo()
+    short = small(refit=False, max_iter=3).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), short.predict_proba(X))
+
+
+def test_a_wide_perturbation_does_not_overflow(wine):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        model = small(perturb_scale=1000.0).fit(*wine)
+    # no wider than the response can follow
+    assert set(model.perturb_scales_.values()) == {_tuner.WIDEST}
+
+
+@pytest.mark.parametrize("name", ["optimizer", "optimizer__weight_decay"])
+def test_another_optimiser_is_refused(wine, name):
+    with pytest.raises(ValueError, match="solver decides it"):
+        small(net_params={name: 0.1}).fit(*wine)
+
+
+def test_a_small_fraction_is_named_where_rows_are_not_few(wine):
+    with pytest.warns(
+        ConvergenceWarning, match=r"validation_fraction=0.01 of 178 rows"
+    ):
+        small(validation_fraction=0.01).fit(*wine)
 
 
 # --- the display --------------------------------------------------------------------

@@ -91,6 +91,12 @@ class BaseSelfTuning(BaseNeural):
             bounds=read_bounds(self.bounds),
         )
 
+    def _check_net_params(self):
+        """Refuse another optimiser: the response is trained by those of ``solver``."""
+        for name in self.net_params or {}:
+            if name.partition("__")[0] == "optimizer":
+                raise ValueError(f"net_params cannot set {name!r}: solver decides it.")
+
     def _check_size(self, n_in, n_out, plan):
         """Refuse a hypernetwork that is far larger than its network."""
         sizes = [n_in, *self._hidden_sizes(), n_out]
@@ -108,6 +114,7 @@ class BaseSelfTuning(BaseNeural):
 
     def _fit(self, X, y, sample_weight, *, continued, one_epoch=False, grouping=None):
         self._plan()
+        self._check_net_params()
         return super()._fit(
             X,
             y,
@@ -144,7 +151,8 @@ class BaseSelfTuning(BaseNeural):
         values = [
             float(unbounded(k, v)) if v > 0 else np.nan for k, v in earlier.items()
         ]
-        return np.where(np.isfinite(values), values, plan.start)
+        start = np.where(np.isfinite(values), values, plan.start)
+        return np.clip(start, plan.low, plan.high)  # bounds may be narrower by now
 
     def _train(self, net, data, limits, progress, validate):
         """Tune on two parts of the rows, then train anew on all of them."""
@@ -181,10 +189,20 @@ class BaseSelfTuning(BaseNeural):
 
     def _warn_of_few_rows(self, n):
         warnings.warn(
-            f"{n} rows are too few to set {SMALLEST_VALIDATION} of them aside as a "
-            "validation set: nothing is tuned, and nothing is dropped or disturbed.",
+            f"validation_fraction={self.validation_fraction} of {n} rows is fewer than "
+            f"{SMALLEST_VALIDATION} rows, too few for a validation set: nothing is "
+            "tuned, and nothing is dropped or disturbed.",
             ConvergenceWarning,
             stacklevel=6,
+        )
+
+    def _warn_of_warm_up(self, run):
+        warnings.warn(
+            f"Training ended after {run.n_iter} epochs, the warm-up of "
+            f"{self.warmup_epochs} included: nothing was tuned. Increase max_iter or "
+            "n_iter_no_change, or lower warmup_epochs.",
+            ConvergenceWarning,
+            stacklevel=7,
         )
 
     def _saved(self, net):
@@ -252,6 +270,8 @@ class BaseSelfTuning(BaseNeural):
         if run.stopped == "max_iter":
             run.stopped = "completed"
         self._brought_back(net, (best["module"], None))
+        if not best["free"] and run.stopped in ("completed", "converged"):
+            self._warn_of_warm_up(run)
         history = np.array(history)
         self._fitting |= {
             "h": history[best["epoch"]],
@@ -371,6 +391,8 @@ class BaseSelfTuning(BaseNeural):
                 "start": fitting["start"],
                 "span": np.array([plan.low, plan.high]) - fitting["start"],
                 "h": fitting["h"],
+                "sizes": self._hidden_sizes(),
+                "activation": self.activation,
             }
 
     def _fit_constant(self, encoding, continued):
@@ -423,15 +445,14 @@ class BaseSelfTuning(BaseNeural):
 
     def _curve_losses(self, column, values):
         """Loss of the validation set at each value of one ``h``."""
-        from skdiff._nn import _fit
         from skdiff._nn._modes import gradients
         from skdiff.neural_network._self_tuning._curve import outputs_along
 
-        X, target, weight = self._curve["held"]
-        n_in, n_out = X.shape[1], self._n_outputs(vars(self))
+        _, target, weight = self._curve["held"]
         with gradients():
-            module = self._module(n_in, n_out, _fit.seeded(0))
-            outputs = outputs_along(module, self._curve, column, values)
+            outputs = outputs_along(
+                self._curve, self._n_outputs(vars(self)), column, values
+            )
         return np.array([self._curve_loss(out, target, weight) for out in outputs])
 
     def _curve_loss(self, output, target, weight):
