@@ -387,6 +387,26 @@ def test_a_loss_is_a_quarter_of_a_standard_error_above_the_lowest():
     assert _search._loses(lowest + np.nan, lowest)
 
 
+@pytest.mark.parametrize(("lowest", "epochs"), [(-1.0, 2), (100.0, 4)])
+def test_a_trial_far_behind_is_given_up(lowest, epochs):
+    net = network()
+    X, y = batch(64)
+    rows = _search.TensorData(X, y)
+    blocks = _blocks.Blocks(
+        np.array([0, 6, 11]), net.block.numpy(), np.array([2, 1]), np.array([3, 3])
+    )
+    history, first = _search.History(), net.state_dict()
+    how, choice = settings_of(max_iter=4), _search.Selection()
+    stages = _search.Stages(net, rows, rows, how, choice, blocks, history, first)
+    whole = _search.Found(blocks.allowed, np.ones((3, 3)), {}, [], 1.0, {})
+    warm = _search.Best(net)
+    warm.n_epochs = 2
+    losses = torch.full((64,), lowest, dtype=torch.float64)
+    found, _ = _search.smallest(stages, whole, warm, losses, net.fold())
+    assert history.stage.count("keep 0.5") == epochs
+    assert (found.keep_fraction == 1) == (epochs == 2)
+
+
 # --- estimators -----------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ FRACTIONS = (0.5, 0.25, 0.125)
 # standard errors above the lowest validation loss: a whole one is wide where validation
 # rows are few, and lost accuracy on every small table tried
 MOST_LOST = 0.25
+# standard errors above it where a trial that has had as many epochs is given up
+HOPELESS = 1.0
 TINY = 1e-8
 # of the step size, after an epoch without progress
 SHRINKAGE = 0.5
@@ -133,6 +136,7 @@ class Best:
 
     def __init__(self, module: MixedNet) -> None:
         self.module, self.loss, self.epoch = module, np.inf, 0
+        self.n_epochs = 0  # with those after the best
         self.state: dict[str, Tensor] = {}
         self.rates: list[float] = []
         self.selection: Tensor | None = None
@@ -158,6 +162,7 @@ def descend(
     held: TensorData,
     how: Training,
     note: Callable[[float, MixedNet], None],
+    hopeless: Callable[[int], bool] = lambda n_epochs: False,
 ) -> Best:
     """Train all weights; leave those of the best epoch on the held-out rows.
 
@@ -180,10 +185,11 @@ def descend(
         note(loss, module)
         best.offer(loss, epoch + 1)
         over = how.progress.step(score=-loss)
-        if patience.is_over(loss) or over:
+        if patience.is_over(loss) or over or hopeless(epoch + 1):
             break
     optimizer.release()
     best.restore()
+    best.n_epochs = len(best.rates)
     # one epoch at least, so that the held-out rows are learned from too
     best.rates = best.rates[: max(best.epoch, 1)] or [how.learning_rate]
     return best
@@ -252,8 +258,10 @@ def search(
             module.train()
             for batch in TensorIterator(train, how.batch_size, how.generator):
                 optimizer.zero_grad()
+                alpha.requires_grad_(False)
                 how.loss(module, batch).backward()
                 optimizer.step()
+                alpha.requires_grad_(True)
                 pair = batch, next(validation)
                 gradient = selection_gradient(module, pair, how, choice.order)
                 gradient = normalised_rows(gradient) + choice.l1
@@ -299,6 +307,60 @@ def restart(module: MixedNet, first: dict[str, Tensor], mask: BoolArray) -> None
     module.selection = None
 
 
+@dataclass(frozen=True)
+class Stages:
+    """What all stages share; each training begins with the first weights."""
+
+    module: MixedNet
+    train: TensorData
+    held: TensorData
+    how: Training
+    choice: Selection
+    blocks: Blocks
+    history: History
+    first: dict[str, Tensor]
+
+    def note(self, stage: str) -> Callable[[float, MixedNet], None]:
+        """Return what notes an epoch of a stage."""
+        return lambda loss, module: self.history.note(stage, loss, module)
+
+    def losses(self) -> Tensor:
+        """Losses of the held-out rows."""
+        return row_losses(self.module, self.held, self.how.row_loss)
+
+    def trained(
+        self, stage: str, hopeless: Callable[[int], bool] = lambda n_epochs: False
+    ) -> Best:
+        """Train what the module holds."""
+        data = self.train, self.held
+        return descend(self.module, *data, self.how, self.note(stage), hopeless)
+
+    def searched(self) -> tuple[FloatArray, dict[str, Tensor]]:
+        """Return the selection, and weights with the selection in the table."""
+        module, note = self.module, self.note("search")
+        search(module, self.train, self.held, self.how, self.choice, note)
+        assert module.selection is not None
+        selection = module.selection.detach().double().cpu().numpy()
+        return selection, {**_copy(module), "table": module.fold().clone()}
+
+    def kept(
+        self,
+        found: Found,
+        folded: Tensor,
+        fraction: float,
+        hopeless: Callable[[int], bool] = lambda n_epochs: False,
+    ) -> tuple[Found, Best]:
+        """Train what a fraction keeps."""
+        keep = keep_dimensions if self.choice.structured else keep_entries
+        mask = keep(folded.double().cpu().numpy(), self.blocks, fraction)
+        restart(self.module, self.first, mask)
+        start = _arrays(_copy(self.module))
+        best = self.trained(f"keep {fraction:g}", hopeless)
+        found.trials[fraction] = best.loss
+        found = replace(found, mask=mask, state=start, rates=best.rates)
+        return replace(found, keep_fraction=fraction), best
+
+
 def find(
     module: MixedNet,
     train: TensorData,
@@ -309,46 +371,56 @@ def find(
     history: History,
 ) -> Found:
     """Run all stages before the final training (algorithm 1)."""
-
-    def note(stage: str) -> Callable[[float, MixedNet], None]:
-        return lambda loss, module: history.note(stage, loss, module)
-
     first = _copy(module)
-    warm = descend(module, train, held, how, note("warm start"))
-    lowest, learned = row_losses(module, held, how.row_loss), warm.state
+    stages = Stages(module, train, held, how, choice, blocks, history, first)
+    warm = stages.trained("warm start")
+    lowest, learned = stages.losses(), warm.state
     ones = np.ones((blocks.n_blocks, module.table.shape[1]))
-    trials: dict[float, float] = {}
-    found = Found(blocks.allowed, ones, _arrays(first), warm.rates, 1.0, trials)
-    fraction = choice.keep_fraction
-    if fraction == 1:
-        return found if not how.progress.is_over() else going_on(found, learned)
-    search(module, train, held, how, choice, note("search"))
-    if module.selection is not None:
-        ones = module.selection.detach().double().cpu().numpy()
-    found = replace(found, selection=ones)
-    searched = {**_copy(module), "table": module.fold().clone()}
-    folded = searched["table"].double().cpu().numpy()
-    keep = keep_dimensions if choice.structured else keep_entries
-    for one in FRACTIONS if fraction == "auto" else (float(fraction),):
-        if fraction == "auto" and how.progress.is_over():
+    found = Found(blocks.allowed, ones, _arrays(first), warm.rates, 1.0, {})
+    if choice.keep_fraction != 1:
+        selection, searched = stages.searched()
+        found = replace(found, selection=selection)
+        if choice.keep_fraction == "auto":
+            found, learned = smallest(stages, found, warm, lowest, searched["table"])
+        else:
+            found, learned = given(stages, found, searched)
+    return going_on(found, learned) if how.progress.is_over() else found
+
+
+def smallest(
+    stages: Stages, found: Found, warm: Best, lowest: Tensor, folded: Tensor
+) -> tuple[Found, dict[str, Tensor]]:
+    """Halve the table until it loses too much (``keep_fraction="auto"``)."""
+    best = warm
+    for fraction in FRACTIONS:
+        if stages.how.progress.is_over():
             break
-        mask = keep(folded, blocks, one)
-        restart(module, first, mask)
-        start = _arrays(_copy(module))
-        best = descend(module, train, held, how, note(f"keep {one:g}"))
-        trials[one] = best.loss
-        rows = row_losses(module, held, how.row_loss)
-        if fraction == "auto" and _loses(rows, lowest):
+        given_up = partial(_is_hopeless, stages, lowest, best.n_epochs)
+        trial, tried = stages.kept(found, folded, fraction, given_up)
+        rows = stages.losses()
+        if _loses(rows, lowest):
             break
         lowest = min(rows, lowest, key=lambda losses: float(losses.mean()))
-        found, learned = Found(mask, ones, start, best.rates, one, trials), best.state
-    if not how.progress.is_over():
-        return found
-    if fraction != "auto":
-        restart(module, searched, found.mask)
-        if mean_loss(module, held, how.row_loss) < trials[found.keep_fraction]:
-            learned = _copy(module)
-    return going_on(found, learned)
+        found, best = trial, tried
+    return found, best.state
+
+
+def _is_hopeless(stages: Stages, lowest: Tensor, enough: int, n_epochs: int) -> bool:
+    """Whether a trial is far behind after the epochs of the last that was kept."""
+    return n_epochs == enough and _loses(stages.losses(), lowest, HOPELESS)
+
+
+def given(
+    stages: Stages, found: Found, searched: dict[str, Tensor]
+) -> tuple[Found, dict[str, Tensor]]:
+    """Keep the fraction asked for; return what has learned most of it, too."""
+    fraction, how = float(stages.choice.keep_fraction), stages.how
+    found, best = stages.kept(found, searched["table"], fraction)
+    if how.progress.is_over():
+        restart(stages.module, searched, found.mask)
+        if mean_loss(stages.module, stages.held, how.row_loss) < best.loss:
+            return found, _copy(stages.module)
+    return found, best.state
 
 
 def going_on(found: Found, learned: dict[str, Tensor]) -> Found:
@@ -367,8 +439,8 @@ def _arrays(state: dict[str, Tensor]) -> dict[str, FloatArray]:
     return {name: t.detach().cpu().numpy().copy() for name, t in state.items()}
 
 
-def _loses(rows: Tensor, lowest: Tensor) -> bool:
+def _loses(rows: Tensor, lowest: Tensor, errors: float = MOST_LOST) -> bool:
     """Whether the mean loss is above the lowest by more than noise would be."""
     difference = rows - lowest
     error = float(difference.std(correction=0)) / np.sqrt(max(len(rows), 1))
-    return not float(difference.mean()) <= MOST_LOST * error
+    return not float(difference.mean()) <= errors * error
