@@ -232,6 +232,25 @@ def test_a_searched_table_with_categories(tmp_path):
     assert np.isneginf(chain.alphas_[1, 1])  # no identity between widths 2 and 4
 
 
+@pytest.mark.parametrize(("space", "kind"), [("hypercuboid", "32"), ("cell", "64")])
+def test_only_the_supernet_of_a_hypercuboid_is_in_single_precision(
+    space, kind, iris, monkeypatch
+):
+    seen = []
+    run = Supernet.run
+
+    def watched(self, rows, held, *others):
+        parts = [*self.w, rows.X, held.X]
+        seen.extend(str(part.dtype) for part in parts)
+        assert not rows.y[0].is_floating_point()  # codes of the classes
+        return run(self, rows, held, *others)
+
+    monkeypatch.setattr(Supernet, "run", watched)
+    model = classifier(space=space, compare_baseline=False).fit(*iris)
+    assert set(seen) == {f"torch.float{kind}"}
+    assert model.predict_proba(iris[0]).dtype == np.float64
+
+
 def test_several_targets(numbers):
     X, y = numbers
     Y = np.column_stack([y, X[:, 0] ** 2, -y])

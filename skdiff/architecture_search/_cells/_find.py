@@ -1,6 +1,7 @@
 """A whole search: halves of the rows, a supernet, candidates, and what decides."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,10 +60,11 @@ def find(
     generator = torch.Generator().manual_seed(seed)
     rng = np.random.RandomState(seed)
     nets = Supernet(space, search, choice.n_restarts)
-    nets.start(generator, bench.train.X)
     rows = everything if search.strategy == "joint" else bench.train
-    history = nets.run(rows, bench.held, generator, bench.progress)
-    order = np.argsort(nets.evaluate(bench.held), kind="stable")
+    rows, held = cast(rows, space.dtype), cast(bench.held, space.dtype)
+    nets.start(generator, rows.X)
+    history = nets.run(rows, held, generator, bench.progress)
+    order = np.argsort(nets.evaluate(held), kind="stable")
     alphas = nets.alpha.detach().double().cpu().numpy()[order]
     logs = [log_weights(space, alpha) for alpha in alphas]
     candidates = [("magnitude", space.discretise(logs[0]))]
@@ -73,7 +75,7 @@ def find(
         space,
         nets.alone(best),
         weights[best : best + 1],
-        bench.held,
+        held,
         search,
         bench.progress,
     )
@@ -94,6 +96,18 @@ def find(
         chosen = candidates[-1][1]
     alpha = np.where(space.allowed(), alphas[0], -np.inf)
     return Found(chosen, alpha, scores, history, candidates, result)
+
+
+def cast(data: TensorData, dtype: torch.dtype | None) -> TensorData:
+    """Return rows in another dtype; codes of classes stay as they are."""
+
+    def convert(t: Any) -> Any:
+        return t.to(dtype) if t is not None and t.is_floating_point() else t
+
+    if dtype is None:
+        return data
+
+    return TensorData(convert(data.X), tuple(convert(t) for t in data.y))
 
 
 def by_removal(

@@ -34,6 +34,9 @@ class HypercuboidSpace(Space):
         Layers of the grid.
     """
 
+    # a supernet proposes, and this one is many times the size of what it proposes
+    dtype = torch.float32
+
     def __init__(
         self, sizes: Sizes, names: Sequence[str], width: int, n_layers: int
     ) -> None:

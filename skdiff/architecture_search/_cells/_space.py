@@ -40,6 +40,8 @@ class Space(ABC):
     """
 
     edges: list[tuple[int, int]]
+    #: in which a supernet is trained, by default that of the rows
+    dtype: torch.dtype | None = None
 
     def __init__(self, sizes: Sizes, names: Sequence[str]) -> None:
         self.sizes = sizes
