@@ -281,6 +281,18 @@ def test_one_epoch_after_the_warm_up_tunes(wine):
     assert model.hyperparameters_["input_noise"] != pytest.approx(0.1)
 
 
+def test_the_best_epoch_after_the_warm_up_is_kept(wine):
+    """Not the last, nor one of the warm-up, in which nothing has been tuned."""
+    model = small(learning_rate_init=0.1, max_iter=30, warmup_epochs=12, refit=False)
+    model.fit(*wine)
+    scores = np.array(model.validation_scores_)
+    best = 12 + int(np.argmax(scores[12:]))
+    assert model.n_tuned_iter_ == best + 1 < model.n_iter_
+    assert model.search_score_ == scores[best] < scores[:12].max()
+    for name, values in model.hyperparameter_history_.items():
+        assert model.hyperparameters_[name] == pytest.approx(values[best + 1])
+
+
 def test_a_divergence_in_the_warm_up_leaves_the_epoch_before_it(wine, monkeypatch):
     """From the fourth epoch on the loss is not finite; the third is kept."""
     steps = SimpleNamespace(n=0)
