@@ -10,9 +10,13 @@ from skdiff.neural_network._lipschitz._estimator import (
     LipschitzMLPClassifier,
     LipschitzMLPRegressor,
 )
-from skdiff.neural_network._self_tuning._classifier import SelfTuningMLPClassifier
+from skdiff.neural_network._self_tuning._classifier._estimator import (
+    SelfTuningMLPClassifier,
+)
 from skdiff.neural_network._self_tuning._display import SelfTuningDisplay
-from skdiff.neural_network._self_tuning._regressor import SelfTuningMLPRegressor
+from skdiff.neural_network._self_tuning._regressor._estimator import (
+    SelfTuningMLPRegressor,
+)
 from skdiff.neural_network._ssvi._classifier._estimator import (
     SparseBayesianMLPClassifier,
 )
