@@ -182,6 +182,15 @@ def test_the_largest_entries_stay():
     np.testing.assert_array_equal(whole, np.arange(3) == 2 + np.zeros((6, 1)))
 
 
+def test_dimensions_are_ranked_by_their_mean_square():
+    blocks = _blocks.Blocks(
+        np.array([0, 4, 14]), np.repeat([0, 1], [4, 10]), np.ones(2, int), np.ones(2)
+    )
+    folded = np.repeat([1.0, 0.9], [4, 10])[:, None]
+    mask = _blocks.keep_dimensions(folded, blocks, 10 / 14)
+    assert mask[:4].all() and not mask[4:].any()
+
+
 # --- network --------------------------------------------------------------------------
 
 
@@ -305,6 +314,38 @@ def test_losses_of_the_stages_are_weighted():
     held = _search.TensorData(X, (y, weight))
     found = _search.mean_loss(net, held, how.row_loss)
     np.testing.assert_allclose(found, each.sum() / weight.sum(), rtol=1e-12)
+
+
+def test_the_selection_follows_normalised_gradients_of_validation_rows(monkeypatch):
+    gradient = torch.tensor([[1.0, 2.0, 3.0], [1e-4, 2e-4, 3e-4], [-1.0, 0.0, 1.0]])
+    held = []
+
+    def noted(module, pair, how, order):
+        held.append(pair[1][0])
+        return gradient.double()
+
+    monkeypatch.setattr(_search, "selection_gradient", noted)
+    net, how = network(), settings_of(batch_size=40)
+    train, validation = (_search.TensorData(*batch(40, seed)) for seed in (1, 2))
+    choice = _search.Selection(max_iter=1, l1=0.0)
+    _search.search(net, train, validation, how, choice, lambda *_: None)
+    expected = np.array([[0.995, 0.99, 0.985], [0.995, 0.99, 0.985], [1.0, 1.0, 0.985]])
+    np.testing.assert_allclose(net.selection.detach(), expected, atol=1e-5)
+    assert len(held) == 1 and torch.equal(held[0], validation.X)
+
+
+def test_one_code_in_a_hundred_is_unknown_while_training():
+    net = MixedNet(
+        network().layout,
+        Design(),
+        torch.ones(11, 3, dtype=torch.float64),
+        torch.zeros(11, dtype=torch.int64),
+        torch.Generator().manual_seed(0),
+    )
+    X = torch.full((20_000, 3), 3.0)
+    share = (net._codes(X) == torch.tensor([0, 6])).double().mean(0)
+    np.testing.assert_allclose(share, 0.01, atol=0.003)
+    assert (net.eval()._codes(X) == torch.tensor([3, 9])).all()
 
 
 def test_the_penalty_pulls_the_selection_to_zero():
