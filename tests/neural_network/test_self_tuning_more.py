@@ -169,6 +169,21 @@ def test_a_retraining_cut_off_leaves_the_tuned_network(wine, monkeypatch, reason
     np.testing.assert_array_equal(model.predict_proba(X), tuned)
 
 
+def test_the_fresh_network_sees_the_training_part_and_then_all_rows(wine, monkeypatch):
+    seen, original = [], BaseSelfTuning._anew
+
+    def watched(self, net, data, n_epochs, progress, first):
+        seen.append((len(data), n_epochs))
+        return original(self, net, data, n_epochs, progress, first)
+
+    monkeypatch.setattr(BaseSelfTuning, "_anew", watched)
+    model = small().fit(*wine)
+    n_held = len(model._curve["held"][0])
+    rows = len(wine[1])
+    epochs = model.n_tuned_iter_
+    assert seen == [(rows - n_held, epochs), (rows, epochs)] and n_held >= 30
+
+
 # --- bounds and columns -------------------------------------------------------------
 
 
@@ -382,6 +397,28 @@ def test_a_global_curve_spans_the_bounds(wine):
     values, losses = SelfTuningDisplay.from_estimator(model).curves["weight_decay"]
     np.testing.assert_allclose(values[[0, -1]], bounds["weight_decay"])
     assert np.isfinite(losses).all()
+
+
+def test_a_global_value_is_the_bottom_of_its_curve():
+    """To a hundredth of its logarithm, however short the training."""
+    X, y = load_diabetes(return_X_y=True)
+    model = SelfTuningMLPRegressor(
+        (),
+        tune=["weight_decay"],
+        response="global_hypernetwork",
+        bounds={"weight_decay": (1e-4, 1e2)},
+        learning_rate_init=0.05,
+        max_iter=30,
+        warmup_epochs=28,
+        refit=False,
+        random_state=0,
+    ).fit(X, y)
+    found = model.hyperparameters_["weight_decay_0"]
+    around = found * np.exp(np.linspace(-0.1, 0.1, 21))
+    losses = model.validation_curve("weight_decay_0", around)
+    assert np.argmin(losses) == 10
+    whole = model.validation_curve("weight_decay_0", np.geomspace(1e-4, 1e2, 50))
+    assert losses[10] <= whole.min() * (1 + 1e-6)
 
 
 def test_the_display_refuses_what_it_does_not_have(tuned, wine):
