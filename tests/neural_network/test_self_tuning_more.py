@@ -184,6 +184,20 @@ def test_the_fresh_network_sees_the_training_part_and_then_all_rows(wine, monkey
     assert seen == [(rows - n_held, epochs), (rows, epochs)] and n_held >= 30
 
 
+@pytest.mark.parametrize(
+    ("errors", "warned"), [(-3.0, False), (1.9, False), (2.1, True)]
+)
+def test_a_fresh_network_is_worse_beyond_two_standard_errors(errors, warned):
+    searched = np.tile([0.0, 2.0], 50)  # a standard error of a tenth
+    model = small()
+    model._fitting = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model._compare(searched, searched + 0.1 * errors)
+    assert bool(caught) == warned
+    assert model._fitting["refit_score"] == pytest.approx(-1 - 0.1 * errors)
+
+
 # --- bounds and columns -------------------------------------------------------------
 
 
