@@ -87,6 +87,37 @@ def test_without_a_perturbation_training_is_that_of_a_standard_network(
     assert (twin[0] - module.weights[0]).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("step", ["train_step", "valid_step"])
+def test_a_row_of_weight_two_is_the_row_twice_in_both_steps(step, monkeypatch):
+    monkeypatch.setattr(_tuner, "NARROWEST", 0.0)
+    starts = {"dropout": (0.0,), "input_noise": (0.0,), "weight_decay": (0.03,) * 2}
+    plan = make_plan(["weight_decay"], starts, True)
+    X = torch.randn(9, 5, generator=torch.Generator().manual_seed(1)).double()
+    y = torch.arange(9) % 3
+    weight = torch.tensor([1.0, 2, 1, 1, 3, 1, 1, 2, 1]).double()
+    twice = torch.repeat_interleave(torch.arange(9), weight.long())
+
+    def row_loss(output, target):
+        return torch.nn.functional.cross_entropy(output, target, reduction="none")
+
+    def moved(batch):
+        draw = torch.Generator().manual_seed(0)
+        module = MLP([5, 7, 3], "tanh", draw)
+        network = Network(plan, module.activation, row_loss, draw)
+        rules = Rules("structured", 1e-13, 0.0, 2, 1, 0.03, "sgd", {"lr": 0.1})
+        tuner = Tuner(network, module.layers(), plan.start, rules)
+        for _ in range(4):
+            getattr(tuner, step)(batch)
+        own = {"train_step": tuner.response.parameters(), "valid_step": [tuner.h]}
+        return torch.cat([p.detach().flatten() for p in own[step]])
+
+    weighted = moved((X, (y, weight / weight.mean())))
+    torch.testing.assert_close(
+        weighted, moved((X[twice], (y[twice], None))), atol=1e-8, rtol=0
+    )
+    assert (weighted - moved((X, (y, None)))).abs().max() > 1e-6
+
+
 # --- Ctrl-C and time ----------------------------------------------------------------
 
 
