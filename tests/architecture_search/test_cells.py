@@ -571,6 +571,23 @@ def test_a_search_learns_and_keeps_its_history(strategy):
     assert (history["entropy"] <= 1 + 1e-12).all()
 
 
+def test_each_half_of_the_rows_has_its_part_and_both_weights_one_rate(monkeypatch):
+    nets = supernet("rarts", max_iter=4)
+    one, other = table(NUMBERS, 60, 0), table(NUMBERS, 60, 1)
+    seen, step = [], Supernet.step
+
+    def watched(self, train, held, moves):
+        for rows, batch in ((one, train), (other, held)):
+            assert {*map(tuple, batch[0].tolist())} <= {*map(tuple, rows.X.tolist())}
+        seen.append([o.param_groups[0]["lr"] for o in (self.optimizer, self.second)])
+        return step(self, train, held, moves)
+
+    monkeypatch.setattr(Supernet, "step", watched)
+    nets.run(one, other, seeded(), Progress())
+    expected = [nets.how.rate(epoch) for epoch in range(4) for _ in range(3)]
+    assert seen == [[rate, rate] for rate in expected] and len({*expected}) == 4
+
+
 @pytest.mark.parametrize(("max_iter", "rests"), [(9, 3), (18, 5)])
 def test_the_architecture_rests_at_first(max_iter, rests):
     nets = supernet(max_iter=max_iter)
@@ -691,6 +708,21 @@ def test_a_projection_keeps_n_inputs_edges(monkeypatch):
     assert tuned == [True] * (6 + 2)
 
 
+def test_a_projection_visits_edges_in_the_order_drawn(monkeypatch):
+    found, train_rows = projection(SMOOTH)
+    visited, removal = [], Projection.removal
+
+    def noted(self, *edges):
+        visited.extend(edges)
+        return removal(self, *edges)
+
+    monkeypatch.setattr(Projection, "removal", noted)
+    for seed in (0, 1):
+        visited.clear()
+        project(found, train_rows, seeded(), np.random.RandomState(seed))
+        assert visited == np.random.RandomState(seed).permutation(3).tolist()
+
+
 class Over(Progress):
     """Ends the fit after some questions."""
 
@@ -778,6 +810,23 @@ def test_the_worse_half_leaves(chains):
     alone = trial(cells[found.winner], bench, 8, 5)
     np.testing.assert_allclose(found.trial.curve, alone.curve, rtol=1e-9)
     assert found.trial.loss == found.losses[found.winner, -1]
+
+
+def test_those_left_in_a_race_train_on(monkeypatch):
+    held, how = table(NUMBERS, 80, 1), Training(row_loss, 0.02, 2.0, 20)
+    bench = Bench(NUMBERS, table(NUMBERS, 80), held, how, Progress())
+    before, train_on = [], Bench.train_on
+
+    def watched(self, module, epochs, seed):
+        before.append(evaluate(module, held, row_loss))
+        return train_on(self, module, epochs, seed)
+
+    monkeypatch.setattr(Bench, "train_on", watched)
+    found = race(random_networks(9, NUMBERS), bench, 8, 5)
+    left = ~np.isnan(found.losses[:, 1])
+    np.testing.assert_allclose(before[1], found.losses[left, 0], rtol=1e-12)
+    last = ~np.isnan(found.losses[:, 2])  # the final starts from new weights
+    assert not np.isclose(before[2], found.losses[last, 1]).any()
 
 
 def test_a_race_that_has_no_time_ends():
