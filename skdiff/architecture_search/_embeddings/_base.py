@@ -1,7 +1,6 @@
 """Mixed embeddings below their parameters: rows, blocks, stages, the final training."""
 
 import time
-import warnings
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from numbers import Integral, Real
@@ -56,11 +55,6 @@ NO_CATEGORIES = (
     "X has no categorical column, so there is nothing to embed. Use a multilayer "
     "perceptron (sklearn.neural_network), convert columns to a categorical dtype, or "
     "name them in categorical_features."
-)
-NOTHING_KEPT = (
-    "keep_fraction={} leaves no number of the vectors: one dimension of the smallest "
-    "block is more. The categories are not used. Increase keep_fraction, or set "
-    "structured=False."
 )
 
 
@@ -346,8 +340,6 @@ class BaseMixedEmbedding(CodedRows):
             found = _search.find(
                 module, train, held, how, self._selection(), blocks, history
             )
-        if not found.mask.any():
-            warnings.warn(NOTHING_KEPT.format(self.keep_fraction), stacklevel=8)
         self._fitting.start, self._fitting.rates = found.state, found.rates
         encoding |= self._evidence(found, blocks, history)
 
