@@ -461,7 +461,10 @@ class BaseNeural(NeuralInference, SaveMixin, CallbackSupportMixin, BaseEstimator
         if keep and hasattr(net.optimizer_, "get_memory"):
             memory = net.optimizer_.get_memory()
             generator = net.generator.get_state().numpy()
+        names = [n for n in self._get_param_names() if n != "random_state"]
         state = {
+            # what the module is built from; set_params must not change it
+            "parameters": {name: getattr(self, name) for name in names},
             "arrays": self._packed(_fit.state_arrays(net.module_)),
             "dtype": str(next(net.module_.parameters()).dtype).removeprefix("torch."),
             "memory": memory,

@@ -1,5 +1,6 @@
 """What a fitted network answers, and how it travels: arrays, the module on demand."""
 
+import copy
 from itertools import pairwise
 from typing import Any
 
@@ -34,6 +35,14 @@ class NeuralInference:
         from skdiff._nn import _fit
 
         _fit.load_arrays(module, self._unpacked(self._state["arrays"], module))
+
+    def _as_fitted(self: Any) -> Any:
+        """A copy with the parameters of the fit: some may have been set anew since."""
+        twin = copy.copy(self)
+        kept = self._state.get("parameters", {})
+        names = self._get_param_names()
+        vars(twin).update({name: kept[name] for name in names if name in kept})
+        return twin
 
     def _output(self: Any, X: Any) -> Any:
         """Raw outputs of the network, in the dtype it computes in."""
@@ -73,7 +82,7 @@ class NeuralInference:
 
             check_device(self.device)
             with gradients():
-                module = self._module(
+                module = self._as_fitted()._module(
                     self.n_features_in_, self._n_outputs(vars(self)), _fit.seeded(0)
                 )
                 module = module.to(getattr(torch, self._state["dtype"]))
@@ -93,7 +102,7 @@ class NeuralInference:
             from skdiff._nn._modes import gradients
 
             with gradients():
-                net = self._build(
+                net = self._as_fitted()._build(
                     self.n_features_in_,
                     vars(self),
                     _fit.seeded(self._state["seed"]),
@@ -125,7 +134,13 @@ class NeuralInference:
         state = vars(self).get("_state")
         if state is None:
             return
+        fitted = self._as_fitted()
+        fitted._validate_params()
         held = sum(int(np.size(array)) for array in state["arrays"].values())
+        fitted._check_sizes(held)
+
+    def _check_sizes(self: Any, held: int) -> None:
+        """HOOK: refuse a network that is far larger than ``held`` numbers."""
         outputs = self._n_outputs(vars(self))
         widths = [self.n_features_in_, *self._hidden_sizes(), outputs]
         # a sparse layer keeps a small fraction of its entries

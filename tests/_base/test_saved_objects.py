@@ -416,11 +416,15 @@ def test_layers_that_the_file_does_not_hold_are_refused_before_they_are_built(
         warnings.simplefilter("ignore")
         network.fit(X, X[:, 0] > 0).save(path)
     assert (AnyLossClassifier.load(path).predict(X) == network.predict(X)).all()
-    edit(
-        path,
-        lambda header: header["root"]["state"].update(
-            hidden_layer_sizes={"t": "list", "v": sizes}
-        ),
-    )
+    forged = {"t": "list", "v": sizes}
+
+    def forge(header):
+        state = header["root"]["state"]
+        state["hidden_layer_sizes"] = forged
+        dict(state["_state"]["v"])["parameters"]["v"].append(
+            ["hidden_layer_sizes", forged]
+        )
+
+    edit(path, forge)
     with pytest.raises(ValueError, match="does not belong to the weights"):
         AnyLossClassifier.load(path)

@@ -666,14 +666,14 @@ def test_files_keep_what_is_kept(fitted, rows, tmp_path):
     again = skdiff.load(tmp_path / "model.npz")
     np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
     np.testing.assert_array_equal(again.embedding("user"), fitted.embedding("user"))
-    mask, columns = again.mask_, again._categories
+    mask, columns, state = again.mask_, again._categories, again._state
     flags = columns["categorical"]
     for name, wrong in [
         ("mask_", np.zeros_like(mask)),
         ("mask_", mask[mask.any(axis=1)]),
         ("mask_", mask.astype(np.int64)),
         ("block_", again.block_[:3]),
-        ("max_embedding_dim", 10**9),
+        ("_state", {**state, "parameters": {"max_embedding_dim": 10**9}}),
         ("_categories", {**columns, "has_missing": flags}),
         ("_categories", {**columns, "has_missing": np.array([5, 9])}),
         ("_categories", {**columns, "categorical": ~flags}),

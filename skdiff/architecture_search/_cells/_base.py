@@ -86,12 +86,7 @@ class BaseArchitectureSearch(CodedRows):
     def _n_layers(self):
         return 1
 
-    def _check_loaded(self):
-        """Refuse sizes that do not belong to the arrays of the file."""
-        state = vars(self).get("_state")
-        if state is None:
-            return
-        held = sum(int(np.size(array)) for array in state["arrays"].values())
+    def _check_sizes(self, held):
         if _fewest_weights(self.architecture_) > held:
             raise ValueError(
                 "The architecture does not belong to the weights of the file."

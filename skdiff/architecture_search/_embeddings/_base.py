@@ -263,12 +263,7 @@ class BaseMixedEmbedding(CodedRows):
         fitting = vars(self).get("_fitting")
         return vars(self) if fitting is None else fitting.encoding
 
-    def _check_loaded(self):
-        """Refuse sizes that do not belong to the arrays of the file."""
-        state = vars(self).get("_state")
-        if state is None:
-            return
-        held = sum(int(np.size(array)) for array in state["arrays"].values())
+    def _check_sizes(self, held):
         widths = [*self._hidden_sizes(), self._n_outputs(vars(self))]
         columns = self._columns()
         rows = sum(len(c) + FIRST for c in columns["categories_"])
@@ -281,7 +276,7 @@ class BaseMixedEmbedding(CodedRows):
             any(f.dtype != bool or f.shape != shape for f, shape in flags)
             or columns["categorical"].sum() != len(columns["categories_"])
             or self.block_.shape != (rows,)
-            or self.mask_.sum() != np.size(state["arrays"]["table"])
+            or self.mask_.sum() != np.size(self._state["arrays"]["table"])
             or any(a * b > MOST_ENTRIES * held for a, b in pairwise(widths))
         ):
             raise ValueError("The sizes do not belong to the weights of the file.")
