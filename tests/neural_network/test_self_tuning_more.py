@@ -270,6 +270,8 @@ def test_each_column_has_a_decay(wine):
         ({"bounds": {"dropout": (0.1, 1.5)}}, "two rising numbers above 0 and below 1"),
         ({"bounds": {"weight_decay": (1e-3, 1e-4)}}, "two rising numbers"),
         ({"bounds": {"weight_decay": 1e-3}}, "two rising numbers"),
+        ({"bounds": {"weight_decay": (1e-3, "high")}}, "two rising numbers"),
+        ({"bounds": {"weight_decay": (1e-3, 1e-2, 1e-1)}}, "two rising numbers"),
         ({"bounds": {"input_noise": (0.2, 0.3)}}, "must lie within the bounds"),
         ({"response": "global"}, "response"),
     ],
@@ -474,6 +476,10 @@ def test_the_display_refuses_what_it_does_not_have(tuned, wine):
         display.frame("losses")
     with pytest.raises(ValueError, match="names holds"):
         SelfTuningDisplay.from_estimator(tuned, names=["width"])
+    with pytest.raises(ValueError, match="two points, got n_points=1"):
+        SelfTuningDisplay.from_estimator(tuned, n_points=1)
+    one = SelfTuningDisplay.from_estimator(tuned, names="input_noise", n_points=2)
+    assert list(one.history) == ["input_noise"]
     X, y = wine
     untuned = small(max_iter=2).fit(X[::6], y[::6])
     bare = SelfTuningDisplay.from_estimator(untuned)

@@ -75,7 +75,7 @@ class SelfTuningDisplay:
         ----------
         estimator : SelfTuningMLPClassifier or SelfTuningMLPRegressor
             Fitted network.
-        names : list of str, default=None
+        names : str or list of str, default=None
             Keys of ``hyperparameters_`` to show; None shows all.
         n_points : int, default=30
             Points of each curve.
@@ -86,7 +86,11 @@ class SelfTuningDisplay:
             Not drawn yet.
         """
         check_is_fitted(estimator)
+        if n_points < 2:
+            raise ValueError(f"A curve needs two points, got n_points={n_points}.")
         found = estimator.hyperparameters_
+        if isinstance(names, str):
+            names = [names]
         names = list(found) if names is None else list(names)
         if unknown := [name for name in names if name not in found]:
             raise ValueError(f"names holds {unknown}; known names are {list(found)}.")

@@ -178,14 +178,19 @@ def read_bounds(bounds: Any) -> dict[str, tuple[float, float]] | None:
     """Check the bounds of each kind."""
     if bounds is None:
         return None
+    read = {}
     for kind, pair in bounds.items():
         if kind not in KINDS:
             raise ValueError(f"bounds names {kind!r}; known names are {list(KINDS)}.")
         top = 1 if kind == "dropout" else math.inf
-        pair = np.asarray(pair, dtype=np.float64)
-        if pair.shape != (2,) or not 0 < pair[0] < pair[1] < top:
+        try:
+            low, high = map(float, pair)
+        except (TypeError, ValueError):  # not two, or not numbers
+            low = high = math.nan
+        if not 0 < low < high < top:
             raise ValueError(
                 f"bounds of {kind!r} must be two rising numbers above 0 and below "
-                f"{top}, got {bounds[kind]!r}."
+                f"{top}, got {pair!r}."
             )
-    return {kind: (float(a), float(b)) for kind, (a, b) in bounds.items()}
+        read[kind] = low, high
+    return read
