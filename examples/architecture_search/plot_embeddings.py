@@ -20,7 +20,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 from skdiff.architecture_search import MixedEmbeddingEncoder, MixedEmbeddingRegressor
 
 rng = np.random.default_rng(0)
-n, n_stations = 12_000, 200
+n, n_stations = 8000, 200
 dims = np.repeat([8, 2, 0], [20, 60, 120])
 vectors = rng.normal(0, 0.6, (2, n_stations, 8)) * (np.arange(8) < dims[:, None])
 share = np.arange(1, n_stations + 1.0) ** -1.0
@@ -31,14 +31,18 @@ delay = rows + np.sin(hour * np.pi / 12) + 0.5 * rng.normal(size=n)
 X = pd.DataFrame(
     {"start": pd.Categorical(start), "end": pd.Categorical(end), "hour": hour}
 )
-train, test = slice(0, 9000), slice(9000, None)
+train, test = slice(0, 6000), slice(6000, None)
 
 # %%
 # A quarter of the numbers is allowed. Left: what each block got, the busiest stations
 # first. Right: the selection, a weight for each dimension of each block, which moves on
 # validation rows.
 model = MixedEmbeddingRegressor(
-    interaction="deepfm", max_embedding_dim=8, keep_fraction=0.25, random_state=0
+    interaction="deepfm",
+    max_embedding_dim=8,
+    keep_fraction=0.25,
+    search_max_iter=8,
+    random_state=0,
 )
 model.fit(X[train], delay[train])
 uniform = MixedEmbeddingRegressor(
@@ -70,7 +74,11 @@ _ = figure.colorbar(shown, label="selection")
 columns = ["start", "end"]
 encoders = {
     "MixedEmbeddingEncoder": MixedEmbeddingEncoder(
-        interaction="deepfm", max_embedding_dim=8, keep_fraction=0.25, random_state=0
+        interaction="deepfm",
+        max_embedding_dim=8,
+        keep_fraction=0.25,
+        search_max_iter=8,
+        random_state=0,
     ),
     "TargetEncoder": TargetEncoder(),
     "OneHotEncoder": OneHotEncoder(handle_unknown="ignore", sparse_output=False),

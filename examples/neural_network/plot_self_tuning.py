@@ -21,10 +21,11 @@ from skdiff.neural_network import (
 )
 
 X, y = load_digits(return_X_y=True)
+X, y = X[:900], y[:900]
 X = X + np.random.default_rng(0).normal(scale=4, size=X.shape)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 model = SelfTuningMLPClassifier(
-    max_iter=60, hyper_learning_rate=0.1, dtype="float32", random_state=0
+    max_iter=40, hyper_learning_rate=0.1, dtype="float32", random_state=0
 )
 model.fit(X_train, y_train)
 print(f"accuracy {model.score(X_test, y_test):.3f}")
@@ -51,11 +52,7 @@ ridge = SelfTuningMLPRegressor(
     response="global_hypernetwork",
     bounds={"weight_decay": (1e-4, 10.0)},
     learning_rate_init=0.03,
+    max_iter=50,
     random_state=0,
 ).fit(A, b)
 _ = SelfTuningDisplay.from_estimator(ridge).plot_curve("weight_decay")
-
-# %%
-# A regressor has the same parameters.
-regressor = SelfTuningMLPRegressor((16,), max_iter=40, random_state=0).fit(A, b)
-print(f"validation score {regressor.search_score_:.3f}")
