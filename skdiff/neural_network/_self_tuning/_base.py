@@ -386,13 +386,10 @@ class BaseSelfTuning(BaseNeural):
             # the validation set and the response: all that a curve needs
             self._curve = {
                 "held": fitting["held"],
-                "response": self.response,
                 "arrays": best["response"],
                 "start": fitting["start"],
                 "span": np.array([plan.low, plan.high]) - fitting["start"],
                 "h": fitting["h"],
-                "sizes": self._hidden_sizes(),
-                "activation": self.activation,
             }
 
     def _fit_constant(self, encoding, continued):
@@ -445,13 +442,16 @@ class BaseSelfTuning(BaseNeural):
 
     def _curve_losses(self, column, values):
         """Loss of the validation set at each value of one ``h``."""
+        from skdiff._nn import _fit
         from skdiff._nn._modes import gradients
         from skdiff.neural_network._self_tuning._curve import outputs_along
 
-        _, target, weight = self._curve["held"]
+        X, target, weight = self._curve["held"]
+        fitted, n_out = self._as_fitted(), self._n_outputs(vars(self))
         with gradients():
+            module = fitted._module(X.shape[1], n_out, _fit.seeded(0))
             outputs = outputs_along(
-                self._curve, self._n_outputs(vars(self)), column, values
+                self._curve, fitted.response, module, column, values
             )
         return np.array([self._curve_loss(out, target, weight) for out in outputs])
 

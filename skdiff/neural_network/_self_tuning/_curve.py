@@ -12,20 +12,18 @@ from skdiff.neural_network._self_tuning._response import RESPONSES, Plain
 
 
 def outputs_along(
-    kept: dict[str, Any], n_outputs: int, column: int, values: np.ndarray
+    kept: dict[str, Any], kind: str, module: MLP, column: int, values: np.ndarray
 ) -> list[np.ndarray]:
     """Outputs of the validation set where one ``h`` takes each of the values.
 
-    ``kept`` holds the shape and activation of the network, the response, its span and
-    start, the final ``h``, and the rows.
+    ``kept`` holds the numbers of the response, its span and start, the final ``h``, and
+    the rows; ``module`` is a network of the same layers.
     """
     arrays = kept["arrays"]
     dtype = torch.from_numpy(next(iter(arrays.values()))).dtype
-    sizes = [kept["held"][0].shape[1], *kept["sizes"], n_outputs]
-    module = MLP(sizes, kept["activation"], _fit.seeded(0)).to(dtype)
     span = torch.tensor(kept["span"]).to(dtype)
-    make = RESPONSES[kept["response"]]
-    response = make(module.layers(), span, _fit.seeded(0)).to(dtype)
+    layers = module.to(dtype).layers()
+    response = RESPONSES[kind](layers, span, _fit.seeded(0)).to(dtype)
     _fit.load_arrays(response, arrays)
     rows = as_tensor(kept["held"][0]).to(dtype)
     outputs = []
