@@ -27,8 +27,9 @@ from skdiff.architecture_search import (
     MixedEmbeddingClassifier,
     MixedEmbeddingEncoder,
     MixedEmbeddingRegressor,
+    _net,
 )
-from skdiff.architecture_search._embeddings import _blocks, _net, _search
+from skdiff.architecture_search._embeddings import _blocks, _search
 from skdiff.architecture_search._embeddings._module import (
     Design,
     Layout,
@@ -388,7 +389,7 @@ def test_the_final_training_takes_the_step_sizes_of_the_trial(rows, monkeypatch)
     taken = []
 
     def noted(net, data):
-        net.rates = [0.03, 0.02]
+        net._rate = [0.03, 0.02, *[0.01] * 99].__getitem__
         loss = run_epoch(net, data)
         taken.append(net.optimizer_.param_groups[0]["lr"])
         return loss

@@ -157,9 +157,9 @@ class BaseArchitectureSearch(CodedRows):
         return build(known["architecture_"], self._sizes(n_in, n_out), generator)
 
     def _stepper(self, module):
-        from skdiff.architecture_search._cells._net import scheduled
+        from skdiff.architecture_search._net import rated
 
-        return scheduled(super()._stepper(module))
+        return rated(super()._stepper(module))
 
     def _power(self):
         return float(self.power) if self.learning_rate == "cosine_power" else None
@@ -322,6 +322,8 @@ class BaseArchitectureSearch(CodedRows):
 
     def _train(self, net, data, limits, progress, validate):
         """Train for as many epochs as the trial found best, or by early stopping."""
+        from skdiff.architecture_search._cells._training import rate_of
+
         if (ended := progress.ended) is not None:
             # a callback has ended the search: one epoch, else nothing is learned
             progress.ended, limits = None, replace(limits, max_iter=1)
@@ -332,7 +334,8 @@ class BaseArchitectureSearch(CodedRows):
             return super()._train(net, data, limits, progress, validate)
         epochs = self._fitting.max_iter or limits.max_iter
         power = self._power()
-        net.schedule(power, epochs)
+        first = self.learning_rate_init
+        net.follow(lambda epoch: rate_of(min(epoch, epochs - 1), epochs, first, power))
         patience = limits.n_iter_no_change
         # losses stand still at large rates; the end of the schedule is the end
         fixed = validate is None and (power is not None or self._fitting.max_iter)

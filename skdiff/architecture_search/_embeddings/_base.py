@@ -244,7 +244,7 @@ class BaseMixedEmbedding(CodedRows):
         return module
 
     def _stepper(self, module):
-        from skdiff.architecture_search._embeddings._net import rated
+        from skdiff.architecture_search._net import rated
 
         return rated(super()._stepper(module))
 
@@ -420,8 +420,9 @@ class BaseMixedEmbedding(CodedRows):
 
     def _train(self, net, data, limits, progress, validate):
         """Train on all rows for as many epochs as were best on the held-out ones."""
-        net.rates = self._fitting.rates
-        epochs = len(net.rates)
+        rates = self._fitting.rates
+        net.follow(rates.__getitem__)
+        epochs = len(rates)
         limits = replace(limits, max_iter=epochs, n_iter_no_change=epochs + 1)
         run = super()._train(net, data, limits, progress, validate)
         if run.stopped == "max_iter":
